@@ -1,0 +1,203 @@
+"""Dune and time, simulated: flows run against it without a network and without waiting.
+
+It knows effects and the endpoints' interface, and must not know how any flow decides.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+import attrs
+
+from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
+from dune_matviews._endpoints import ViewHistory
+from dune_matviews._flow import Call, Flow, Sleep
+from dune_matviews._pacing import Pace, RequestBudget
+from dune_matviews._requests import Session
+
+T = TypeVar("T")
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+END = ExecutionState.COMPLETED
+
+
+@attrs.define
+class Execution:
+    """One accepted refresh: what the real Dune would bill."""
+
+    execution_id: str
+    name: str
+    performance: str | None
+    submitted: float
+    ends: float
+    end: ExecutionState
+    credits: float
+
+
+@attrs.frozen
+class Seen:
+    """One request that reached the simulated Dune."""
+
+    at: float
+    what: str
+
+
+@attrs.frozen
+class Fault:
+    """What goes wrong with one request: *error* in place of the answer; *accepted*: Dune did its work all the same."""
+
+    error: Exception
+    accepted: bool = False
+    takes: float = 0.0
+
+
+class Dune:
+    """A simulated Dune, and the virtual time in which it lives. It has the interface of `Endpoints`."""
+
+    def __init__(
+        self,
+        *,
+        length: float = 5.0,
+        end: ExecutionState = END,
+        credits: float = 1.0,
+        round_trip: float = 0.0,
+        clock_offset: float = 0.0,
+        listed_after: float = 0.0,
+    ) -> None:
+        self.now = 1000.0
+        self.length, self.end, self.credits = length, end, credits
+        self.round_trip, self.clock_offset, self.listed_after = round_trip, clock_offset, listed_after
+        self.seen: list[Seen] = []
+        self.ledger: list[Execution] = []
+        self.faults: Iterator[Fault | None] = iter(())
+        self._ids = count(1)
+
+    def session(self, plan: RequestBudget | None = None, timeout: float = 10.0) -> Session:
+        """A client's session in this virtual time, with middling luck."""
+        return Session(Pace(plan), timeout, clock=lambda: self.now, chance=lambda: 0.5)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out one flow in virtual time."""
+        return self.run_together(flow)[0].result()
+
+    def run_together(self, *flows: Flow[T]) -> list[Future[T]]:
+        """Carry out flows side by side in virtual time."""
+        results: list[Future[T]] = [Future() for _ in flows]
+        waiting = [(self.now, place, _over(None)) for place in range(len(flows))]
+        while waiting:
+            at, place, effect = heapq.heappop(waiting)
+            self.now = max(self.now, at)
+            try:
+                failure = effect.exception()
+                following = flows[place].throw(failure) if failure else flows[place].send(effect.result())
+            except StopIteration as stop:
+                results[place].set_result(stop.value)
+            except BaseException as failure:
+                results[place].set_exception(failure)
+            else:
+                heapq.heappush(waiting, (*self._carry_out(following, place),))
+        return results
+
+    def _carry_out(self, effect: Call[Any] | Sleep, place: int) -> tuple[float, int, Future[Any]]:
+        """When the effect is over, for which flow, and what came of it."""
+        if isinstance(effect, Sleep):
+            assert effect.seconds >= 0, "a flow asked to sleep for less than nothing"
+            return self.now + effect.seconds, place, _over(None)
+        began = self.now
+        outcome: Future[Any] = Future()
+        try:
+            outcome.set_result(effect.sync(effect.limit))
+        except BaseException as failure:
+            outcome.set_exception(failure)
+        ended, self.now = self.now, began  # meanwhile, the other flows go on
+        return ended, place, outcome
+
+    # The interface of `Endpoints`.
+
+    def refresh(self, name: str, performance: str | None) -> Call[str]:
+        """Start an execution."""
+        return self._call(f"refresh {name}", lambda: self._start(name, performance))
+
+    def status(self, execution_id: str) -> Call[ExecutionStatus]:
+        """Look at an execution."""
+        return self._call(f"status {execution_id}", lambda: self._status(execution_id))
+
+    def cancel(self, execution_id: str) -> Call[bool]:
+        """End an execution."""
+        return self._call(f"cancel {execution_id}", lambda: self._cancel(execution_id))
+
+    def view(self, name: str) -> Call[ViewHistory]:
+        """The executions of a view that are listed already, newest first."""
+        return self._call(f"view {name}", lambda: self._view(name))
+
+    def _call(self, what: str, work: Callable[[], T]) -> Call[T]:
+        def perform(limit: float) -> T:
+            fault = next(self.faults, None)
+            self.seen.append(Seen(self.now, what))
+            if fault is None:
+                result = work()
+                self.now += self.round_trip
+                return result
+            if fault.accepted:
+                work()
+            self.now += min(fault.takes, limit)
+            raise fault.error
+
+        async def perform_async(limit: float) -> T:
+            return perform(limit)
+
+        return Call(perform, perform_async)
+
+    def _start(self, name: str, performance: str | None) -> str:
+        execution_id = f"E{next(self._ids)}"
+        end = self.now + self.length
+        self.ledger.append(Execution(execution_id, name, performance, self.now, end, self.end, self.credits))
+        return execution_id
+
+    def _execution(self, execution_id: str) -> Execution:
+        for execution in self.ledger:
+            if execution.execution_id == execution_id:
+                return execution
+        raise NotFoundError("Object not found", status_code=404)
+
+    def _status(self, execution_id: str) -> ExecutionStatus:
+        execution = self._execution(execution_id)
+        over = self.now >= execution.ends
+        share = 1.0 if over else (self.now - execution.submitted) / (execution.ends - execution.submitted)
+        return ExecutionStatus(
+            execution_id=execution_id,
+            state=execution.end if over else ExecutionState.EXECUTING,
+            is_finished=over,
+            submitted_at=self._wall(execution.submitted),
+            cost_credits=execution.credits * share,
+        )
+
+    def _cancel(self, execution_id: str) -> bool:
+        execution = self._execution(execution_id)
+        if self.now >= execution.ends:
+            return False
+        execution.credits *= (self.now - execution.submitted) / (execution.ends - execution.submitted)
+        execution.ends, execution.end = self.now, ExecutionState.CANCELED
+        return True
+
+    def _view(self, name: str) -> ViewHistory:
+        listed: Sequence[Execution] = [
+            each for each in self.ledger if each.name == name and self.now >= each.submitted + self.listed_after
+        ]
+        return ViewHistory(
+            last_execution_ids=tuple(each.execution_id for each in reversed(listed)),
+            answered_at=self._wall(self.now).replace(microsecond=0),  # a `Date` header has whole seconds
+        )
+
+    def _wall(self, moment: float) -> datetime:
+        return EPOCH + timedelta(seconds=moment + self.clock_offset)
+
+
+def _over(result: object) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future

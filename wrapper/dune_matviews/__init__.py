@@ -1,0 +1,104 @@
+"""Refresh Dune materialized views from Python, know when they are fresh, never pay twice.
+
+This module knows the public names, and must not import httpx or the generated code: what is not cheap to import is
+loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .errors import (
+    AlreadyRunningError,
+    AmbiguousRefreshError,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    CreditLimitError,
+    DuneError,
+    InvalidArgumentError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+    RefreshCanceledError,
+    RefreshError,
+    RefreshExpiredError,
+    RefreshFailedError,
+    RequestFailedError,
+    ServerError,
+    UnexpectedResponseError,
+    UnsupportedTierError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from ._pacing import RequestBudget
+    from ._tiers import SmallTierWarning
+    from .client import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
+    from .models import ErrorDetail, ExecutionState, ExecutionStatus
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "APIError",
+    "AlreadyRunningError",
+    "AmbiguousRefreshError",
+    "AsyncMatviewsClient",
+    "AsyncRefresh",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "CreditLimitError",
+    "DuneError",
+    "ErrorDetail",
+    "ExecutionState",
+    "ExecutionStatus",
+    "InvalidArgumentError",
+    "MatviewsClient",
+    "NotFoundError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "Refresh",
+    "RefreshCanceledError",
+    "RefreshError",
+    "RefreshExpiredError",
+    "RefreshFailedError",
+    "RequestBudget",
+    "RequestFailedError",
+    "ServerError",
+    "SmallTierWarning",
+    "UnexpectedResponseError",
+    "UnsupportedTierError",
+    "WaitTimeoutError",
+]
+
+_LAZY = {
+    "AsyncMatviewsClient": "client",
+    "AsyncRefresh": "client",
+    "ErrorDetail": "models",
+    "ExecutionState": "models",
+    "ExecutionStatus": "models",
+    "MatviewsClient": "client",
+    "Refresh": "client",
+    "RequestBudget": "_pacing",
+    "SmallTierWarning": "_tiers",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

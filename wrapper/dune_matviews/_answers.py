@@ -1,0 +1,110 @@
+"""What Dune answered: reads an answer's words, and turns one that is no success into an error of ours.
+
+This module must not know how answers arrive, nor what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from .errors import APIError, UnexpectedResponseError, error_class
+
+LONGEST_MESSAGE = 300
+LONGEST_BODY = 20_000
+_REQUEST_IDS = ("x-request-id", "cf-ray")
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> APIError:
+    """The error for an answer whose status is no success."""
+    if 300 <= status < 400:
+        message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
+    else:
+        message = _said(body) or _phrase(status)
+    return error_class(status)(
+        _shortened(message),
+        status_code=status,
+        body=_text(body),
+        request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None),
+        retry_after=retry_after(headers),
+    )
+
+
+def payload(status: int, body: bytes) -> dict[str, Any]:
+    """The JSON object that a successful answer must be."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as problem:
+        reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
+        raise _not_understood(status, body, reason) from problem
+    if not isinstance(found, dict):
+        raise _not_understood(status, body, "the body is no JSON object")
+    return found
+
+
+def _not_understood(status: int, body: bytes, reason: str) -> UnexpectedResponseError:
+    return UnexpectedResponseError(reason, status_code=status, body=_text(body))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks for, given as a number or as a date; None where it is absent or nonsense."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = http_date(value)
+        # The server's own clock tells how far off its date is; ours may be wrong.
+        seconds = (
+            (until - (http_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds() if until else math.nan
+        )
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def http_date(value: str) -> datetime | None:
+    """The moment that a header such as `Date` names; None where it names none."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _said(body: bytes) -> str:
+    """The server's own words: Dune's `error` (a text, or an object with `message`), else the text of the body."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return _plain(_text(body))
+    error = found.get("error", found.get("message")) if isinstance(found, dict) else None
+    if isinstance(error, dict):
+        error = error.get("message")
+    return error if isinstance(error, str) else ""
+
+
+def _plain(text: str) -> str:
+    """A page without its markup: pages of proxies say what is wrong somewhere in between."""
+    without_code = re.sub(r"<(script|style)\b.*?</\1", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return re.sub(r"<[^<>]*>", " ", without_code)
+
+
+def _shortened(text: str) -> str:
+    printable = "".join(character if character.isprintable() else " " for character in text[:LONGEST_BODY])
+    words = " ".join(printable.split())
+    return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
+
+
+def _text(body: bytes) -> str:
+    return body[:LONGEST_BODY].decode("utf-8", errors="replace")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,72 @@
+"""What may be passed to a method: each check returns the value ready for use, or says what is wrong and what to do.
+
+This module must not know the environment, nor anything that needs a request to be known.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from .errors import InvalidArgumentError
+
+Seconds = float | timedelta
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def view_name(name: object) -> str:
+    """A view's name, as it will stand in a path."""
+    return _segment(name, "the name of a view", "such as 'dune.my_team.result_daily_volume'")
+
+
+def execution_id(value: object) -> str:
+    """An execution's id, as it will stand in a path."""
+    return _segment(value, "an execution id", "such as '01HZ065JVE23C23FM2HKWQP2RT'")
+
+
+def _segment(value: object, what: str, example: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what} must be a str {example}, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidArgumentError(f"{what} is empty; pass one {example}")
+    if value in (".", ".."):  # they survive percent-encoding, and would change the path
+        raise InvalidArgumentError(f"{value!r} is not {what}; pass one {example}")
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
+        raise InvalidArgumentError(f"{what} must not have control characters: {value!r}")
+    if any(0xD800 <= ord(character) < 0xE000 for character in value):
+        raise InvalidArgumentError(f"{what} must be valid Unicode: {value!r} has a lone surrogate")
+    return value
+
+
+def seconds(value: object, what: str) -> float:
+    """A length of time above zero, in seconds, from a number or a `timedelta`."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise InvalidArgumentError(f"{what} must be seconds or a timedelta, not {value!r}")
+    if not 0 < number < math.inf:
+        raise InvalidArgumentError(f"{what} must be above zero and finite, not {value!r}")
+    return float(number)
+
+
+def credits(value: object, what: str) -> float:
+    """An amount of credits, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidArgumentError(f"{what} must be a number of credits, zero or more, not {value!r}")
+    return float(value)
+
+
+def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in choices:
+        raise InvalidArgumentError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return str(value)
+
+
+def callback(value: F | None, what: str) -> F | None:
+    """A plain function: the flows that call it are shared by both clients, and await nothing."""
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise InvalidArgumentError(f"{what} must be a plain function, not {value!r}")
+    return value

@@ -1,0 +1,182 @@
+"""One execution from its start to its end, as flows: start it, watch it, cancel it.
+
+This module must not know how requests travel, nor who drives the flows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from . import _tiers
+from ._flow import Flow, Sleep, noting
+from ._lookup import about, find_again, find_running
+from ._requests import MaybeAcceptedError, Patience, Session, may_pass, read, submit
+from .errors import (
+    AlreadyRunningError,
+    BadRequestError,
+    CreditLimitError,
+    DuneError,
+    NotFoundError,
+    RefreshCanceledError,
+    RefreshError,
+    RefreshExpiredError,
+    RefreshFailedError,
+    WaitTimeoutError,
+)
+from .models import ExecutionState, ExecutionStatus
+
+if TYPE_CHECKING:
+    from ._endpoints import Endpoints
+
+_log = logging.getLogger("dune_matviews")
+
+IfRunning = Literal["start", "adopt", "refuse"]
+OnUpdate = Callable[[ExecutionStatus], object]
+
+SILENCE = 15 * 60.0
+"""Seconds without a successful look after which waiting ends, if it has no timeout of its own."""
+
+LAST_LOOK = 1.0
+"""Seconds before the time to wait is over at which there is a last look."""
+
+
+def start(session: Session, api: Endpoints, name: str, tier: str | None, if_running: IfRunning) -> Flow[str]:
+    """Start a refresh, and return its execution id; never started twice.
+
+    With *if_running* "adopt", return the id of an execution that is under way already; with "refuse", raise.
+    """
+    if if_running != "start":
+        running = yield from find_running(session, api, name)
+        if running is not None and if_running == "refuse":
+            message = f"A refresh of {name} is under way already (execution {running}); none was started."
+            raise AlreadyRunningError(message, name=name, execution_id=running)
+        if running is not None:
+            session.claim(running)
+            _log.info("Following the refresh of %s that is under way: execution %s", name, running)
+            return running
+    note = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it."
+    with _explained(name, tier):
+        try:
+            execution_id = yield from submit(session, api.refresh(name, tier), name, note)
+            session.claim(execution_id)
+        except MaybeAcceptedError as unclear:
+            with noting(note):
+                execution_id = yield from find_again(session, api, name, unclear)
+    _log.info("Refresh of %s started: execution %s", name, execution_id)
+    return execution_id
+
+
+def watch(
+    session: Session,
+    api: Endpoints,
+    execution_id: str,
+    *,
+    since: float,
+    timeout: float = math.inf,
+    max_credits: float = math.inf,
+    on_update: OnUpdate | None = None,
+) -> Flow[ExecutionStatus]:
+    """Look at an execution until it has ended, and return its status if the view is fresh.
+
+    *since* is when it began, by the session's clock; *timeout* is in seconds from now. A running cost beyond
+    *max_credits* has it cancelled. `RefreshError` and its kinds say how it ended otherwise.
+    """
+    deadline = session.clock() + timeout
+    silence = SILENCE if timeout == math.inf else timeout
+    status: ExecutionStatus | None = None
+    canceled = False
+    with session.pace.watching(since), noting(f"The refresh goes on; attach({execution_id!r}) follows it."):
+        while True:
+            looked_at = session.clock()
+            patience = Patience(looked_at + silence, deadline)
+            with _waiting(execution_id, status):
+                status = yield from read(session, api.status(execution_id), patience)
+            if on_update is not None:
+                on_update(status)
+            if status.is_finished:
+                _log.info("Execution %s ended: %s, %s credits", execution_id, status.state, status.cost_credits)
+                return _concluded(status, max_credits if canceled else None)
+            if not canceled and (status.cost_credits or 0.0) > max_credits:
+                _log.info("Cancelling execution %s at %s credits", execution_id, status.cost_credits)
+                with _waiting(execution_id, status):
+                    yield from read(session, api.cancel(execution_id), patience)
+                canceled = True
+                since = looked_at  # its end is near, so look often again
+            yield Sleep(_rest(session, looked_at, since, deadline, timeout))
+            if deadline - session.clock() < 0.001:
+                raise _out_of_time(execution_id, status, f"{timeout:g} s are over")
+
+
+def cancel(session: Session, api: Endpoints, execution_id: str) -> Flow[bool]:
+    """Cancel an execution; False where Dune says that there was nothing to cancel."""
+    with about(execution_id):
+        return (yield from read(session, api.cancel(execution_id)))
+
+
+def _rest(session: Session, looked_at: float, since: float, deadline: float, timeout: float) -> float:
+    """Seconds until the next look: the last one is shortly before the deadline, and after it the time runs out."""
+    due = looked_at + session.pace.pause(looked_at, since)
+    if due >= deadline:
+        last_look = deadline - min(LAST_LOOK, timeout / 10)
+        due = last_look if looked_at < last_look else deadline
+    return max(due - session.clock(), 0.0)
+
+
+def _concluded(status: ExecutionStatus, exceeded: float | None) -> ExecutionStatus:
+    """The status of an execution that has ended, if the view is fresh; *exceeded* is the cap it was cancelled for."""
+    if status.succeeded:
+        return status
+    execution = f"execution {status.execution_id}"
+    if status.state is ExecutionState.CANCELED and exceeded is not None:
+        message = (
+            f"The refresh was cancelled at {status.cost_credits} credits, over max_credits={exceeded:g} ({execution})."
+        )
+        raise CreditLimitError(message, execution_id=status.execution_id, status=status)
+    unknown = (RefreshError, f"ended in a state unknown here, {status.raw.get('state')!r}")
+    kind, end = _ENDS.get(status.state, unknown)
+    why = f": {status.error.message or status.error.type}" if status.error else ""
+    raise kind(f"The refresh {end} ({execution}){why}", execution_id=status.execution_id, status=status)
+
+
+_ENDS: dict[ExecutionState, tuple[type[RefreshError], str]] = {
+    ExecutionState.FAILED: (RefreshFailedError, "failed"),
+    ExecutionState.CANCELED: (RefreshCanceledError, "was cancelled"),
+    ExecutionState.EXPIRED: (RefreshExpiredError, "expired"),
+}
+
+
+def _out_of_time(execution_id: str, status: ExecutionStatus | None, why: str) -> WaitTimeoutError:
+    seen = f"last seen {status.state}" if status else "not seen yet"
+    message = f"{why}; the refresh goes on, {seen}. attach({execution_id!r}).wait() follows it."
+    return WaitTimeoutError(message, execution_id=execution_id, status=status)
+
+
+@contextmanager
+def _waiting(execution_id: str, status: ExecutionStatus | None) -> Generator[None]:
+    """A failure that outlasted all patience ends the waiting, not the refresh."""
+    with about(execution_id):
+        try:
+            yield
+        except DuneError as failure:
+            if not may_pass(failure):
+                raise
+            raise _out_of_time(execution_id, status, f"No answer from Dune ({failure})") from failure
+
+
+@contextmanager
+def _explained(name: str, tier: str | None) -> Generator[None]:
+    """Refusals say more, where the name or the tier is a likely reason."""
+    try:
+        yield
+    except NotFoundError as refusal:
+        if "." not in name:
+            refusal.hint = f"{name!r} is a bare name; the full name of a view looks like 'dune.my_team.{name}'."
+        raise
+    except BadRequestError as refusal:
+        if tier != "small":
+            raise
+        raise _tiers.unsupported(refusal) from refusal

@@ -1,0 +1,210 @@
+"""One request as a flow: wait for its turn, send it, and try again what may be tried again.
+
+This module must not know what the requests mean; only whether sending one twice may cost money.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import attrs
+
+from ._flow import Call, Flow, Sleep, T, noting
+from ._pacing import Bucket, Pace, backoff
+from .errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
+
+_log = logging.getLogger("dune_matviews")
+
+PATIENCE = 10
+"""Request timeouts for which one call is tried again and again."""
+
+REMEMBERED = 4096
+"""Executions that a client remembers as its own: far more than it can start while a lost one is looked for."""
+
+
+@attrs.define
+class Patience:
+    """For how long something is tried. Waiting for one's own budget does not use it up; a deadline ends it anyway."""
+
+    ends: float
+    deadline: float = math.inf
+
+    def left(self, now: float) -> float:
+        """Seconds."""
+        return min(self.ends, self.deadline) - now
+
+
+@attrs.define
+class Session:
+    """What the flows of one client share. Thread-safe.
+
+    Attributes:
+        pace: the budgets of requests.
+        timeout: seconds that one request may take.
+        clock: a monotonic clock, in seconds.
+        chance: a random number in [0, 1), to spread retries.
+    """
+
+    pace: Pace
+    timeout: float
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    _held: OrderedDict[str, None] = attrs.field(factory=OrderedDict, init=False)
+    _sending: Counter[str] = attrs.field(factory=Counter, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def patience(self, timeouts: float = PATIENCE) -> Patience:
+        """Patience from now on, for so many request timeouts."""
+        return Patience(self.clock() + timeouts * self.timeout)
+
+    def claim(self, execution_id: str) -> bool:
+        """Remember an execution as this client's; False if it was so already."""
+        with self._lock:
+            if execution_id in self._held:
+                return False
+            self._held[execution_id] = None
+            if len(self._held) > REMEMBERED:
+                self._held.popitem(last=False)
+            return True
+
+    def holds(self, execution_id: str) -> bool:
+        """The execution is this client's."""
+        return execution_id in self._held
+
+    @contextmanager
+    def sending(self, key: str) -> Generator[None]:
+        """While this lasts, an answer about *key* is outstanding."""
+        with self._lock:
+            self._sending[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sending[key] -= 1
+                self._sending += Counter()  # drops what has come down to zero
+
+    def is_sending(self, key: str) -> bool:
+        """An answer about *key* is outstanding, whose execution could be mistaken for a lost one."""
+        return key in self._sending
+
+
+class MaybeAcceptedError(Exception):
+    """What must not be sent twice was sent, and it is open whether it was accepted. Never leaves the flows.
+
+    Attributes:
+        failure: what left it open.
+        sent_at: when it was sent, by the session's clock.
+    """
+
+    def __init__(self, failure: DuneError, sent_at: float) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.sent_at = sent_at
+
+
+def may_pass(failure: DuneError) -> bool:
+    """The failure may be gone when the same thing is read again."""
+    if isinstance(failure, UnexpectedResponseError):
+        return failure.status_code < 300  # a body that cannot be read; a redirect stays one
+    if isinstance(failure, APIError):
+        return isinstance(failure, ServerError | RateLimitError) or failure.status_code in (408, 425)
+    return isinstance(failure, RequestFailedError)
+
+
+def maybe_accepted(failure: DuneError) -> bool:
+    """What was sent may have been accepted all the same."""
+    if isinstance(failure, RequestFailedError):
+        return failure.sent
+    return isinstance(failure, APIError) and not 300 <= failure.status_code < 500
+
+
+def read(session: Session, call: Call[T], patience: Patience | None = None) -> Flow[T]:
+    """Send what may be sent twice until it succeeds; raise the failure that outlasts patience, or will not pass."""
+    patience = patience or session.patience()
+    failures = 0
+    while True:
+        yield from _admitted(session, "high", patience)
+        try:
+            return (yield from _sent(session, "high", call, patience.left(session.clock())))
+        except DuneError as failure:
+            failures += 1
+            if not may_pass(failure):
+                raise
+            pause = _pause(session, failure, failures)
+            if pause >= patience.left(session.clock()):
+                raise
+        yield Sleep(pause)
+
+
+def submit(session: Session, call: Call[T], key: str, note: str) -> Flow[T]:
+    """Send what must not be accepted twice: again only after a failure that proves that it was not accepted.
+
+    A failure that leaves it open is a `MaybeAcceptedError`; an interruption that does passes on with *note*.
+    *key* names what two submissions would have in common.
+    """
+    patience = session.patience()
+    failures = 0
+    while True:
+        yield from _admitted(session, "low", patience)
+        sent_at = session.clock()
+        try:
+            with session.sending(key), noting(note):
+                return (yield from _sent(session, "low", call, math.inf))
+        except DuneError as failure:
+            failures += 1
+            if maybe_accepted(failure):
+                raise MaybeAcceptedError(failure, sent_at) from failure
+            if not may_pass(failure):
+                raise
+            pause = _pause(session, failure, failures)
+            # One that has begun must have its full time, or we would make the very doubt we want to avoid.
+            if pause + session.timeout > patience.left(session.clock()):
+                raise
+        yield Sleep(pause)
+
+
+def _admitted(session: Session, bucket: Bucket, patience: Patience) -> Flow[None]:
+    """Wait for the request's turn."""
+    window = session.pace.windows[bucket]
+    while True:
+        now = session.clock()
+        closed = window.closed_for(now)
+        if closed and closed >= patience.left(now):
+            raise RateLimitError("Dune has asked for a pause; nothing was sent", status_code=429, retry_after=closed)
+        start = window.reserve(now, latest=patience.deadline)
+        if start is None:
+            raise RequestFailedError("The request budget of the plan has no room in the time that is left.")
+        if start > now:
+            own = start - now - closed
+            _log.info("Waiting %.1f s for the request budget", start - now)
+            yield Sleep(start - now)
+            patience.ends += own
+        if not window.closed_for(session.clock()):  # it may have been closed meanwhile
+            return
+
+
+def _sent(session: Session, bucket: Bucket, call: Call[T], limit: float) -> Flow[T]:
+    """Send once. A 429 closes the bucket for everybody for as long as the server asks."""
+    if limit <= 0:
+        raise RequestFailedError("No time is left for the request.")
+    try:
+        return (yield from call.within(limit))
+    except RateLimitError as limited:
+        session.pace.windows[bucket].close(session.clock() + (limited.retry_after or 0.0))
+        raise
+
+
+def _pause(session: Session, failure: DuneError, failures: int) -> float:
+    """Seconds before the next try: never less than the server asked for."""
+    pause = backoff(failures, session.chance())
+    if isinstance(failure, APIError) and failure.retry_after is not None:
+        pause += failure.retry_after
+    _log.debug("Failure %d in a row: %s", failures, failure)
+    return pause

@@ -1,0 +1,73 @@
+"""Performance tiers, and the one place that knows that Dune disagrees with itself over the tier `small`.
+
+This module must not know how a refresh is sent.
+
+Dune's page for the refresh operation has two halves. Its OpenAPI block accepts `small`, `medium` and `large`, and
+lets the default follow the engine of the source query; its prose knows `medium` and `large`, with `medium` as the
+default. So `small` is sent with a warning unless the caller decides otherwise, and where no tier is given the field
+is left out. Should either half change, `tests/test_tiers.py` fails, and says what to do here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal, get_args
+
+from ._arguments import choice
+from .errors import BadRequestError, InvalidArgumentError, UnsupportedTierError
+
+Performance = Literal["small", "medium", "large"]
+SmallTier = Literal["warn", "allow", "forbid"]
+
+DISAGREEMENT = (
+    "Dune's published OpenAPI spec accepts the performance tier 'small' for a refresh, the text of the same page "
+    "lists only 'medium' and 'large'"
+)
+"""The mismatch in one sentence, for messages."""
+
+SPEC_SENTENCE = "Accepts `small`, `medium`, `large`."
+"""What the spec says of `performance`, and what this module rests on."""
+
+
+class SmallTierWarning(UserWarning):
+    """A refresh asks for the tier `small`, on which Dune's page disagrees with itself."""
+
+
+class Tiers:
+    """Checks the tier of each refresh of one client: its default, and its policy for `small`."""
+
+    def __init__(self, default: Performance | None, small: SmallTier) -> None:
+        self._small = choice(small, "small_tier", get_args(SmallTier))
+        self._warned = False
+        self._default = self._known(default)
+
+    def _known(self, performance: str | None) -> str | None:
+        if performance is None:
+            return None
+        tier = choice(performance, "performance", get_args(Performance))
+        if tier == "small" and self._small == "forbid":
+            raise InvalidArgumentError(f"performance='small' is refused, as small_tier='forbid' asks: {DISAGREEMENT}.")
+        return tier
+
+    def choose(self, performance: str | None, *, stacklevel: int) -> str | None:
+        """The tier to send, None to send none; a warning is about the caller so many frames up."""
+        tier = self._known(performance) or self._default
+        if tier == "small" and self._small == "warn" and not self._warned:
+            warnings.warn(
+                f"{DISAGREEMENT}. It is sent as asked; small_tier='allow' silences this, small_tier='forbid' refuses.",
+                SmallTierWarning,
+                stacklevel=stacklevel + 1,
+            )
+            self._warned = True
+        return tier
+
+
+def unsupported(refusal: BadRequestError) -> UnsupportedTierError:
+    """The error for a 400 to a refresh that asked for the tier `small`."""
+    return UnsupportedTierError(
+        refusal.message,
+        status_code=refusal.status_code,
+        body=refusal.body,
+        request_id=refusal.request_id,
+        hint=f"The refresh asked for the tier 'small': {DISAGREEMENT}. Ask for 'medium' or 'large', or for none.",
+    )

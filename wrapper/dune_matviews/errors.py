@@ -1,0 +1,261 @@
+"""The exceptions of the SDK: what can go wrong, and what a person can do about it.
+
+This module must not know how requests are made, nor which HTTP library makes them.
+
+    DuneError
+    ├── ConfigurationError              the environment is incomplete or wrong
+    ├── InvalidArgumentError            an argument is wrong; nothing was sent (also a ValueError)
+    ├── ClientClosedError               the client was used after close()
+    ├── APIError                        Dune answered, and the answer is no success
+    │   ├── BadRequestError             400
+    │   │   └── UnsupportedTierError    400 to a refresh that asked for the tier `small`
+    │   ├── AuthenticationError         401
+    │   ├── PaymentRequiredError        402
+    │   ├── PermissionDeniedError       403
+    │   ├── NotFoundError               404
+    │   ├── ConflictError               409
+    │   ├── RateLimitError              429
+    │   ├── ServerError                 5xx
+    │   └── UnexpectedResponseError     a status, redirect or body that cannot be understood
+    ├── RequestFailedError              no usable answer; a refresh was certainly not accepted
+    ├── AmbiguousRefreshError           a refresh may have been accepted, and was not found again
+    ├── AlreadyRunningError             refresh(if_running="refuse") found an execution under way
+    └── RefreshError                    the refresh did not make the view fresh
+        ├── RefreshFailedError          the execution failed
+        ├── RefreshCanceledError        the execution was cancelled
+        ├── RefreshExpiredError         the execution expired
+        ├── CreditLimitError            cancelled, because its running cost passed `max_credits`
+        └── WaitTimeoutError            the time to wait is over; the refresh goes on (also a TimeoutError)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from .models import ExecutionStatus
+
+
+class DuneError(Exception):
+    """Anything that this SDK raises on its own account."""
+
+    execution_id: str | None = None
+    """The execution concerned, once it is known."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their positional arguments alone, which ours do not consist of.
+        return _rebuilt, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuilt(cls: type[DuneError], args: tuple[object, ...], state: dict[str, Any]) -> DuneError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(DuneError):
+    """The environment lacks what a client needs, or holds something that cannot be used."""
+
+
+class InvalidArgumentError(DuneError, ValueError):
+    """An argument cannot be used; nothing was sent."""
+
+
+class ClientClosedError(DuneError):
+    """The client was used after it had been closed."""
+
+
+class APIError(DuneError):
+    """Dune answered, and the answer is not a success. `str()` says what happened and what to do.
+
+    Attributes:
+        status_code: the HTTP status.
+        message: the server's own words, shortened where they are long; empty where it said nothing.
+        body: the answer as text, cut after 20,000 characters.
+        request_id: what Dune's support can find the request by, if the answer named it.
+        retry_after: seconds for which the server asked to be left alone, if it did.
+        hint: what to do about this very case, where the SDK knows more than the status tells.
+    """
+
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        body: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.body = body
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.hint = hint
+
+    def __str__(self) -> str:
+        said = f"Dune answered {self.status_code}" + (f": {self.message.rstrip('.')}." if self.message else ".")
+        traced = f"(request {self.request_id})" if self.request_id else ""
+        return " ".join(part for part in (said, self.hint or self.advice, traced) if part)
+
+
+class BadRequestError(APIError):
+    """400: the request itself is wrong; sending it again will not help."""
+
+    advice = "The request itself is wrong; sending it again will not help."
+
+
+class UnsupportedTierError(BadRequestError):
+    """400 to a refresh that asked for the tier `small`, on which Dune's own page disagrees with itself."""
+
+
+class AuthenticationError(APIError):
+    """401: the key is missing, wrong or revoked."""
+
+    advice = "Check DUNE_API_KEY (or api_key=): the key is wrong or revoked."
+
+
+class PaymentRequiredError(APIError):
+    """402: the account has reached its limit of credits for the billing cycle."""
+
+    advice = "The account has reached its credit limit for this billing cycle; raise the limit, or wait for the next."
+
+
+class PermissionDeniedError(APIError):
+    """403: the key's account may not do this."""
+
+    advice = "The key's account must own the view, and the view's query must be saved and not archived."
+
+
+class NotFoundError(APIError):
+    """404: no such view or execution."""
+
+    advice = "Check the spelling of the name or id, and that the key belongs to the account that owns it."
+
+
+class ConflictError(APIError):
+    """409: the request contradicts what Dune is doing already."""
+
+    advice = "Look at what the view is doing already before you ask again."
+
+
+class RateLimitError(APIError):
+    """429: more requests a minute than the account's plan allows."""
+
+    advice = "Too many requests a minute for the account: check that plan= is its plan, and who else uses its keys."
+
+
+class ServerError(APIError):
+    """5xx: Dune, or something between, failed."""
+
+    advice = "The fault is on the server's side; try again later."
+
+
+class UnexpectedResponseError(APIError):
+    """An answer that cannot be understood: an odd status, a redirect, a body that is not what it should be."""
+
+    advice = "Check base_url, and what stands between you and Dune."
+
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    429: RateLimitError,
+}
+
+
+def error_class(status_code: int) -> type[APIError]:
+    """The class for an HTTP status that is no success: by the status itself, else by its hundred."""
+    if status_code in _BY_STATUS:
+        return _BY_STATUS[status_code]
+    if 400 <= status_code < 500:
+        return APIError
+    return ServerError if status_code >= 500 else UnexpectedResponseError
+
+
+class RequestFailedError(DuneError):
+    """No usable answer came. Where a refresh raises this, it was certainly not accepted.
+
+    Attributes:
+        sent: whether the request may have reached Dune all the same (always False from a refresh).
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class AmbiguousRefreshError(DuneError):
+    """A refresh may have been accepted, and billed; its execution was looked for and not found.
+
+    The cause (`__cause__`) is the failure that left it open.
+
+    Attributes:
+        name: the view.
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class AlreadyRunningError(DuneError):
+    """`refresh(if_running="refuse")` found an execution of the view under way, and started none.
+
+    Attributes:
+        name: the view.
+        execution_id: the execution under way.
+    """
+
+    def __init__(self, message: str, *, name: str, execution_id: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.execution_id = execution_id
+
+
+class RefreshError(DuneError):
+    """The refresh did not make the view fresh, or is not known to have done so.
+
+    Raised as it is for an end that this version of the SDK does not know.
+
+    Attributes:
+        execution_id: the execution.
+        status: its last known status; None where no look at it succeeded.
+    """
+
+    def __init__(self, message: str, *, execution_id: str, status: ExecutionStatus | None) -> None:
+        super().__init__(message)
+        # Never None here, so that it can be passed to attach() as it is.
+        self.execution_id: str = execution_id  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.status = status
+
+
+class RefreshFailedError(RefreshError):
+    """The execution failed. `status.error` has Dune's reason."""
+
+
+class RefreshCanceledError(RefreshError):
+    """The execution was cancelled."""
+
+
+class RefreshExpiredError(RefreshError):
+    """The execution expired."""
+
+
+class CreditLimitError(RefreshError):
+    """The execution was cancelled, because its running cost passed `max_credits`."""
+
+
+class WaitTimeoutError(RefreshError, TimeoutError):
+    """The time to wait is over, or Dune did not answer for too long; the refresh goes on.
+
+    The cause (`__cause__`) is the last failed look, if the last look failed.
+    """

@@ -1,0 +1,94 @@
+"""What users hold: the status of an execution, as plain, immutable data.
+
+This module must not know how the data is fetched, nor how Dune spells it in JSON.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+
+class ExecutionState(StrEnum):
+    """Where an execution stands. A state that this version does not know is `UNKNOWN`."""
+
+    PENDING = "pending"
+    EXECUTING = "executing"
+    COMPLETED = "completed"
+    COMPLETED_PARTIAL = "completed_partial"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_finished(self) -> bool:
+        """The state is an end. (Of an unknown state, nobody can say: `ExecutionStatus.is_finished` asks Dune.)"""
+        return self not in (ExecutionState.PENDING, ExecutionState.EXECUTING, ExecutionState.UNKNOWN)
+
+    @property
+    def succeeded(self) -> bool:
+        """The table is whole and fresh. After `COMPLETED_PARTIAL` only the stored query result is cut."""
+        return self in (ExecutionState.COMPLETED, ExecutionState.COMPLETED_PARTIAL)
+
+
+@attrs.frozen(kw_only=True)
+class ErrorDetail:
+    """Why an execution failed, in Dune's words; each part is None where Dune does not say.
+
+    Attributes:
+        type: Dune's code, for example `FAILED_TYPE_EXECUTION_FAILED` or `syntax_error`.
+        message: the text for people.
+        line: line of the query, counted by Dune.
+        column: column of the query, counted by Dune.
+    """
+
+    type: str | None = None
+    message: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ExecutionStatus:
+    """One look at an execution (`GET /v1/execution/{execution_id}/status`).
+
+    Whatever Dune leaves out, or sends in a form that cannot be read, is None.
+
+    Attributes:
+        execution_id: the execution.
+        state: where it stands.
+        is_finished: it will not change any more.
+        query_id: the query behind the view.
+        queue_position: place in the queue while it is pending.
+        submitted_at, started_at, ended_at, expires_at, cancelled_at: aware datetimes.
+        cost_credits: credits so far; grows while it runs, and is billed also when it fails.
+        error: why it failed.
+        row_count: rows of the result.
+        size_bytes: bytes of the result.
+        raw: Dune's answer as it came, for whatever is not modelled here.
+    """
+
+    execution_id: str
+    state: ExecutionState
+    is_finished: bool
+    query_id: int | None = None
+    queue_position: int | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    expires_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    cost_credits: float | None = None
+    error: ErrorDetail | None = None
+    row_count: int | None = None
+    size_bytes: int | None = None
+    raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def succeeded(self) -> bool:
+        """The view is fresh."""
+        return self.state.succeeded
