@@ -13,9 +13,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 import attrs
-
 from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
-from dune_matviews._endpoints import ViewHistory
+from dune_matviews._endpoints import Endpoints, ViewHistory
 from dune_matviews._flow import Call, Flow, Sleep
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
@@ -55,8 +54,8 @@ class Fault:
     takes: float = 0.0
 
 
-class Dune:
-    """A simulated Dune, and the virtual time in which it lives. It has the interface of `Endpoints`."""
+class Dune(Endpoints):
+    """A simulated Dune, and the virtual time in which it lives."""
 
     def __init__(
         self,
@@ -116,22 +115,18 @@ class Dune:
         ended, self.now = self.now, began  # meanwhile, the other flows go on
         return ended, place, outcome
 
-    # The interface of `Endpoints`.
+    # The operations, in place of those that reach a network.
 
     def refresh(self, name: str, performance: str | None) -> Call[str]:
-        """Start an execution."""
         return self._call(f"refresh {name}", lambda: self._start(name, performance))
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
-        """Look at an execution."""
         return self._call(f"status {execution_id}", lambda: self._status(execution_id))
 
     def cancel(self, execution_id: str) -> Call[bool]:
-        """End an execution."""
         return self._call(f"cancel {execution_id}", lambda: self._cancel(execution_id))
 
     def view(self, name: str) -> Call[ViewHistory]:
-        """The executions of a view that are listed already, newest first."""
         return self._call(f"view {name}", lambda: self._view(name))
 
     def _call(self, what: str, work: Callable[[], T]) -> Call[T]:

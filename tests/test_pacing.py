@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from dune_matviews._pacing import PERIOD, Pace, RequestBudget, Window, backoff, fair_share, poll_pause, polls_ahead
 from hypothesis import given
 from hypothesis import strategies as st
-
-from dune_matviews._pacing import PERIOD, Pace, RequestBudget, Window, backoff, fair_share, poll_pause, polls_ahead
 
 ages = st.floats(0, 1e6)
 
@@ -58,7 +57,7 @@ def test_backoff_grows_to_a_bound(failures: int, chance: float) -> None:
 
 @given(st.lists(st.floats(0, 30), max_size=200), st.integers(1, 20))
 def test_no_period_holds_more_than_the_limit(gaps: list[float], limit: int) -> None:
-    """However requests arrive, no stretch of `PERIOD` seconds holds more of them than allowed, and none is held up needlessly."""
+    """However requests arrive, no `PERIOD` holds more of them than allowed, and none is held up without need."""
     window, now = Window(limit), 0.0
     starts: list[float] = []
     for gap in gaps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from dune_matviews import (
     AlreadyRunningError,
     AmbiguousRefreshError,
@@ -30,6 +29,7 @@ from dune_matviews import (
 )
 from dune_matviews._lookup import look
 from dune_matviews._refresh import cancel, start, watch
+
 from tests.simulation import Dune, Fault
 
 VIEW = "dune.my_team.result_x"
@@ -130,7 +130,7 @@ def test_two_lost_answers_find_two_executions() -> None:
 
 
 def test_an_answer_that_is_outstanding_is_not_mistaken_for_a_lost_one() -> None:
-    """While another refresh of the view awaits its answer, its execution is not adopted by the one that lost its own."""
+    """While another refresh of the view awaits its answer, its execution is not given to the one that lost its own."""
     dune = Dune(round_trip=4.0)
     session = dune.session()
     dune.faults = iter([None, Fault(LOST, takes=1.0)])
@@ -164,7 +164,7 @@ def test_a_400_to_the_small_tier_names_the_disagreement() -> None:
     dune = Dune()
     refusal = BadRequestError("invalid performance", status_code=400, body="{}", request_id="r1")
     dune.faults = iter([Fault(refusal)])
-    with pytest.raises(UnsupportedTierError, match="'small'.*'medium' and 'large'") as caught:
+    with pytest.raises(UnsupportedTierError, match=r"'small'.*'medium' and 'large'") as caught:
         dune.run(start(dune.session(), dune, VIEW, "small", "start"))
     assert (caught.value.message, caught.value.request_id) == ("invalid performance", "r1")
 
@@ -292,7 +292,7 @@ def started(dune: Dune) -> str:
 @pytest.mark.parametrize("length", [0.1, 1.0, 3.3, 10.0, 59.0, 600.0, 3600.0])
 @pytest.mark.parametrize("round_trip", [0.0, 0.3])
 def test_the_end_is_noticed_in_time(length: float, round_trip: float) -> None:
-    """The end is noticed within 1 s or 10 % of the execution's length, plus one round trip; ten minutes take 60 polls."""
+    """An end is noticed within 1 s or 10 % of the length, plus a round trip, and ten minutes take at most 60 polls."""
     dune = Dune(length=length, round_trip=round_trip)
     execution_id, began = started(dune), dune.now
     ended = dune.ledger[0].ends

@@ -55,12 +55,12 @@ def find_again(session: Session, api: Endpoints, name: str, unclear: MaybeAccept
     _log.info("Looking for the refresh of %s that may have started: %s", name, unclear.failure)
     patience = session.patience(LOOKING)
     looks = 0
-    problem = "its execution was not found"
+    problem = "and its execution was not found"
     try:
         while True:
             view = yield from read(session, api.view(name), patience)
             if view.answered_at is None:
-                problem = "its execution cannot be told from older ones, because the server's answer has no date"
+                problem = "and its execution cannot be told from older ones, because the server's answer has no date"
                 break
             earliest = view.answered_at - timedelta(seconds=session.clock() - unclear.sent_at) - SLACK
             found = yield from _started_since(session, api, view.last_execution_ids, earliest, patience)
@@ -73,9 +73,9 @@ def find_again(session: Session, api: Endpoints, name: str, unclear: MaybeAccept
                 break
             yield Sleep(pause)
     except DuneError as failure:
-        problem = f"looking for its execution failed ({failure})"
+        problem = f"and looking for its execution failed ({failure})"
     raise AmbiguousRefreshError(
-        f"A refresh of {name} may have been accepted, and billed: its answer was lost ({unclear.failure}) and {problem}. "
+        f"A refresh of {name} may have been accepted, and billed: the answer was lost ({unclear.failure}), {problem}. "
         f"Look before you ask again: refresh({name!r}, if_running='adopt') follows an execution that is under way.",
         name=name,
     ) from unclear.failure

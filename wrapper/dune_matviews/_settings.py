@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Literal, NoReturn, Self
 
 import attrs
@@ -37,7 +38,7 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         # A closure, because whatever looks through attributes (dicts, serializers, debuggers) looks no further.
-        self._reveal = lambda: key
+        self._reveal: Callable[[], str] = lambda: key
 
     def reveal(self) -> str:
         """The key itself."""

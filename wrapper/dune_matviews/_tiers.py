@@ -50,7 +50,7 @@ class Tiers:
         return tier
 
     def choose(self, performance: str | None, *, stacklevel: int) -> str | None:
-        """The tier to send, None to send none; a warning is about the caller so many frames up."""
+        """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this."""
         tier = self._known(performance) or self._default
         if tier == "small" and self._small == "warn" and not self._warned:
             warnings.warn(

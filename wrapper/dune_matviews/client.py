@@ -292,7 +292,7 @@ class _Core:
     def refresh(self, name: str, performance: Performance | None, if_running: IfRunning) -> Flow[str]:
         name = _arguments.view_name(name)
         _arguments.choice(if_running, "if_running", ("start", "adopt", "refuse"))
-        tier = self.tiers.choose(performance, stacklevel=4)  # past choose, this method and the client's
+        tier = self.tiers.choose(performance, stacklevel=3)  # the caller of the client's method
         return _refresh.start(self.session, self.api, name, tier, if_running)
 
     def attach(self, execution_id: str) -> str:

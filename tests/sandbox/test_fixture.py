@@ -1,0 +1,53 @@
+"""Knows the pytest fixture as a user's project has it.
+Must not use the fixture itself: the tests that use it run in a pytest of their own."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+def test_the_environment_points_at_the_sandbox(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that reads DUNE_API_KEY and DUNE_API_BASE_URL talks to the sandbox, even on a machine behind a proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "internal.example")
+    pytester.makepyfile(
+        """
+        import os
+        import urllib.request
+
+        def test_refresh(dune_sandbox):
+            assert dune_sandbox.url == os.environ["DUNE_API_BASE_URL"]
+            assert "127.0.0.1,internal.example" == os.environ["no_proxy"]
+            url = f"{os.environ['DUNE_API_BASE_URL']}/api/v1/materialized-views/x/refresh"
+            headers = {"X-Dune-Api-Key": os.environ["DUNE_API_KEY"]}
+            urllib.request.urlopen(urllib.request.Request(url, method="POST", headers=headers)).close()
+            assert ["x"] == [charge.name for charge in dune_sandbox.ledger]
+            dune_sandbox.advance(0.005)
+            assert ["QUERY_STATE_COMPLETED"] == [charge.state for charge in dune_sandbox.ledger]
+        """
+    )
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fixture starts anew for each test, and leaves the environment as it was."""
+    monkeypatch.setenv("DUNE_API_KEY", "before")
+    monkeypatch.delenv("DUNE_API_BASE_URL", raising=False)
+    pytester.makepyfile(
+        """
+        import os
+        import threading
+        import pytest
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_fresh(dune_sandbox, turn):
+            dune_sandbox.add_view(f"turn {turn}")
+            assert () == dune_sandbox.requests
+
+        def test_afterwards():
+            assert "before" == os.environ["DUNE_API_KEY"]
+            assert "DUNE_API_BASE_URL" not in os.environ
+            assert not [thread for thread in threading.enumerate() if thread.name.startswith("sandbox")]
+        """
+    )
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)

@@ -1,0 +1,1 @@
+"""Tests of the way from Dune's spec to the generated client."""

@@ -1,0 +1,178 @@
+"""Knows what the command `python -m tools.generate` writes, compares and refuses.
+Must not know what the generated client does."""
+
+import hashlib
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tools.document import Document, ToolError
+from tools.generate import CONFIG, ROOT, SPEC_FILES, contents, main, require_all_operations, require_same
+
+
+def drift_of(fresh: Path, folder: Path) -> list[str]:
+    """Return the lines in which the drift of *folder* is told."""
+    with pytest.raises(ToolError) as caught:
+        require_same(fresh, folder)
+    return str(caught.value).splitlines()
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Edit a file as a person would."""
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_the_committed_client_is_up_to_date(fresh: Path) -> None:
+    """`generated/` holds, byte for byte, what the committed spec files give on this Python."""
+    require_same(fresh, ROOT / "generated")
+
+
+def test_provenance_tells_inputs_and_tools(fresh: Path) -> None:
+    """`provenance.yaml` has the hash of each input and the version of each tool."""
+    assert yaml.safe_load((fresh / "provenance.yaml").read_text("utf-8")) == {
+        "sha256": {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG)},
+        "versions": {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")},
+    }
+
+
+def test_the_package_is_typed_and_complete(fresh: Path) -> None:
+    """The package has an empty `py.typed`, a module for each operation and a readable class for each schema."""
+    assert (fresh / "dune_api" / "py.typed").read_bytes() == b""
+    modules = {path.relative_to(fresh).as_posix() for path in fresh.glob("dune_api/*/*/*.py")}
+    assert {name for name in modules if not name.endswith("__init__.py")} == {
+        "dune_api/api/executions/cancel_execution.py",
+        "dune_api/api/executions/get_execution_status.py",
+        "dune_api/api/materialized_views/get_materialized_view.py",
+        "dune_api/api/materialized_views/refresh_materialized_view.py",
+    }
+    assert {path.stem for path in fresh.glob("dune_api/models/*.py")} == {
+        "__init__",
+        "cancel_execution_response",
+        "error_400",
+        "error_401",
+        "error_403",
+        "error_404",
+        "error_500",
+        "error_detail",
+        "execution_error",
+        "execution_status_response",
+        "matview_response",
+        "matview_schedule",
+        "refresh_request",
+        "refresh_response",
+        "result_metadata",
+        "syntax_error_metadata",
+    }
+
+
+def test_generating_is_repeatable_and_replaces_everything(
+    repository: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second generation gives the same bytes, although PATH has no ruff, and leaves nothing of what was there."""
+    folder = repository / "generated"
+    (folder / "dune_api" / "client.py").write_text("edited by hand")
+    (folder / "dune_api" / "types.py").unlink()
+    (folder / "stray.py").write_text("left behind")
+    monkeypatch.setenv("PATH", str(repository))
+    assert main([], repository) == 0
+    assert contents(folder) == contents(fresh)
+
+
+def test_check_fails_on_any_drift_and_changes_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` names each changed, missing and new file and the command that mends them, and only looks."""
+    folder = repository / "generated"
+    (folder / "dune_api" / "client.py").write_text("edited by hand")
+    (folder / "dune_api" / "types.py").unlink()
+    (folder / "dune_api" / "api" / "stray.py").write_text("")
+    before = contents(folder)
+    assert main(["--check"], repository) == 1
+    assert contents(folder) == before
+    assert capsys.readouterr().err.splitlines() == [
+        "error: generated/ is not what the spec gives:",
+        "  new: generated/dune_api/api/stray.py",
+        "  changed: generated/dune_api/client.py",
+        "  missing: generated/dune_api/types.py",
+        "To mend it: make generate",
+    ]
+
+
+def test_a_changed_file_is_drift(repository: Path, fresh: Path) -> None:
+    """One byte that differs is reported as a changed file."""
+    with (repository / "generated" / "provenance.yaml").open("a") as file:
+        file.write("\n")
+    assert "  changed: generated/provenance.yaml" in drift_of(fresh, repository / "generated")
+
+
+def test_a_missing_file_is_drift(repository: Path, fresh: Path) -> None:
+    """A generated file that is gone is reported, also an empty one."""
+    (repository / "generated" / "dune_api" / "py.typed").unlink()
+    assert "  missing: generated/dune_api/py.typed" in drift_of(fresh, repository / "generated")
+
+
+def test_a_missing_folder_is_drift(repository: Path, fresh: Path) -> None:
+    """Where nothing is generated yet, every file is reported as missing."""
+    shutil.rmtree(repository / "generated")
+    assert "  missing: generated/dune_api/__init__.py" in drift_of(fresh, repository / "generated")
+
+
+def test_a_new_file_is_drift(repository: Path, fresh: Path) -> None:
+    """A file that generation does not make is reported, wherever it is and whatever its name."""
+    (repository / "generated" / ".hidden").write_text("")
+    assert "  new: generated/.hidden" in drift_of(fresh, repository / "generated")
+
+
+def test_only_pythons_cache_is_no_drift(repository: Path, fresh: Path) -> None:
+    """What Python leaves in `__pycache__` when it imports the client is passed over."""
+    cache = repository / "generated" / "dune_api" / "__pycache__"
+    cache.mkdir()
+    (cache / "client.cpython-311.pyc").write_bytes(b"\0")
+    require_same(fresh, repository / "generated")
+
+
+def test_a_warning_of_the_generator_fails(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the generator drops an operation with a mere warning, nothing is replaced, and its words are told."""
+    replace_in(repository / "overlay.yaml", "      application/json:\n", "      application/unheard-of:\n")
+    before = contents(repository / "generated")
+    assert main([], repository) == 1
+    assert contents(repository / "generated") == before
+    told = capsys.readouterr()
+    assert "rule: POST /v1/execution/{execution_id}/cancel: the key is the security scheme" in told.out
+    assert told.err.startswith("error: openapi-python-client refuses the corrected spec or warns of it:")
+    assert "Unsupported content type application/unheard-of" in told.err
+
+
+def test_a_lost_operation_fails(tmp_path: Path, additions: Document) -> None:
+    """Of two operations with one id the generator silently overwrites the first, which is noticed here."""
+    modules = tmp_path / "api" / "executions"
+    modules.mkdir(parents=True)
+    for name in ("__init__.py", "one_id_for_both.py"):
+        (modules / name).touch()
+    with pytest.raises(ToolError, match="the spec has 3 operations, but the client has 1"):
+        require_all_operations(additions, tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_a_correction_that_does_not_fit_fails(
+    repository: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A correction that finds nothing to correct ends the command with its reason, and nothing is replaced."""
+    replace_in(repository / "openapi.yaml", "'*/*':", "application/json:")
+    before = contents(repository / "generated")
+    assert main(arguments, repository) == 1
+    assert contents(repository / "generated") == before
+    assert capsys.readouterr().err.startswith("error: overlay.yaml: an action on POST /v1/materialized-views/{name}/")
+
+
+@pytest.mark.parametrize("name", [*SPEC_FILES, CONFIG])
+def test_an_absent_spec_file_is_one_message(name: str, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be read ends the command with a message that names it."""
+    (repository / name).unlink()
+    assert main([], repository) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert name in message

@@ -1,0 +1,180 @@
+"""Knows how a spec is read, completed and corrected, and every way in which a correction can fail to fit.
+Must not generate anything."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tools.document import Document, ToolError, copy, find, parse, resolve, schemas
+from tools.spec import REFRESH, complete, correct, lay_over
+
+STATUS = "GET /v1/execution/{execution_id}/status"
+CANCEL = "POST /v1/execution/{execution_id}/cancel"
+
+
+def overlay_of(*actions: Document) -> Document:
+    """Return an overlay of these actions."""
+    return {"overlay": "1.0.0", "info": {"title": "test", "version": "1"}, "actions": list(actions)}
+
+
+def action_on(target: str, subject: str | list[str], **what: Any) -> Document:
+    """Return an action that gives a reason."""
+    return {"target": target, "x-applies-to": subject, "description": "a good reason", **what}
+
+
+def spec_of(**named: Document) -> Document:
+    """Return a spec of these schemas."""
+    return {"paths": {}, "components": {"schemas": named}}
+
+
+def test_dates_stay_text() -> None:
+    """A timestamp without quotes is read as the text that it is, because OpenAPI documents have no timestamps."""
+    assert parse("x.yaml", "example: 2024-12-20T11:04:18Z") == {"example": "2024-12-20T11:04:18Z"}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "just text", ""])
+def test_unreadable_yaml_is_one_message(text: str) -> None:
+    """A file that is no YAML mapping is reported by its name."""
+    with pytest.raises(ToolError, match=r"x\.yaml"):
+        parse("x.yaml", text)
+
+
+def test_a_dangling_reference_is_one_message() -> None:
+    """A reference to something that the spec lacks is reported as it stands there."""
+    with pytest.raises(ToolError, match="#/components/schemas/Lost"):
+        resolve(spec_of(), {"$ref": "#/components/schemas/Lost"})
+
+
+def test_inputs_are_left_alone(published: Document, additions: Document, overlay: Document) -> None:
+    """Correcting is a pure function: none of the three documents is changed."""
+    before = copy(published), copy(additions), copy(overlay)
+    correct(published, additions, overlay)
+    assert before == (published, additions, overlay)
+
+
+@pytest.mark.parametrize(
+    "malformed", [{"paths": None}, {"components": []}, {"components": {"schemas": {"models.Error400": {}}}}]
+)
+def test_a_malformed_spec_is_one_message(
+    malformed: Document, published: Document, additions: Document, overlay: Document
+) -> None:
+    """A document that is no OpenAPI, or lacks what the others refer to, ends in a message, not in a traceback."""
+    with pytest.raises(ToolError):
+        correct(published | malformed, additions, overlay)
+
+
+def test_additions_complete_the_spec(published: Document, additions: Document) -> None:
+    """What only the additions have is added, without a word."""
+    completed = complete(published, additions)
+    assert find(completed.document, STATUS) == find(additions, STATUS)
+    assert schemas(completed.document) == schemas(published) | schemas(additions)
+    assert completed.report == []
+
+
+def test_a_published_operation_replaces_ours(published: Document, additions: Document) -> None:
+    """An operation that Dune publishes by now is taken from there; ours is dropped, and that is said."""
+    theirs: Document = {"summary": "theirs", "responses": {}}
+    published["paths"]["/v1/execution/{execution_id}/status"] = {"get": theirs}
+    completed = complete(published, additions)
+    assert find(completed.document, STATUS) == theirs
+    assert find(completed.document, CANCEL) == find(additions, CANCEL)
+    assert completed.report == [f"additions.yaml: {STATUS} is published now; our entry is dropped"]
+
+
+def test_a_published_schema_replaces_ours(published: Document, additions: Document) -> None:
+    """A schema that Dune publishes by now is taken from there; ours is dropped, and that is said."""
+    theirs = {"type": "object", "description": "theirs"}
+    schemas(published)["models.QueryResultError"] = theirs
+    completed = complete(published, additions)
+    assert schemas(completed.document)["models.QueryResultError"] == theirs
+    assert completed.report == ["additions.yaml: models.QueryResultError is published now; our entry is dropped"]
+
+
+def test_the_refresh_is_never_optional(published: Document, additions: Document, overlay: Document) -> None:
+    """Without the refresh operation nothing is corrected, also when the additions have one."""
+    additions["paths"] |= published["paths"]
+    published["paths"] = {}
+    with pytest.raises(ToolError, match=re.escape(f"openapi.yaml lacks {REFRESH}")):
+        correct(published, additions, overlay)
+
+
+def test_an_absent_operation_is_skipped_and_listed(published: Document, additions: Document, overlay: Document) -> None:
+    """Where the spec lacks an operation other than the refresh, its corrections are passed over, and that is said."""
+    del additions["paths"]["/v1/execution/{execution_id}/cancel"]
+    corrected = correct(published, additions, overlay)
+    assert [line for line in corrected.report if not line.startswith("rule: ")] == [
+        f"overlay.yaml: skipped, because the spec lacks {CANCEL}: Dune publishes neither ids nor tags,"
+        " and a module named after the path is not pleasant to import."
+    ]
+
+
+def test_an_action_that_hits_nothing_fails(published: Document, additions: Document, overlay: Document) -> None:
+    """A correction of something that is no longer wrong stops the work, with its reason and a hint at the cause."""
+    content = published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["requestBody"]["content"]
+    content["application/json"] = content.pop("*/*")
+    with pytest.raises(ToolError) as caught:
+        correct(published, additions, overlay)
+    message = str(caught.value)
+    assert f"an action on {REFRESH} does not fit: its target hits nothing" in message
+    assert "reason: No request can have the media type */*." in message
+    assert "Dune may have mended this itself" in message
+
+
+def test_an_action_must_hit_what_it_names() -> None:
+    """A target in another schema than `x-applies-to` names counts as hitting nothing."""
+    document = spec_of(One={"type": "object"}, Two={"type": "object"})
+    with pytest.raises(ToolError, match="an action on Two does not fit"):
+        lay_over(document, overlay_of(action_on("$.components.schemas.One", "Two", update={"title": "x"})))
+
+
+def test_each_of_several_subjects_counts_for_itself() -> None:
+    """An action on several schemas corrects those there are and lists the others, but has to hit each that is there."""
+    document = spec_of(One={"type": "string"}, Two={"type": "string"})
+    action = action_on("$.components.schemas['One','Two','Three'].type", ["One", "Two", "Three"], remove=True)
+    overlaid = lay_over(document, overlay_of(action))
+    assert schemas(overlaid.document) == {"One": {}, "Two": {}}
+    assert overlaid.report == ["overlay.yaml: skipped, because the spec lacks Three: a good reason"]
+    with pytest.raises(ToolError, match="an action on Two does not fit"):
+        lay_over(spec_of(One={"type": "string"}, Two={}), overlay_of(action))
+
+
+def test_what_an_action_adds_is_not_shared() -> None:
+    """Two schemas that one action corrects are independent for the next one."""
+    document = spec_of(One={}, Two={})
+    both = action_on("$.components.schemas['One','Two']", ["One", "Two"], update={"properties": {"a": {}}})
+    one = action_on("$.components.schemas.One.properties.a", "One", update={"type": "string"})
+    overlaid = lay_over(document, overlay_of(both, one))
+    assert schemas(overlaid.document) == {
+        "One": {"properties": {"a": {"type": "string"}}},
+        "Two": {"properties": {"a": {}}},
+    }
+
+
+def test_an_action_never_lengthens_a_list_by_merging(
+    published: Document, additions: Document, overlay: Document
+) -> None:
+    """Where Dune publishes a list that a correction means to set, the work stops instead of mixing the two."""
+    published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["tags"] = ["theirs"]
+    with pytest.raises(ToolError, match="its update would lengthen a list that the spec has by now"):
+        correct(published, additions, overlay)
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        {"description": ""},
+        {"x-applies-to": []},
+        {"remove": False},
+        {"remove": True, "update": {}},
+        {"target": "components"},
+        {"target": "$.components["},
+        {"target": "$.components.schemas.One.enum[0]", "update": "x"},
+    ],
+)
+def test_a_faulty_action_is_one_message(faulty: Document) -> None:
+    """An action that lacks something, contradicts itself or cannot be carried out is named, not passed over."""
+    action = action_on("$.components.schemas.One.type", "One") | faulty
+    action |= {} if action.keys() & {"remove", "update"} else {"remove": True}
+    with pytest.raises(ToolError, match=r"overlay\.yaml"):
+        lay_over(spec_of(One={"type": "string", "enum": [{}]}), overlay_of(action))

@@ -1,0 +1,125 @@
+"""Knows how `generated/` is made, and how to tell whether it is what would be made now.
+Must not know what is corrected in the spec, nor why."""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from ruff import find_ruff_bin  # type: ignore[import-untyped]  # ruff has no type information
+
+from tools.document import Document, ToolError, operations, parse
+from tools.spec import correct
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
+CONFIG = "generator-config.yaml"
+PACKAGE = "dune_api"
+MEND = "make generate"
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command, for the repository at *root*, and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.generate", description="Generate the client from the spec.")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if generated/ is not up to date")
+    check = parser.parse_args(arguments).check
+    try:
+        with TemporaryDirectory() as scratch:
+            fresh = Path(scratch, "generated")
+            produce(root, fresh)
+            if check:
+                require_same(fresh, root / "generated")
+            else:
+                replace(root / "generated", fresh)
+    except (ToolError, OSError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    print("generated/ is up to date")
+    return 0
+
+
+def produce(root: Path, into: Path) -> None:
+    """Make the folder *into* what `generated/` has to be, and print what was done to the spec for it."""
+    origin = provenance(root)
+    published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
+    corrected = correct(published, additions, overlay)
+    for line in corrected.report:
+        print(line)
+    into.mkdir()
+    run_generator(corrected.document, root / CONFIG, into)
+    require_all_operations(corrected.document, into / PACKAGE)
+    (into / PACKAGE / "py.typed").touch()
+    (into / "provenance.yaml").write_text(origin, "utf-8")
+
+
+def run_generator(document: Document, config: Path, into: Path) -> None:
+    """Generate the package from *document*, in the folder *into*; a mere warning of the generator is a failure."""
+    # The generator calls `ruff` by name: the one of this environment has to come first.
+    path = os.pathsep.join([str(Path(find_ruff_bin()).parent), os.environ.get("PATH", os.defpath)])
+    with TemporaryDirectory() as scratch:
+        source = Path(scratch, "openapi.json")
+        source.write_text(json.dumps(document), "utf-8")
+        command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
+        command += ["--path", str(source), "--config", str(config)]
+        done = subprocess.run(  # noqa: S603 - nothing of the command comes from outside
+            command, check=False, cwd=into, env=os.environ | {"PATH": path}, capture_output=True, text=True
+        )
+    if done.returncode != 0:
+        raise ToolError(f"openapi-python-client refuses the corrected spec or warns of it:\n{done.stderr.strip()}")
+
+
+def require_all_operations(document: Document, package: Path) -> None:
+    """Fail unless *package* has a module for each operation: of two with one id, the second overwrites the first."""
+    expected = list(operations(document))
+    modules = [path for path in package.glob("api/*/*.py") if path.name != "__init__.py"]
+    if len(modules) != len(expected):
+        raise ToolError(
+            f"the spec has {len(expected)} operations, but the client has {len(modules)}; do two share an id and a tag?"
+        )
+
+
+def provenance(root: Path) -> str:
+    """Say from which inputs, by which tools, `generated/` is made."""
+    inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG)}
+    tools = {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")}
+    return f"# Written by `{MEND}`.\n" + yaml.safe_dump({"sha256": inputs, "versions": tools}, sort_keys=False)
+
+
+def replace(folder: Path, fresh: Path) -> None:
+    """Put *fresh* in the place of *folder*, so that nothing of the old one survives."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    shutil.copytree(fresh, folder)
+
+
+def require_same(fresh: Path, folder: Path) -> None:
+    """Fail, naming each file and what mends it, unless *folder* holds the same files as *fresh*, byte for byte."""
+    expected, found = contents(fresh), contents(folder)
+    drift = [
+        f"  {'missing' if name not in found else 'new' if name not in expected else 'changed'}: {folder.name}/{name}"
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+    if drift:
+        raise ToolError("\n".join([f"{folder.name}/ is not what the spec gives:", *drift, f"To mend it: {MEND}"]))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of each file in *folder*, by its path there; what Python caches on import does not count."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Knows how Dune's published spec becomes the document to generate from: completed, corrected, and made uniform.
+Must not read or write files, nor know the generator or the command line."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jsonpath_ng import DatumInContext
+from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.ext.parser import parse as parse_path
+from oas_patch import apply_overlay, validate  # type: ignore[import-untyped]  # oas-patch has no type information
+
+from tools.document import Document, ToolError, copy, find, operations, schemas
+from tools.rules import apply_rules
+
+REFRESH = "POST /v1/materialized-views/{name}/refresh"
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A document, and what was done on the way to it, one line for each thing."""
+
+    document: Document
+    report: list[str]
+
+
+def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
+    """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation."""
+    try:
+        if find(published, REFRESH) is None:
+            raise ToolError(f"openapi.yaml lacks {REFRESH}, the operation that this project exists for")
+        completed = complete(published, additions)
+        overlaid = lay_over(completed.document, overlay)
+        document = copy(overlaid.document)
+        return Corrected(document, completed.report + overlaid.report + apply_rules(document))
+    except (AttributeError, KeyError, TypeError) as problem:
+        # So ends a walk through a document that has something else where OpenAPI has an object or a list.
+        raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
+
+
+def complete(published: Document, additions: Document) -> Corrected:
+    """Add the operations and schemas of *additions* that *published* lacks; the others are dropped, and reported."""
+    document, ours = copy(published), copy(additions)
+    dropped: list[str] = []
+    for operation in operations(ours):
+        item = document["paths"].setdefault(operation.path, {})
+        if operation.method in item:
+            dropped.append(str(operation))
+        else:
+            item[operation.method] = operation.content
+    theirs = document.setdefault("components", {}).setdefault("schemas", {})
+    dropped += [name for name in schemas(ours) if name in theirs]
+    document["components"]["schemas"] = schemas(ours) | theirs
+    return Corrected(document, [f"additions.yaml: {name} is published now; our entry is dropped" for name in dropped])
+
+
+def lay_over(document: Document, overlay: Document) -> Corrected:
+    """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and reported."""
+    if (verdict := validate(overlay, "sh")) != "Validation successful":
+        raise ToolError(f"overlay.yaml is no OpenAPI Overlay: {verdict}")
+    report: list[str] = []
+    for action in overlay["actions"]:
+        names = _subjects(action)
+        present = [name for name in names if find(document, name) is not None]
+        report += [
+            f"overlay.yaml: skipped, because the spec lacks {name}: {action['description']}"
+            for name in names
+            if name not in present
+        ]
+        if present:
+            _require_fit(document, action, present)
+            document = _apply(document, action)
+    return Corrected(document, report)
+
+
+def _subjects(action: Document) -> list[str]:
+    """Return the operations and schemas that *action* corrects, once it is certain that it says all it must."""
+    told = bool(action.get("x-applies-to") and action.get("description"))
+    # oas-patch also removes for `remove: false`, and then ignores an update beside it.
+    if not told or (action.get("remove") is True) == ("update" in action):
+        raise ToolError(
+            "overlay.yaml: an action needs `x-applies-to`, a `description` that is its reason, and either `update` or"
+            f" `remove: true`, unlike this one: {action}"
+        )
+    names = action["x-applies-to"]
+    return [names] if isinstance(names, str) else names
+
+
+def _require_fit(document: Document, action: Document, names: Iterable[str]) -> None:
+    """Fail unless *action* finds in each named subject something that it can correct: oas-patch itself says nothing."""
+    try:
+        matches = parse_path(action["target"]).find(document)
+    except JSONPathError as problem:
+        raise ToolError(f"overlay.yaml: {action['target']} is no JSONPath: {problem}") from problem
+    for name in names:
+        hits = [match for match in matches if _lies_within(match, find(document, name))]
+        if not hits:
+            raise _misfit(action, name, "its target hits nothing")
+        if any(_appends(match.value, action.get("update")) for match in hits):
+            raise _misfit(action, name, "its update would lengthen a list that the spec has by now")
+
+
+def _apply(document: Document, action: Document) -> Document:
+    """Apply *action*, which fits."""
+    try:
+        # Copied before and after: oas-patch puts the action's own objects into the document, once for each hit.
+        return copy(apply_overlay(copy(document), {"actions": [copy(action)]}))
+    except TypeError as problem:  # as for the update of a list's element
+        raise ToolError(f"overlay.yaml: oas-patch cannot correct {action['target']}: {problem}") from problem
+
+
+def _lies_within(match: DatumInContext, node: Document | None) -> bool:
+    """Whether *match* is *node* or a part of it."""
+    step: DatumInContext | None = match
+    while step is not None and step.value is not node:
+        step = step.context
+    return step is not None
+
+
+def _appends(value: Any, update: Any) -> bool:
+    """Whether merging *update* into *value* meets a list of it, which would grow where a correction has to replace."""
+    if not (isinstance(value, dict) and isinstance(update, dict)):
+        return False
+    old, new = cast(Document, value), cast(Document, update)
+    shared = old.keys() & new.keys()
+    return any(
+        (isinstance(old[key], list) and isinstance(new[key], list)) or _appends(old[key], new[key]) for key in shared
+    )
+
+
+def _misfit(action: Document, name: str, what: str) -> ToolError:
+    return ToolError(
+        f"overlay.yaml: an action on {name} does not fit: {what}\n"
+        f"  target: {action['target']}\n"
+        f"  reason: {action['description']}\n"
+        "Dune may have mended this itself; if so, remove the action."
+    )

@@ -1,0 +1,40 @@
+"""A local stand-in for Dune's API, for demos and for tests.
+
+    from dune_matviews.sandbox import DuneSandbox, Plan
+
+    with DuneSandbox(speed=100) as sandbox:
+        sandbox.plan("dune.my_team.result_daily", Plan(end="failed", credits=4.0))
+        ...                                    # a client refreshes the view at sandbox.url, with sandbox.api_key
+        assert [charge.credits for charge in sandbox.ledger] == [4.0]
+
+This module knows the names that users import, and where they live.
+It must not import any of them before one is used, because pytest imports it at the start of every run."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._plans import Failure, Plan
+    from ._sandbox import DuneSandbox, ReceivedRequest
+    from ._world import Charge, UnknownObjectError
+
+__all__ = ["Charge", "DuneSandbox", "Failure", "Plan", "ReceivedRequest", "UnknownObjectError"]
+
+_HOMES = {
+    "Charge": "_world",
+    "DuneSandbox": "_sandbox",
+    "Failure": "_plans",
+    "Plan": "_plans",
+    "ReceivedRequest": "_sandbox",
+    "UnknownObjectError": "_world",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

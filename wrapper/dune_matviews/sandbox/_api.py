@@ -1,0 +1,56 @@
+"""Knows what holds for every operation: paths, methods, the key, the size of bodies, the shape of refusals.
+Must not know what any operation does, nor of sockets or threads."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote
+
+from ._http import MAX_BODY, Answer, Request, refusal
+from ._operations import OPERATIONS, BadRequestError, Context, Operation
+from ._world import UnknownObjectError, World
+
+KEY_HEADER: Final = "x-dune-api-key"
+
+_ROUTES: Final = [(re.compile(re.escape(each.path).replace(r"\{\}", "([^/]+)")), each) for each in OPERATIONS]
+_BROKEN_ENCODING: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
+class Api:
+    """Answers requests as Dune's API does. *small* says whether it knows the tier of that name."""
+
+    def __init__(self, world: World, api_key: str, *, small: bool = True) -> None:
+        self._world = world
+        self._api_key = api_key
+        self._tiers = ("small", "medium", "large") if small else ("medium", "large")
+
+    def answer(self, request: Request) -> Answer:
+        found = [(each, match.groups()) for path, each in _ROUTES if (match := path.fullmatch(request.path))]
+        if not found:
+            return refusal(404, f"the API has no path {request.path}")
+        for operation, segments in found:
+            if operation.method == request.method:
+                return self._run(operation, segments, request)
+        allowed = ", ".join(operation.method for operation, _ in found)
+        return refusal(405, f"this path allows {allowed}, not {request.method}", {"Allow": allowed})
+
+    def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Answer:
+        if request.headers.get(KEY_HEADER) != self._api_key:
+            return refusal(401, "Invalid API Key")
+        if len(request.body) > MAX_BODY:
+            return refusal(400, f"the body is longer than {MAX_BODY} bytes")
+        try:
+            return operation.run(Context(self._world, request, self._tiers), *map(_decoded, segments))
+        except BadRequestError as error:
+            return refusal(400, str(error))
+        except UnknownObjectError:
+            return refusal(404, "Object not found")
+
+
+def _decoded(segment: str) -> str:
+    if _BROKEN_ENCODING.search(segment):
+        raise BadRequestError("a percent sign in the path must be encoded, as %25")
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequestError("the path is not percent-encoded UTF-8") from None

@@ -1,0 +1,149 @@
+"""Knows how world, API and server make one sandbox under one lock, and keeps what arrived.
+Must not decide any answer, state or cost itself."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from email.utils import formatdate
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from ._api import Api
+from ._http import Answer, Request, refusal
+from ._plans import DEFAULT_PLAN, Plan
+from ._server import HOST, Server
+from ._world import Charge, World, moment
+
+
+@attrs.frozen
+class ReceivedRequest:
+    """One request as it arrived, accepted or not.
+
+    *id* is what the answer's header X-Request-Id said; *at* is an aware datetime of the sandbox's clock.
+    *path* and *query* are raw, still percent-encoded; names of *headers* are in lower case.
+    *body* is cut shortly after the megabyte that the sandbox refuses.
+    *status* is the status code of the answer, None while there is none.
+    """
+
+    id: str
+    at: datetime
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str] = attrs.field(repr=False)  # they hold the key, which no test report should show
+    body: bytes
+    status: int | None
+
+
+class DuneSandbox:
+    """A stand-in for Dune's API that listens on this machine from its creation until `close()`.
+
+    *views* are the names that exist; None lets any view exist that is named.
+    *api_key* is the one key that is accepted, in the header X-Dune-Api-Key only.
+    *speed* divides the durations of plans (100: a plan of 5 seconds takes 50 milliseconds); the clock itself stays
+    the wall clock, so that timestamps and Date headers are true.
+    *default* is what an execution does for which nothing was planned.
+    *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
+    *small* says whether the tier `small` is accepted: Dune's documentation says both.
+    *port* 0 is any free port.
+
+    All of it may be used from several threads. Raises ValueError for numbers out of range and OSError where the
+    port is taken.
+    """
+
+    def __init__(
+        self,
+        views: Iterable[str] | None = None,
+        *,
+        api_key: str = "sandbox-key",
+        speed: float = 1.0,
+        default: Plan = DEFAULT_PLAN,
+        max_parallel: int | None = None,
+        small: bool = True,
+        port: int = 0,
+    ) -> None:
+        self.api_key = api_key
+        self._lock = Lock()
+        self._world = World(views, speed=speed, default=default, max_parallel=max_parallel)
+        self._api = Api(self._world, api_key, small=small)
+        self._requests: list[ReceivedRequest] = []
+        self._server = Server(self._respond, port)
+        self.url = f"http://{HOST}:{self._server.port}"
+
+    def __repr__(self) -> str:
+        return f"<DuneSandbox {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every socket and ends every thread. The ledger and the requests stay readable."""
+        self._server.close()
+
+    def add_view(self, name: str) -> None:
+        """Lets a view exist, by its full name; one that exists already stays as it is."""
+        with self._lock:
+            self._world.add_view(name)
+
+    def plan(self, name: str, *plans: Plan) -> None:
+        """Says what the next executions of a view do, one plan each, after those planned before.
+
+        Raises UnknownObjectError where the view does not exist.
+        """
+        with self._lock:
+            self._world.plan(name, *plans)
+
+    def advance(self, seconds: float) -> None:
+        """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every plan."""
+        with self._lock:
+            self._world.advance(seconds)
+
+    def finish(self, execution_id: str, end: str | None = None) -> None:
+        """Ends an execution now, at the whole cost that was planned, as planned or with another *end* (see Plan).
+
+        Raises UnknownObjectError for an execution that does not exist, ValueError for one that has ended.
+        """
+        with self._lock:
+            self._world.finish(execution_id, end)
+
+    @property
+    def ledger(self) -> tuple[Charge, ...]:
+        """What Dune would bill by now: one charge for each accepted refresh, in the order of acceptance."""
+        with self._lock:
+            return self._world.ledger()
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """Every request that arrived, accepted or refused, in order."""
+        with self._lock:
+            return tuple(self._requests)
+
+    def _respond(self, request: Request) -> Answer:
+        with self._lock:
+            now = self._world.now()
+            request_id = f"sandbox-request-{len(self._requests) + 1}"
+            try:
+                answer = self._api.answer(request)
+            except Exception as error:  # whatever went wrong here, the client gets an answer
+                answer = refusal(500, f"the sandbox itself is at fault: {error!r}")
+            self._requests.append(
+                ReceivedRequest(
+                    id=request_id,
+                    at=moment(now),
+                    method=request.method,
+                    path=request.path,
+                    query=request.query,
+                    headers=request.headers,
+                    body=request.body,
+                    status=answer.status,
+                )
+            )
+            date = formatdate(self._world.now() // 1_000_000_000, usegmt=True)
+        return attrs.evolve(answer, headers={**answer.headers, "Date": date, "X-Request-Id": request_id})

@@ -1,0 +1,32 @@
+"""Knows the fixture `dune_sandbox`, and how a test's environment comes to point at a sandbox.
+Must not import the sandbox before a test asks for it, because pytest imports this module in every run."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ._sandbox import DuneSandbox
+
+# The default plan, 5 seconds, takes 5 milliseconds.
+_SPEED = 1_000.0
+
+
+@pytest.fixture
+def dune_sandbox(monkeypatch: pytest.MonkeyPatch) -> "Iterator[DuneSandbox]":
+    """A running stand-in for Dune's API, to which the environment of this test points.
+
+    A plan of 5 seconds takes 5 milliseconds. Code under test that reads DUNE_API_KEY and DUNE_API_BASE_URL needs
+    no change.
+    """
+    from ._sandbox import DuneSandbox
+
+    with DuneSandbox(speed=_SPEED) as sandbox:
+        monkeypatch.setenv("DUNE_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("DUNE_API_BASE_URL", sandbox.url)
+        # A proxy that this machine may be configured to use does not reach the test's own loopback interface.
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        monkeypatch.setenv("no_proxy", f"127.0.0.1,{others}")
+        yield sandbox
