@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import httpx
 import pytest
 from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient
 from dune_matviews.sandbox import DuneSandbox
@@ -50,20 +51,48 @@ def sandbox() -> Iterator[DuneSandbox]:
 
 
 @pytest.fixture(params=["sync", "async"])
-def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., MatviewsClient]]:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients a test is about; it runs for both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The event loop of a test's asynchronous clients."""
+    with asyncio.Runner() as running:
+        yield running
+
+
+@pytest.fixture
+def connect(kind: str, runner: asyncio.Runner) -> Iterator[Callable[..., MatviewsClient]]:
     """Makes clients, synchronous or asynchronous, that are closed when the test is over."""
     clients: list[Any] = []
-    with asyncio.Runner() as runner:
 
-        def make(*args: Any, **kwargs: Any) -> Any:
-            made = MatviewsClient if request.param == "sync" else AsyncMatviewsClient
-            client: Any = made(*args, **kwargs)
-            clients.append(client if request.param == "sync" else Awaited(runner, client))
-            return clients[-1]
+    def make(*args: Any, **kwargs: Any) -> Any:
+        client: Any = (MatviewsClient if kind == "sync" else AsyncMatviewsClient)(*args, **kwargs)
+        clients.append(client if kind == "sync" else Awaited(runner, client))
+        return clients[-1]
 
-        yield make
-        for client in clients:
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def own_http_client(kind: str, runner: asyncio.Runner) -> Iterator[Callable[..., Any]]:
+    """Makes httpx clients of the user's own, of the kind that the test's clients send through."""
+    clients: list[httpx.Client | httpx.AsyncClient] = []
+
+    def make(**options: Any) -> Any:
+        clients.append((httpx.Client if kind == "sync" else httpx.AsyncClient)(**options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        if isinstance(client, httpx.Client):
             client.close()
+        else:
+            runner.run(client.aclose())
 
 
 @pytest.fixture

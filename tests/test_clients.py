@@ -333,10 +333,7 @@ def test_small_forbidden(connect: Connect, sandbox: DuneSandbox) -> None:
             lambda dune, timeout=timeout: dune.attach("E").wait(timeout=timeout)
             for timeout in (0, -1, math.nan, math.inf, timedelta(0), "10", True)
         ),
-        *(
-            lambda dune, cap=cap: dune.attach("E").wait(max_credits=cap)
-            for cap in (-1, math.nan, math.inf, "50", True)
-        ),
+        *(lambda dune, cap=cap: dune.attach("E").wait(max_credits=cap) for cap in (-1, math.nan, math.inf, "50", True)),
         lambda dune: dune.attach("E").wait(on_update="print"),
     ],
 )
@@ -373,38 +370,33 @@ def test_a_closed_client_is_of_no_use(connect: Connect, sandbox: DuneSandbox) ->
     assert "closed" in repr(dune)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_requests_go_through_the_callers_own_client(sandbox: DuneSandbox, asynchronous: bool) -> None:
-    """The caller's transport, auth and hooks apply; base URL, key, agent and redirects stay ours, and it stays open."""
+def test_requests_go_through_the_callers_own_client(
+    connect: Connect, own_http_client: Callable[..., Any], sandbox: DuneSandbox, kind: str
+) -> None:
+    """The caller's auth and hooks apply; base URL, key, agent and redirects stay ours; closing leaves it open."""
     hooked: list[str] = []
+
+    def hook(request: httpx.Request) -> None:
+        hooked.append(request.method)
+
+    async def hook_async(request: httpx.Request) -> None:
+        hook(request)
 
     def authorize(request: httpx.Request) -> httpx.Request:
         request.headers["X-Corporate"] = "yes"
         return request
 
-    settings: dict[str, Any] = {
-        "auth": authorize,
-        "base_url": "http://elsewhere.invalid",
-        "headers": {"User-Agent": "theirs"},
-        "follow_redirects": True,
-    }
-    if asynchronous:
-
-        async def hook(request: httpx.Request) -> None:
-            hooked.append(request.method)
-
-        async def main() -> None:
-            async with httpx.AsyncClient(**settings, event_hooks={"request": [hook]}) as own:
-                async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url, http_client=own) as dune:
-                    await dune.refresh(VIEW)
-                assert not own.is_closed
-
-        asyncio.run(main())
-    else:
-        with httpx.Client(**settings, event_hooks={"request": [lambda request: hooked.append(request.method)]}) as own:
-            with MatviewsClient(sandbox.api_key, base_url=sandbox.url, http_client=own) as dune:
-                dune.refresh(VIEW)
-            assert not own.is_closed
+    own = own_http_client(
+        auth=authorize,
+        base_url="http://elsewhere.invalid",
+        headers={"User-Agent": "theirs"},
+        follow_redirects=True,
+        event_hooks={"request": [hook if kind == "sync" else hook_async]},
+    )
+    dune = connect(sandbox.api_key, base_url=sandbox.url, http_client=own)
+    dune.refresh(VIEW)
+    dune.close()
+    assert not own.is_closed
     (request,) = sandbox.requests
     assert hooked == ["POST"]
     assert request.headers["x-corporate"] == "yes"
@@ -428,24 +420,24 @@ def test_no_server_is_an_error_in_time(connect: Connect) -> None:
     assert caught.value.sent is False
 
 
-def test_a_server_that_is_not_dune(connect: Connect) -> None:
+def test_a_server_that_is_not_dune(connect: Connect, own_http_client: Callable[..., Any]) -> None:
     """An answer that is a page of something else is an error that shows its words, and where to look."""
     page = b"<html><head><title>Welcome</title></head><body>It works!</body></html>"
-    dune = connect("key", base_url="https://example.invalid", http_client=answering(connect, 404, page))
+    dune = connect(
+        "key", base_url="https://example.invalid", http_client=own_http_client(transport=answering(404, page))
+    )
     with pytest.raises(NotFoundError, match="Welcome It works!"):
         dune.refresh(VIEW)
 
 
-def answering(connect: Connect, status: int, body: bytes, **headers: str) -> Any:
-    """An httpx client of the right kind whose every request is answered so."""
-    transport = httpx.MockTransport(lambda request: httpx.Response(status, content=body, headers=headers))
-    asynchronous = "Async" in repr(connect("key"))
-    return httpx.AsyncClient(transport=transport) if asynchronous else httpx.Client(transport=transport)
+def answering(status: int, body: bytes, **headers: str) -> httpx.MockTransport:
+    """A transport whose every answer is this."""
+    return httpx.MockTransport(lambda request: httpx.Response(status, content=body, headers=headers))
 
 
-def test_redirects_are_not_followed(connect: Connect) -> None:
+def test_redirects_are_not_followed(connect: Connect, own_http_client: Callable[..., Any]) -> None:
     """A redirect is reported as what it is: the key goes nowhere but to the base URL."""
-    own = answering(connect, 307, b"", location="https://evil.example/")
+    own = own_http_client(transport=answering(307, b"", location="https://evil.example/"))
     dune = connect("key", base_url="https://example.invalid", http_client=own)
     with pytest.raises(UnexpectedResponseError, match=re.escape("https://evil.example/")):
         dune.refresh(VIEW)

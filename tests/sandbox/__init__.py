@@ -1,1 +1,1 @@
-"""Tests of the sandbox: its world, its server, and the fixture for users."""
+"""Tests of the sandbox, which never use the SDK: it judges without it."""

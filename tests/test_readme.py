@@ -1,0 +1,57 @@
+"""The documents: every snippet runs as it stands, against the sandbox."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from dune_matviews.sandbox import DuneSandbox
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PROGRAMS = [snippet for snippet in SNIPPETS if "def test_" not in snippet]
+TESTS = [snippet for snippet in SNIPPETS if "def test_" in snippet]
+VIEW = "dune.my_team.result_daily_volume"
+
+
+def run(snippet: str) -> None:
+    """Run a snippet as the program that it is."""
+    exec(compile(snippet, "README.md", "exec"), {"__name__": "__main__"})
+
+
+def test_the_first_snippet_shows_a_refresh(dune_sandbox: DuneSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """The quick start starts one refresh, and prints its id, its end and its cost."""
+    run(PROGRAMS[0])
+    (charge,) = dune_sandbox.ledger
+    printed = capsys.readouterr().out
+    assert (charge.name, charge.performance) == (VIEW, "large")
+    assert re.match(rf"{charge.execution_id}\ncompleted 1\.0 \d{{4}}-\d\d-\d\d ", printed)
+
+
+@pytest.mark.parametrize("place", range(1, len(PROGRAMS)))
+def test_every_other_program_runs(place: int, dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program of the README fails, and each reaches the sandbox."""
+    if "EXECUTION_ID" in PROGRAMS[place]:
+        from dune_matviews import MatviewsClient
+
+        with MatviewsClient() as dune:
+            monkeypatch.setenv("EXECUTION_ID", dune.refresh(VIEW).execution_id)
+    run(PROGRAMS[place])
+    assert dune_sandbox.ledger
+
+
+@pytest.mark.parametrize("place", range(len(TESTS)))
+def test_every_test_of_the_readme_passes(place: int, pytester: pytest.Pytester) -> None:
+    """What the README shows of testing one's own code works with nothing but the package installed."""
+    pytester.makepyfile(TESTS[place])
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_the_readme_names_every_error() -> None:
+    """The table of errors leaves none out."""
+    import dune_matviews
+
+    errors = [name for name in dune_matviews.__all__ if name.endswith("Error")]
+    assert [name for name in errors if f"`{name}`" not in README and name not in ("RefreshError",)] == []
