@@ -29,7 +29,7 @@ ALLOWED = {
     "_tiers": {"_arguments", "errors"},
     "_settings": {"_arguments", "_pacing", "attrs", "errors"},
     "_answers": {"errors"},
-    "_transport": {"__init__", "_answers", "_settings", "errors", "httpx"},
+    "_transport": {"__init__", "_answers", "_settings", "attrs", "errors", "httpx"},
     "_endpoints": {"_answers", "_flow", "_transport", "attrs", "dateutil", "dune_api", "errors", "models"},
     "_requests": {"_flow", "_pacing", "attrs", "errors"},
     "_lookup": {"_flow", "_pacing", "_requests", "errors", "models"},

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
+import attrs
 import httpx
 
 from . import __version__
@@ -65,10 +66,15 @@ class _TimeLeft(dict[str, float]):
         return time.monotonic() > self.end
 
 
-class _Answer(httpx.Response):
-    """An answer of Dune, read to its end, in which the key is blanked should the server echo it."""
+@attrs.frozen
+class _Answer:
+    """A success, read to its end: all that the generated code asks of an `httpx.Response`, which costs much to make."""
 
-    def json(self, **_: Any) -> dict[str, Any]:
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> dict[str, Any]:
         """The JSON object that the answer is; our error if it is none."""
         return payload(self.status_code, self.content)
 
@@ -93,16 +99,14 @@ class _Exchange:
         if self.time_left.is_over:
             raise _GivenUpError(f"the answer was not complete within {self.time_left.limit:g} s")
 
-    def answer(self, response: httpx.Response) -> _Answer:
-        """The answer, if it is a success; else our error for it."""
+    def answer(self, response: httpx.Response) -> httpx.Response:
+        """The answer, if it is a success; else our error for it. The key is blanked, should the server echo it."""
         self._note(str(response.status_code))
         body = bytes(self._body).replace(self._key.encode(), b"***")
         headers = {name: value.replace(self._key, "***") for name, value in response.headers.items()}
         if not response.is_success:
             raise refusal(response.status_code, headers, body)
-        for name in ("content-encoding", "content-length", "transfer-encoding"):
-            headers.pop(name, None)  # they speak of the body as it travelled
-        return _Answer(response.status_code, headers=headers, content=body)
+        return cast(httpx.Response, _Answer(response.status_code, headers, body))
 
     def failed(self, failure: Exception) -> RequestFailedError:
         """Our error for an exchange that brought no answer."""
