@@ -36,7 +36,7 @@ from dune_matviews import (
     WaitTimeoutError,
     __version__,
 )
-from dune_matviews.sandbox import DuneSandbox, Failure, Plan
+from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 
 VIEW = "dune.my_team.result_daily_volume"
 Connect = Callable[..., MatviewsClient]
@@ -59,10 +59,10 @@ def test_a_refresh_from_start_to_end(dune: MatviewsClient, sandbox: DuneSandbox)
     assert (refresh.name, status.execution_id) == (VIEW, refresh.execution_id)
     assert (status.state, status.succeeded, status.is_finished) == (ExecutionState.COMPLETED, True, True)
     assert status.cost_credits == charge.credits == 1.0
-    assert status.submitted_at == charge.submitted_at.replace(microsecond=status.submitted_at.microsecond)  # type: ignore[union-attr]
+    assert status.submitted_at == charge.submitted_at
     assert status.started_at is not None
     assert status.ended_at is not None
-    assert status.submitted_at <= status.started_at <= status.ended_at
+    assert charge.submitted_at <= status.started_at <= status.ended_at
     assert (status.row_count, status.size_bytes, status.error) == (1000, 50_000, None)
     assert status.raw["state"] == "QUERY_STATE_COMPLETED"
 
@@ -117,7 +117,7 @@ def test_a_name_reaches_the_server_as_one_segment(dune: MatviewsClient, sandbox:
 
 def test_updates_show_the_states_passed_through(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """`on_update` is called with every look, the final one included."""
-    sandbox.plan(VIEW, Plan(pending=math.inf))
+    sandbox.rehearse(VIEW, Scenario(pending=math.inf))
     refresh = dune.refresh(VIEW)
     seen: list[ExecutionStatus] = []
 
@@ -144,7 +144,7 @@ def test_updates_show_the_states_passed_through(dune: MatviewsClient, sandbox: D
 )
 def test_other_ends_are_errors(dune: MatviewsClient, sandbox: DuneSandbox, end: str, error: type[RefreshError]) -> None:
     """An end without a fresh view is raised, and billed all the same."""
-    sandbox.plan(VIEW, Plan(end=end, error=Failure(message="Column 'x' cannot be resolved", line=3, column=7)))
+    sandbox.rehearse(VIEW, Scenario(end=end, error=Failure(message="Column 'x' cannot be resolved", line=3, column=7)))
     refresh = dune.refresh(VIEW)
     with pytest.raises(error, match="Column 'x' cannot be resolved") as caught:
         refresh.wait()
@@ -158,7 +158,7 @@ def test_other_ends_are_errors(dune: MatviewsClient, sandbox: DuneSandbox, end: 
 
 def test_an_unknown_end_names_its_state(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """The text of a state that the SDK does not know is in the message and in `raw`."""
-    sandbox.plan(VIEW, Plan(end="QUERY_STATE_ABANDONED"))
+    sandbox.rehearse(VIEW, Scenario(end="QUERY_STATE_ABANDONED"))
     with pytest.raises(RefreshError, match="QUERY_STATE_ABANDONED") as caught:
         dune.refresh(VIEW).wait()
     assert caught.value.status is not None
@@ -168,13 +168,13 @@ def test_an_unknown_end_names_its_state(dune: MatviewsClient, sandbox: DuneSandb
 
 def test_a_result_cut_short_is_a_fresh_view(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """`COMPLETED_PARTIAL` is a success."""
-    sandbox.plan(VIEW, Plan(end="completed_partial"))
+    sandbox.rehearse(VIEW, Scenario(end="completed_partial"))
     assert dune.refresh(VIEW).wait().state is ExecutionState.COMPLETED_PARTIAL
 
 
 def test_cancelling(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """`cancel` says whether there was something to cancel."""
-    sandbox.plan(VIEW, Plan(running=math.inf))
+    sandbox.rehearse(VIEW, Scenario(running=math.inf))
     refresh = dune.refresh(VIEW)
     assert refresh.cancel() is True
     assert refresh.cancel() is False
@@ -183,7 +183,7 @@ def test_cancelling(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
 
 def test_a_cap_on_credits(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """A running cost over the cap cancels the execution at the server."""
-    sandbox.plan(VIEW, Plan(pending=0, running=1e6, credits=1000.0))
+    sandbox.rehearse(VIEW, Scenario(pending=0, running=1e6, credits=1000.0))
     refresh = dune.refresh(VIEW)
     sandbox.advance(100)
     with pytest.raises(CreditLimitError) as caught:
@@ -204,7 +204,7 @@ def test_attaching_sends_nothing(dune: MatviewsClient, sandbox: DuneSandbox) -> 
 
 def test_a_wait_that_is_over_leaves_the_refresh_running(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """The timeout ends the waiting; nothing is cancelled."""
-    sandbox.plan(VIEW, Plan(running=math.inf))
+    sandbox.rehearse(VIEW, Scenario(running=math.inf))
     refresh = dune.refresh(VIEW)
     with pytest.raises(WaitTimeoutError):
         refresh.wait(timeout=timedelta(milliseconds=50))
@@ -213,7 +213,7 @@ def test_a_wait_that_is_over_leaves_the_refresh_running(dune: MatviewsClient, sa
 
 def test_what_is_under_way_is_adopted_or_refused(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """`if_running` follows, or refuses beside, an execution that runs; neither is billed again."""
-    sandbox.plan(VIEW, Plan(running=math.inf))
+    sandbox.rehearse(VIEW, Scenario(running=math.inf))
     first = dune.refresh(VIEW)
     assert dune.refresh(VIEW, if_running="adopt").execution_id == first.execution_id
     with pytest.raises(AlreadyRunningError, match=first.execution_id):

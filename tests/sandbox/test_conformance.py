@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from dune_matviews.sandbox import DuneSandbox, Failure, Plan
+from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 from hypothesis import settings
 
 from tools.document import parse
@@ -20,15 +20,15 @@ SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
 
 # One execution in each state, which a generated request names by the word.
 FAILURE = Failure("syntax_error", "mismatched input", line=3, column=9)
-PLANS = {
-    "waits": Plan(pending=math.inf),
-    "runs": Plan(pending=0, running=math.inf),
-    "completed": Plan(pending=0, running=0),
-    "truncated": Plan(pending=0, running=0, end="completed_partial"),
-    "failed": Plan(pending=0, running=0, end="failed", error=FAILURE),
-    "canceled": Plan(pending=0, running=0, end="canceled"),
-    "expired": Plan(pending=0, running=0, end="expired"),
-    "unheard of": Plan(pending=0, running=0, end="QUERY_STATE_OF_TOMORROW"),
+SCENARIOS = {
+    "waits": Scenario(pending=math.inf),
+    "runs": Scenario(pending=0, running=math.inf),
+    "completed": Scenario(pending=0, running=0),
+    "truncated": Scenario(pending=0, running=0, end="completed_partial"),
+    "failed": Scenario(pending=0, running=0, end="failed", error=FAILURE),
+    "canceled": Scenario(pending=0, running=0, end="canceled"),
+    "expired": Scenario(pending=0, running=0, end="expired"),
+    "unheard of": Scenario(pending=0, running=0, end="QUERY_STATE_OF_TOMORROW"),
 }
 
 
@@ -47,7 +47,7 @@ def tightened_spec() -> dict[str, Any]:
         if "{execution_id}" in path:
             for operation in item.values():
                 [parameter] = operation["parameters"]
-                parameter["schema"]["enum"] = list(PLANS)
+                parameter["schema"]["enum"] = list(SCENARIOS)
     return document
 
 
@@ -60,11 +60,11 @@ def running_sandbox() -> Iterator[DuneSandbox]:
 
 @pytest.fixture(scope="module")
 def executions(running_sandbox: DuneSandbox) -> dict[str, str]:
-    """The execution ids by the words of PLANS."""
+    """The execution ids by the words of SCENARIOS."""
     url = f"{running_sandbox.url}/api/v1/materialized-views/dune.my_team.result_x/refresh"
     # What ends at once goes first, because the one that runs for ever keeps the only slot.
-    words = sorted(PLANS, key=lambda word: word in ("waits", "runs"))
-    running_sandbox.plan("dune.my_team.result_x", *(PLANS[word] for word in words))
+    words = sorted(SCENARIOS, key=lambda word: word in ("waits", "runs"))
+    running_sandbox.rehearse("dune.my_team.result_x", *(SCENARIOS[word] for word in words))
     with httpx.Client(headers={"X-Dune-Api-Key": running_sandbox.api_key}, trust_env=False) as client:
         return {word: client.post(url, json={}).json()["execution_id"] for word in words}
 

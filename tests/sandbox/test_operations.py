@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from dune_matviews.sandbox import DuneSandbox, Failure, Plan
+from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 
 NAME = "dune.my_team.result_x"
 REFRESH = f"/v1/materialized-views/{NAME}/refresh"
@@ -176,7 +176,7 @@ def test_a_name_must_be_encoded_well(sandbox: DuneSandbox, segment: str, sentenc
 
 def test_a_status_tells_what_applies_so_far(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """While it waits, an execution has a place in the queue; once it runs, a start and a growing cost."""
-    sandbox.plan(NAME, Plan(pending=10, running=math.inf))
+    sandbox.rehearse(NAME, Scenario(pending=10, running=math.inf))
     execution_id = refresh(client)
     waiting = status(client, execution_id)
     submitted_at = waiting.pop("submitted_at")
@@ -204,7 +204,7 @@ def test_a_status_tells_what_applies_so_far(sandbox: DuneSandbox, client: httpx.
 
 def test_a_success_tells_the_size_of_the_result(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A completed execution has its end, its cost, the result's size and when the result expires."""
-    sandbox.plan(NAME, Plan(pending=2, running=3, credits=4, rows=5, bytes=6))
+    sandbox.rehearse(NAME, Scenario(pending=2, running=3, credits=4, rows=5, bytes=6))
     execution_id = refresh(client)
     sandbox.advance(5)
     ended = status(client, execution_id)
@@ -229,8 +229,10 @@ def test_a_success_tells_the_size_of_the_result(sandbox: DuneSandbox, client: ht
 
 
 def test_a_failure_tells_its_error(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """The error of a plan is in the status once the execution has failed, with the place where it lies, if known."""
-    sandbox.plan(NAME, Plan(end="failed", error=Failure("syntax_error", "mismatched input", 3, 9)), Plan(end="failed"))
+    """The error of a scenario is in the status once the execution has failed, with its place in the query, if known."""
+    sandbox.rehearse(
+        NAME, Scenario(end="failed", error=Failure("syntax_error", "mismatched input", 3, 9)), Scenario(end="failed")
+    )
     placed, general = refresh(client), refresh(client)
     assert "error" not in status(client, placed)
     sandbox.advance(5)
@@ -275,7 +277,7 @@ def test_timestamps_have_nanoseconds_and_zulu(client: httpx.Client) -> None:
 
 def test_the_queue_has_places() -> None:
     """Under a limit, who waits is told the place in the queue and, once the limit is reached, the limit."""
-    forever = Plan(pending=0, running=math.inf)
+    forever = Scenario(pending=0, running=math.inf)
     with (
         DuneSandbox(default=forever, max_parallel=2) as sandbox,
         httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client,
@@ -292,7 +294,7 @@ def test_the_queue_has_places() -> None:
 
 def test_cancel_says_whether_it_was_in_time(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A cancel ends what still runs, at its cost so far, and tells when there was nothing left to end."""
-    sandbox.plan(NAME, Plan(pending=0, running=100, credits=100))
+    sandbox.rehearse(NAME, Scenario(pending=0, running=100, credits=100))
     execution_id = refresh(client)
     sandbox.advance(10)
     answers = [client.post(f"/v1/execution/{execution_id}/cancel").json() for _ in range(2)]
@@ -304,7 +306,7 @@ def test_cancel_says_whether_it_was_in_time(sandbox: DuneSandbox, client: httpx.
 def test_a_view_tells_its_executions_newest_first(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """The look-up of a view names its query, its size and its executions, as far as a hundred back."""
     executions = [refresh(client) for _ in range(101)]
-    sandbox.plan(NAME, Plan(pending=0, running=0, bytes=77))
+    sandbox.rehearse(NAME, Scenario(pending=0, running=0, bytes=77))
     executions.append(refresh(client))
     assert {
         "sql_id": NAME,

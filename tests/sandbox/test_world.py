@@ -7,17 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from dune_matviews.sandbox import Plan, UnknownObjectError
+from dune_matviews.sandbox import Scenario, UnknownObjectError
 from dune_matviews.sandbox._world import Execution, World, moment
 
 START = 1_735_689_600_123_456_789  # 2025-01-01T00:00:00.123456789Z
 NAME = "dune.my_team.result_x"
 
 
-def world_with(*plans: Plan, views: Iterable[str] | None = None, speed: float = 1, limit: int | None = None) -> World:
-    """A world that stands still until it is advanced, with plans for the view NAME."""
+def world_with(
+    *scenarios: Scenario, views: Iterable[str] | None = None, speed: float = 1, limit: int | None = None
+) -> World:
+    """A world that stands still until it is advanced, with scenarios for the view NAME."""
     world = World(views, speed=speed, max_parallel=limit, clock=lambda: START)
-    world.plan(NAME, *plans)
+    world.rehearse(NAME, *scenarios)
     return world
 
 
@@ -27,8 +29,8 @@ def state(world: World, execution: Execution) -> str:
 
 
 def test_an_execution_waits_then_runs_then_ends() -> None:
-    """The state follows from the plan and the time alone, and changes exactly when the plan says."""
-    world = world_with(Plan(pending=2, running=3, end="failed"))
+    """The state follows from the scenario and the time alone, and changes exactly when the scenario says."""
+    world = world_with(Scenario(pending=2, running=3, end="failed"))
     execution = world.refresh(NAME)
     seen = [state(world, execution)]
     for _ in range(6):
@@ -38,8 +40,8 @@ def test_an_execution_waits_then_runs_then_ends() -> None:
 
 
 def test_the_cost_grows_evenly_while_the_execution_runs() -> None:
-    """Waiting is free, running costs evenly, and the end costs what the plan says, also if it is a failure."""
-    world = world_with(Plan(pending=1, running=4, credits=8, end="failed"))
+    """Waiting is free, running costs evenly, and the end costs what the scenario says, also if it is a failure."""
+    world = world_with(Scenario(pending=1, running=4, credits=8, end="failed"))
     execution = world.refresh(NAME)
     costs = []
     for _ in range(7):
@@ -49,15 +51,15 @@ def test_the_cost_grows_evenly_while_the_execution_runs() -> None:
 
 
 def test_speed_divides_durations() -> None:
-    """At speed 100 a plan of five seconds takes 50 milliseconds of the clock."""
+    """At speed 100 a scenario of five seconds takes 50 milliseconds of the clock."""
     world = world_with(speed=100)
     execution = world.refresh(NAME)
     assert execution.ends == START + 50_000_000
 
 
-def test_plans_are_used_up_in_order() -> None:
-    """Each plan is for one execution of its view; afterwards the default holds again."""
-    world = world_with(Plan(end="failed"), Plan(end="expired"))
+def test_scenarios_are_used_up_in_order() -> None:
+    """Each scenario is for one execution of its view; afterwards the default holds again."""
+    world = world_with(Scenario(end="failed"), Scenario(end="expired"))
     executions = [world.refresh(name) for name in ("dune.my_team.result_y", NAME, NAME, NAME)]
     world.advance(5)
     assert [state(world, each) for each in executions] == ["COMPLETED", "FAILED", "EXPIRED", "COMPLETED"]
@@ -65,7 +67,7 @@ def test_plans_are_used_up_in_order() -> None:
 
 def test_an_endless_execution_goes_on_until_it_is_finished() -> None:
     """An execution that runs for ever costs nothing until something else ends it, then the whole planned cost."""
-    world = world_with(Plan(running=math.inf, credits=4))
+    world = world_with(Scenario(running=math.inf, credits=4))
     execution = world.refresh(NAME)
     world.advance(1e6)
     assert (state(world, execution), execution.credits(world.now())) == ("EXECUTING", 0)
@@ -75,7 +77,7 @@ def test_an_endless_execution_goes_on_until_it_is_finished() -> None:
 
 def test_finish_ends_as_planned_unless_told_otherwise() -> None:
     """Without an end of its own, finish brings the planned one forward, also for an execution that waits."""
-    world = world_with(Plan(pending=math.inf, end="expired"))
+    world = world_with(Scenario(pending=math.inf, end="expired"))
     execution = world.refresh(NAME)
     world.finish(execution.id)
     assert (state(world, execution), execution.starts) == ("EXPIRED", START)
@@ -92,12 +94,12 @@ def test_what_has_ended_cannot_be_finished() -> None:
 
 def test_cancel_stops_the_cost_where_it_is() -> None:
     """A canceled execution is charged for what it cost so far, and for nothing later."""
-    world = world_with(Plan(pending=0, running=4, credits=8, end="failed"))
+    world = world_with(Scenario(pending=0, running=4, credits=8, end="failed"))
     execution = world.refresh(NAME)
     world.advance(1)
     assert world.cancel(execution.id)
     world.advance(100)
-    assert (state(world, execution), execution.credits(world.now()), execution.plan.error) == ("CANCELED", 2, None)
+    assert (state(world, execution), execution.credits(world.now()), execution.scenario.error) == ("CANCELED", 2, None)
 
 
 def test_cancel_in_the_queue_is_free() -> None:
@@ -131,7 +133,7 @@ def test_the_limit_keeps_executions_waiting() -> None:
 @pytest.mark.parametrize("stop", ["cancel", "finish"])
 def test_a_slot_that_becomes_free_is_taken_at_once(stop: str) -> None:
     """Whoever waits starts in the moment in which another execution is stopped, not when it would have ended."""
-    world = world_with(Plan(pending=0, running=math.inf), Plan(pending=0, running=4), limit=1)
+    world = world_with(Scenario(pending=0, running=math.inf), Scenario(pending=0, running=4), limit=1)
     first, second = world.refresh(NAME), world.refresh(NAME)
     world.advance(10)
     getattr(world, stop)(first.id)
@@ -142,7 +144,7 @@ def test_a_slot_that_becomes_free_is_taken_at_once(stop: str) -> None:
 
 def test_whoever_is_ready_first_starts_first() -> None:
     """An execution that is not ready to start does not hold up a later one that is."""
-    world = world_with(Plan(pending=math.inf), Plan(pending=0), limit=1)
+    world = world_with(Scenario(pending=math.inf), Scenario(pending=0), limit=1)
     slow, quick = world.refresh(NAME), world.refresh(NAME)
     assert [state(world, each) for each in (slow, quick)] == ["PENDING", "EXECUTING"]
     assert [slow] == world.queue(world.now())
@@ -167,7 +169,7 @@ def test_without_names_any_view_exists() -> None:
 def test_with_names_only_these_views_exist() -> None:
     """A world with a list of views knows no other one, until it is added."""
     world = world_with(views=[NAME])
-    for call in (world.view, world.refresh, world.plan):
+    for call in (world.view, world.refresh, world.rehearse):
         with pytest.raises(UnknownObjectError, match="result_y"):
             call("dune.my_team.result_y")
     world.add_view("dune.my_team.result_y")
@@ -187,7 +189,7 @@ def test_a_view_keeps_its_query_and_its_history() -> None:
 
 def test_the_table_is_as_large_as_the_last_success_left_it() -> None:
     """A view has no size before its first success, and keeps it through a failure."""
-    world = world_with(Plan(bytes=100), Plan(bytes=300, end="failed"))
+    world = world_with(Scenario(bytes=100), Scenario(bytes=300, end="failed"))
     sizes = [world.view(NAME).size_bytes(world.now())]
     for _ in range(2):
         world.refresh(NAME)

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 import pytest
-from dune_matviews.sandbox import Charge, Plan
+from dune_matviews.sandbox import Charge, Scenario
 from dune_matviews.sandbox._world import Execution, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,9 @@ NAMES = ("dune.my_team.result_x", "dune.my_team.result_y")
 ENDS = ("completed", "completed_partial", "failed", "canceled", "expired", "QUERY_STATE_OF_TOMORROW")
 
 durations = st.one_of(st.floats(0, 100), st.integers(0, 5), st.just(math.inf))
-plans = st.builds(Plan, pending=durations, running=durations, credits=st.floats(0, 1000), end=st.sampled_from(ENDS))
+scenarios = st.builds(
+    Scenario, pending=durations, running=durations, credits=st.floats(0, 1000), end=st.sampled_from(ENDS)
+)
 limits = st.one_of(st.none(), st.integers(1, 3))
 # Whole seconds make it likely that several things happen in the same instant.
 pauses = st.one_of(st.integers(0, 5), st.floats(0, 200))
@@ -51,10 +53,10 @@ class Worlds(RuleBasedStateMachine):
         self.accepted: list[Execution] = []
         self.seen: dict[str, Sight] = {}
 
-    @rule(target=executions, name=st.sampled_from(NAMES), plan=plans)
-    def refresh(self, name: str, plan: Plan) -> Execution:
+    @rule(target=executions, name=st.sampled_from(NAMES), scenario=scenarios)
+    def refresh(self, name: str, scenario: Scenario) -> Execution:
         """Start an execution of which anything may be planned."""
-        self.world.plan(name, plan)
+        self.world.rehearse(name, scenario)
         execution = self.world.refresh(name)
         self.accepted.append(execution)
         return execution
@@ -150,7 +152,7 @@ def test_the_limit_agrees_with_a_clockwork(steps: list[Step], limit: int) -> Non
         if clockwork.now >= len(steps) and clockwork.is_idle():
             break
         for pending, running in step.started:
-            world.plan(NAMES[0], Plan(pending=pending, running=running))
+            world.rehearse(NAMES[0], Scenario(pending=pending, running=running))
             executions.append(world.refresh(NAMES[0]))
             clockwork.start(pending, running)
         if step.canceled is not None and step.canceled < len(executions):
@@ -222,7 +224,7 @@ def test_looking_changes_nothing(steps: list[Step], limit: int | None) -> None:
         world = World(max_parallel=limit, clock=lambda: START)
         for step in steps:
             for pending, running in step.started:
-                world.plan(NAMES[0], Plan(pending=pending, running=running))
+                world.rehearse(NAMES[0], Scenario(pending=pending, running=running))
                 world.refresh(NAMES[0])
             world.advance(1)
             if watched:

@@ -1,9 +1,9 @@
 """A local stand-in for Dune's API, for demos and for tests.
 
-    from dune_matviews.sandbox import DuneSandbox, Plan
+    from dune_matviews.sandbox import DuneSandbox, Scenario
 
     with DuneSandbox(speed=100) as sandbox:
-        sandbox.plan("dune.my_team.result_daily", Plan(end="failed", credits=4.0))
+        sandbox.rehearse("dune.my_team.result_daily", Scenario(end="failed", credits=4.0))
         ...                                    # a client refreshes the view at sandbox.url, with sandbox.api_key
         assert [charge.credits for charge in sandbox.ledger] == [4.0]
 
@@ -14,17 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._plans import Failure, Plan
     from ._sandbox import DuneSandbox, ReceivedRequest
+    from ._scenarios import Failure, Scenario
     from ._world import Charge, UnknownObjectError
 
-__all__ = ["Charge", "DuneSandbox", "Failure", "Plan", "ReceivedRequest", "UnknownObjectError"]
+__all__ = ["Charge", "DuneSandbox", "Failure", "ReceivedRequest", "Scenario", "UnknownObjectError"]
 
 _HOMES = {
     "Charge": "_world",
     "DuneSandbox": "_sandbox",
-    "Failure": "_plans",
-    "Plan": "_plans",
+    "Failure": "_scenarios",
+    "Scenario": "_scenarios",
     "ReceivedRequest": "_sandbox",
     "UnknownObjectError": "_world",
 }

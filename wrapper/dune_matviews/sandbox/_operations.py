@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 import attrs
 
 from ._http import Answer, Request, json_answer
-from ._plans import CANCELED, EXPIRED, PENDING, SUCCEEDED, Failure
+from ._scenarios import CANCELED, EXPIRED, PENDING, SUCCEEDED, Failure
 from ._world import Execution, World, moment
 
 # How many of a view's executions one answer lists; the world itself forgets none.
@@ -136,18 +136,18 @@ def _ending(execution: Execution, state: str, ended: int) -> dict[str, object]:
     if state in SUCCEEDED:
         ending["expires_at"] = _timestamp(ended + _RESULT_LIFETIME)
         ending["result_metadata"] = _result_metadata(execution, ended)
-    if error := execution.plan.reported_error:
+    if error := execution.scenario.reported_error:
         ending["error"] = _error(error)
     return ending
 
 
 def _result_metadata(execution: Execution, ended: int) -> dict[str, object]:
-    plan, started = execution.plan, int(execution.starts)
+    scenario, started = execution.scenario, int(execution.starts)
     return {
-        "row_count": plan.rows,
-        "total_row_count": plan.rows,
-        "result_set_bytes": plan.bytes,
-        "total_result_set_bytes": plan.bytes,
+        "row_count": scenario.rows,
+        "total_row_count": scenario.rows,
+        "result_set_bytes": scenario.bytes,
+        "total_result_set_bytes": scenario.bytes,
         "pending_time_millis": (started - execution.submitted) // 1_000_000,
         "execution_time_millis": (ended - started) // 1_000_000,
     }

@@ -12,7 +12,7 @@ import attrs
 
 from ._api import Api
 from ._http import Answer, Request, refusal
-from ._plans import DEFAULT_PLAN, Plan
+from ._scenarios import DEFAULT_SCENARIO, Scenario
 from ._server import HOST, Server
 from ._world import Charge, World, moment
 
@@ -42,7 +42,7 @@ class DuneSandbox:
 
     *views* are the names that exist; None lets any view exist that is named.
     *api_key* is the one key that is accepted, in the header X-Dune-Api-Key only.
-    *speed* divides the durations of plans (100: a plan of 5 seconds takes 50 milliseconds); the clock itself stays
+    *speed* divides the durations of scenarios (100: one of 5 seconds takes 50 milliseconds); the clock itself stays
     the wall clock, so that timestamps and Date headers are true.
     *default* is what an execution does for which nothing was planned.
     *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
@@ -59,7 +59,7 @@ class DuneSandbox:
         *,
         api_key: str = "sandbox-key",
         speed: float = 1.0,
-        default: Plan = DEFAULT_PLAN,
+        default: Scenario = DEFAULT_SCENARIO,
         max_parallel: int | None = None,
         small: bool = True,
         port: int = 0,
@@ -92,21 +92,21 @@ class DuneSandbox:
         with self._lock:
             self._world.add_view(name)
 
-    def plan(self, name: str, *plans: Plan) -> None:
-        """Says what the next executions of a view do, one plan each, after those planned before.
+    def rehearse(self, name: str, *scenarios: Scenario) -> None:
+        """Says what the next executions of a view do, one scenario each, after those planned before.
 
         Raises UnknownObjectError where the view does not exist.
         """
         with self._lock:
-            self._world.plan(name, *plans)
+            self._world.rehearse(name, *scenarios)
 
     def advance(self, seconds: float) -> None:
-        """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every plan."""
+        """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every scenario."""
         with self._lock:
             self._world.advance(seconds)
 
     def finish(self, execution_id: str, end: str | None = None) -> None:
-        """Ends an execution now, at the whole cost that was planned, as planned or with another *end* (see Plan).
+        """Ends an execution now, at the whole cost that was planned, as planned or with another *end* (see Scenario).
 
         Raises UnknownObjectError for an execution that does not exist, ValueError for one that has ended.
         """

@@ -1,4 +1,4 @@
-"""Knows views, executions, time and cost; nothing ticks, a state follows from plan, submission and present.
+"""Knows views, executions, time and cost; nothing ticks, a state follows from scenario, submission and present.
 Must not know of HTTP or JSON, nor of threads: whoever shares a world between threads brings the lock."""
 
 import heapq
@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import attrs
 
-from ._plans import DEFAULT_PLAN, EXECUTING, PENDING, SUCCEEDED, Plan
+from ._scenarios import DEFAULT_SCENARIO, EXECUTING, PENDING, SUCCEEDED, Scenario
 from ._ulid import UlidSequence
 
 # A point or a length of time in nanoseconds; never a fraction, and a float only as math.inf: never.
@@ -43,14 +43,14 @@ class Charge:
 class Execution:
     """One accepted refresh.
 
-    `ready` is when its plan lets it start; `starts` and `ends` are forecasts until they lie in the past.
+    `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
     """
 
     id: str
     name: str
     query_id: int
     performance: str | None
-    plan: Plan
+    scenario: Scenario
     submitted: int
     ready: Nanoseconds
     starts: Nanoseconds = math.inf
@@ -58,15 +58,15 @@ class Execution:
 
     def state(self, now: int) -> str:
         if now >= self.ends:
-            return self.plan.end_state
+            return self.scenario.end_state
         return EXECUTING if now >= self.starts else PENDING
 
     def credits(self, now: int) -> float:
         if now >= self.ends:
-            return self.plan.credits
+            return self.scenario.credits
         if now <= self.starts:
             return 0.0
-        return self.plan.credits * ((now - self.starts) / (self.ends - self.starts))
+        return self.scenario.credits * ((now - self.starts) / (self.ends - self.starts))
 
 
 @attrs.define(eq=False)
@@ -76,13 +76,13 @@ class View:
     name: str
     query_id: int
     executions: list[Execution] = attrs.field(factory=list[Execution])
-    plans: deque[Plan] = attrs.field(factory=deque[Plan])
+    scenarios: deque[Scenario] = attrs.field(factory=deque[Scenario])
 
     def size_bytes(self, now: int) -> int:
         """The size of the table as the latest refresh that succeeded left it; 0 before the first."""
         succeeded = (each for each in reversed(self.executions) if each.state(now) in SUCCEEDED)
         latest = next(succeeded, None)
-        return latest.plan.bytes if latest else 0
+        return latest.scenario.bytes if latest else 0
 
 
 class World:
@@ -93,7 +93,7 @@ class World:
         views: Iterable[str] | None = None,
         *,
         speed: float = 1.0,
-        default: Plan = DEFAULT_PLAN,
+        default: Scenario = DEFAULT_SCENARIO,
         max_parallel: int | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -147,15 +147,15 @@ class World:
 
     def refresh(self, name: str, performance: str | None = None) -> Execution:
         view, now = self.view(name), self.now()
-        plan = view.plans.popleft() if view.plans else self._default
+        scenario = view.scenarios.popleft() if view.scenarios else self._default
         execution = Execution(
             id=self._ids.next(now // 1_000_000),
             name=name,
             query_id=view.query_id,
             performance=performance,
-            plan=plan,
+            scenario=scenario,
             submitted=now,
-            ready=now + self._duration(plan.pending),
+            ready=now + self._duration(scenario.pending),
         )
         view.executions.append(execution)
         self._executions[execution.id] = execution
@@ -171,7 +171,9 @@ class World:
         execution, now = self.execution(execution_id), self.now()
         if now >= execution.ends:
             return False
-        execution.plan = attrs.evolve(execution.plan, end="canceled", error=None, credits=execution.credits(now))
+        execution.scenario = attrs.evolve(
+            execution.scenario, end="canceled", error=None, credits=execution.credits(now)
+        )
         if execution.starts > now:
             execution.starts = math.inf
         execution.ends = now
@@ -183,7 +185,7 @@ class World:
         execution, now = self.execution(execution_id), self.now()
         if now >= execution.ends:
             raise ValueError(f"{execution_id} has ended already, as {execution.state(now)}")
-        execution.plan = attrs.evolve(execution.plan, end=end or execution.plan.end)
+        execution.scenario = attrs.evolve(execution.scenario, end=end or execution.scenario.end)
         execution.starts = min(execution.starts, now)
         execution.ends = now
         self._assign_slots(now)
@@ -209,8 +211,8 @@ class World:
             for each in self._executions.values()
         )
 
-    def plan(self, name: str, *plans: Plan) -> None:
-        self.view(name).plans.extend(plans)
+    def rehearse(self, name: str, *scenarios: Scenario) -> None:
+        self.view(name).scenarios.extend(scenarios)
 
     def _duration(self, seconds: float) -> Nanoseconds:
         return math.inf if math.isinf(seconds) else round(seconds / self._speed * 1e9)
@@ -221,7 +223,7 @@ class World:
 
     def _forecast(self, execution: Execution, starts: Nanoseconds) -> None:
         execution.starts = starts
-        execution.ends = starts + self._duration(execution.plan.running)
+        execution.ends = starts + self._duration(execution.scenario.running)
 
     def _assign_slots(self, now: int) -> None:
         """Forecasts anew, where a limit binds, when each waiting execution starts: first ready, first served.

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from ._sandbox import DuneSandbox
 
-# The default plan, 5 seconds, takes 5 milliseconds.
+# The default scenario, 5 seconds, takes 5 milliseconds.
 _SPEED = 1_000.0
 
 
@@ -18,7 +18,7 @@ _SPEED = 1_000.0
 def dune_sandbox(monkeypatch: pytest.MonkeyPatch) -> "Iterator[DuneSandbox]":
     """A running stand-in for Dune's API, to which the environment of this test points.
 
-    A plan of 5 seconds takes 5 milliseconds. Code under test that reads DUNE_API_KEY and DUNE_API_BASE_URL needs
+    A scenario of 5 seconds takes 5 milliseconds. Code under test that reads DUNE_API_KEY and DUNE_API_BASE_URL needs
     no change.
     """
     from ._sandbox import DuneSandbox

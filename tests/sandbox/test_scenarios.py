@@ -1,10 +1,10 @@
-"""Knows what a plan accepts and what it says of an execution's end.
+"""Knows what a scenario accepts and what it says of an execution's end.
 Must not need a world or a clock."""
 
 import math
 
 import pytest
-from dune_matviews.sandbox import Failure, Plan
+from dune_matviews.sandbox import Failure, Scenario
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,14 @@ from dune_matviews.sandbox import Failure, Plan
 )
 def test_each_end_has_its_state(end: str, state: str) -> None:
     """An end is a word of ours or a state text of one's own, and both name one state."""
-    assert state == Plan(end=end).end_state
+    assert state == Scenario(end=end).end_state
 
 
 @pytest.mark.parametrize("end", ["complete", "", "QUERY_STATE_PENDING", "QUERY_STATE_EXECUTING"])
 def test_an_end_must_be_an_end(end: str) -> None:
     """A misspelled word and a state in which an execution goes on are refused, with the words there are."""
     with pytest.raises(ValueError, match="completed, completed_partial, failed, canceled, expired"):
-        Plan(end=end)
+        Scenario(end=end)
 
 
 @pytest.mark.parametrize("number", [-1, math.nan])
@@ -35,28 +35,28 @@ def test_an_end_must_be_an_end(end: str) -> None:
 def test_quantities_are_not_negative(name: str, number: float) -> None:
     """No duration, cost or size may be negative or no number."""
     with pytest.raises(ValueError, match=name):
-        Plan(**{name: number})  # type: ignore[arg-type]  # wrong on purpose
+        Scenario(**{name: number})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_only_durations_may_be_endless() -> None:
     """An execution may wait or run for ever, but not cost endlessly much."""
-    assert math.inf == Plan(pending=math.inf, running=math.inf).running
+    assert math.inf == Scenario(pending=math.inf, running=math.inf).running
     with pytest.raises(ValueError, match="credits"):
-        Plan(credits=math.inf)
+        Scenario(credits=math.inf)
 
 
 def test_a_failed_execution_always_reports_an_error() -> None:
     """Where no error is planned, a failed execution has a general one."""
-    assert Failure() == Plan(end="failed").reported_error
+    assert Failure() == Scenario(end="failed").reported_error
 
 
 def test_other_ends_report_the_planned_error_if_any() -> None:
     """An end that is neither success nor failure reports just what was planned."""
     failure = Failure("syntax_error", "mismatched input", line=3, column=9)
-    assert failure == Plan(end="expired", error=failure).reported_error
-    assert Plan(end="expired").reported_error is None
+    assert failure == Scenario(end="expired", error=failure).reported_error
+    assert Scenario(end="expired").reported_error is None
 
 
 def test_a_success_reports_no_error() -> None:
-    """An error in a plan is not shown if the execution succeeds."""
-    assert Plan(error=Failure()).reported_error is None
+    """An error in a scenario is not shown if the execution succeeds."""
+    assert Scenario(error=Failure()).reported_error is None

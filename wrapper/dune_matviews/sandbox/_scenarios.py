@@ -33,7 +33,7 @@ class Failure:
     column: int | None = None
 
 
-def _is_an_end(plan: "Plan", attribute: "attrs.Attribute[str]", end: str) -> None:
+def _is_an_end(scenario: "Scenario", attribute: "attrs.Attribute[str]", end: str) -> None:
     known = end in _STATES or (end.startswith("QUERY_STATE_") and end not in (PENDING, EXECUTING))
     if not known:
         words = ", ".join(_STATES)
@@ -41,7 +41,7 @@ def _is_an_end(plan: "Plan", attribute: "attrs.Attribute[str]", end: str) -> Non
 
 
 @attrs.frozen(kw_only=True)
-class Plan:
+class Scenario:
     """What one execution does, from its acceptance to its end.
 
     *pending* and *running* are seconds in the queue and at work, before the sandbox's speed divides them;
@@ -77,4 +77,4 @@ class Plan:
         return self.error
 
 
-DEFAULT_PLAN: Final = Plan()
+DEFAULT_SCENARIO: Final = Scenario()
