@@ -68,6 +68,7 @@ class Dune(Endpoints):
         listed_after: float = 0.0,
     ) -> None:
         self.now = 1000.0
+        self.timeout = 10.0
         self.length, self.end, self.credits = length, end, credits
         self.round_trip, self.clock_offset, self.listed_after = round_trip, clock_offset, listed_after
         self.seen: list[Seen] = []
@@ -77,7 +78,12 @@ class Dune(Endpoints):
 
     def session(self, plan: RequestBudget | None = None, timeout: float = 10.0) -> Session:
         """A client's session in this virtual time, with middling luck."""
+        self.timeout = timeout
         return Session(Pace(plan), timeout, clock=lambda: self.now, chance=lambda: 0.5)
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass, as a driver's sleep."""
+        self.now += seconds
 
     def run(self, flow: Flow[T]) -> T:
         """Carry out one flow in virtual time."""
@@ -139,7 +145,7 @@ class Dune(Endpoints):
                 return result
             if fault.accepted:
                 work()
-            self.now += min(fault.takes, limit)
+            self.now += min(fault.takes, limit, self.timeout)
             raise fault.error
 
         async def perform_async(limit: float) -> T:
