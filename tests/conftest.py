@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+
 from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient
 from dune_matviews.sandbox import DuneSandbox
 

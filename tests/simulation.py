@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import attrs
+
 from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
 from dune_matviews._endpoints import Endpoints, ViewHistory
 from dune_matviews._flow import Call, Flow, Sleep

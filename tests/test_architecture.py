@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import dune_matviews
 import pytest
+
+import dune_matviews
 from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
 from dune_matviews import errors as errors_module
 

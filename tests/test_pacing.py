@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from dune_matviews._pacing import PERIOD, Pace, RequestBudget, Window, backoff, fair_share, poll_pause, polls_ahead
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dune_matviews._pacing import PERIOD, Pace, RequestBudget, Window, backoff, fair_share, poll_pause, polls_ahead
 
 ages = st.floats(0, 1e6)
 

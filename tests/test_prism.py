@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from dune_matviews import MatviewsClient
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, in whatever order: never two bills, never an endless wait, never an exception that is not ours."""
+"""Whatever goes wrong, in whatever order: never two bills, an endless wait, or an exception that is not ours."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from dune_matviews.sandbox import DuneSandbox
 
 ROOT = Path(__file__).parents[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dune_matviews import (
     AlreadyRunningError,
     AmbiguousRefreshError,
@@ -29,7 +30,6 @@ from dune_matviews import (
 )
 from dune_matviews._lookup import look
 from dune_matviews._refresh import cancel, start, watch
-
 from tests.simulation import Dune, Fault
 
 VIEW = "dune.my_team.result_x"

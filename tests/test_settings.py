@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+
 from dune_matviews import ConfigurationError, InvalidArgumentError, MatviewsClient, RequestBudget
 from dune_matviews._settings import Settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+
 from dune_matviews._tiers import SPEC_SENTENCE
 
 ROOT = Path(__file__).parents[1]

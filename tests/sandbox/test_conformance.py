@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 from hypothesis import settings
 
+from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 from tools.document import parse
 from tools.spec import correct
 

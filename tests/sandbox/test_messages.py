@@ -4,6 +4,7 @@ Must not use a socket."""
 from io import BytesIO
 
 import pytest
+
 from dune_matviews.sandbox._http import (
     MAX_BODY,
     MAX_LINE,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+
 from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 
 NAME = "dune.my_team.result_x"

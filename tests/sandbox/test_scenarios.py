@@ -4,6 +4,7 @@ Must not need a world or a clock."""
 import math
 
 import pytest
+
 from dune_matviews.sandbox import Failure, Scenario
 
 

@@ -8,6 +8,7 @@ from http.client import HTTPConnection
 
 import httpx
 import pytest
+
 from dune_matviews.sandbox import DuneSandbox
 
 PATH = "/api/v1/materialized-views/dune.my_team.result_x"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from dune_matviews.sandbox import Scenario, UnknownObjectError
 from dune_matviews.sandbox._world import Execution, World, moment
 

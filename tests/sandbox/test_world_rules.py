@@ -6,11 +6,12 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 import pytest
-from dune_matviews.sandbox import Charge, Scenario
-from dune_matviews.sandbox._world import Execution, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from dune_matviews.sandbox import Charge, Scenario
+from dune_matviews.sandbox._world import Execution, World
 
 SECOND = 1_000_000_000
 START = 1_735_689_600 * SECOND

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from dune_api import AuthenticatedClient
 from dune_api.api.executions import cancel_execution, get_execution_status
 from dune_api.api.materialized_views import refresh_materialized_view
