@@ -8,12 +8,13 @@ import pytest
 from dune_matviews.sandbox._http import (
     MAX_BODY,
     MAX_LINE,
-    Answer,
     MalformedRequestError,
     Request,
+    changed_headers,
     json_answer,
+    raw_answer,
     read_request,
-    write_answer,
+    write_head,
 )
 
 
@@ -116,27 +117,28 @@ def test_a_request_may_break_off(text: str) -> None:
         read(text)
 
 
-def test_an_answer_is_written_in_one_piece() -> None:
-    """Status, headers and body are one run of bytes, with the length of the body."""
+def test_a_head_is_status_and_headers() -> None:
+    """What precedes a body is the status with its phrase, and the answer's headers, the body's length among them."""
     answer = json_answer(405, {"error": "é"}, {"Allow": "GET"})
-    assert write_answer(answer, keep_alive=True) == (
-        b"HTTP/1.1 405 Method Not Allowed\r\nContent-Type: application/json\r\nAllow: GET\r\n"
-        b'Content-Length: 19\r\n\r\n{"error": "\\u00e9"}'
+    assert answer.body == b'{"error": "\\u00e9"}'
+    assert write_head(answer, keep_alive=True) == (
+        b"HTTP/1.1 405 Method Not Allowed\r\nContent-Type: application/json\r\nAllow: GET\r\nContent-Length: 19\r\n\r\n"
     )
 
 
 def test_the_last_answer_of_a_connection_says_so() -> None:
     """Where the connection ends with the answer, a header tells the client."""
-    expected = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    assert expected == write_answer(Answer(200, b"{}"), keep_alive=False)
-
-
-def test_the_answer_to_head_has_no_body() -> None:
-    """HEAD is answered with the length that the body would have, and without it."""
-    expected = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-    assert expected == write_answer(Answer(200, b"{}"), keep_alive=True, with_body=False)
+    expected = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+    assert expected == write_head(raw_answer(200, b"{}"), keep_alive=False)
 
 
 def test_a_status_that_no_standard_lists_has_no_phrase() -> None:
     """Statuses such as 520, which proxies invent, can be written as well."""
-    assert write_answer(Answer(520), keep_alive=True).startswith(b"HTTP/1.1 520 \r\n")
+    assert write_head(raw_answer(520, b""), keep_alive=True).startswith(b"HTTP/1.1 520 \r\n")
+
+
+def test_headers_are_changed_by_name() -> None:
+    """A change adds a header, replaces one whatever the case of its name, or leaves it out."""
+    headers = {"Date": "today", "Content-Length": "2", "Allow": "GET"}
+    changes = {"date": "yesterday", "CONTENT-LENGTH": None, "Location": "/", "Absent": None}
+    assert changed_headers(headers, changes) == {"Allow": "GET", "date": "yesterday", "Location": "/"}

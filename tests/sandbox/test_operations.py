@@ -353,6 +353,26 @@ def test_everything_that_arrives_is_kept(sandbox: DuneSandbox, client: httpx.Cli
     assert abs(request.at - datetime.now(request.at.tzinfo)) < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [
+        ("GET", f"/v1/materialized-views/{NAME}", "get"),
+        ("POST", REFRESH, "refresh"),
+        ("GET", "/v1/execution/01/status", "status"),
+        ("POST", "/v1/execution/01/cancel", "cancel"),
+        ("GET", REFRESH, None),
+        ("GET", "/v1/elsewhere", None),
+    ],
+)
+def test_a_request_is_kept_with_its_operation(
+    sandbox: DuneSandbox, client: httpx.Client, method: str, path: str, operation: str | None
+) -> None:
+    """Requests can be told apart by the operation that they were for, also those that were refused."""
+    client.request(method, path)
+    client.request(method, path, headers={"X-Dune-Api-Key": "wrong"})
+    assert [request.operation for request in sandbox.requests] == [operation] * 2
+
+
 def test_the_key_is_not_in_the_repr_of_a_request(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A failing assertion about requests does not print the key that a test sent."""
     client.get("/")

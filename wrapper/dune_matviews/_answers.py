@@ -5,6 +5,7 @@ This module must not know how answers arrive, nor what was asked.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -89,8 +90,8 @@ def _said(body: bytes) -> str:
 
 def _plain(text: str) -> str:
     """A page without its markup: pages of proxies say what is wrong somewhere in between."""
-    without_code = re.sub(r"<(script|style)\b.*?</\1", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    return re.sub(r"<[^<>]*>", " ", without_code)
+    without_code = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    return html.unescape(re.sub(r"<[^<>]*>", " ", without_code))
 
 
 def _shortened(text: str) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 import attrs
+
 from dune_api import AuthenticatedClient
 from dune_api.api.executions import cancel_execution, get_execution_status
 from dune_api.api.materialized_views import get_materialized_view, refresh_materialized_view

@@ -115,7 +115,7 @@ class _Exchange:
         if isinstance(failure, httpx.TimeoutException | TimeoutError):
             problem = f"no answer within {self.time_left.limit:g} s" if sent else "no connection in time"
         else:
-            problem = str(failure).replace(self._key, "***") or type(failure).__name__
+            problem = str(failure).replace(self._key, "***").rstrip(".") or type(failure).__name__
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
         return RequestFailedError(f"{where} failed: {problem[:300]}.", sent=sent)
 

@@ -1,9 +1,10 @@
 """A local stand-in for Dune's API, for demos and for tests.
 
-    from dune_matviews.sandbox import DuneSandbox, Scenario
+    from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
     with DuneSandbox(speed=100) as sandbox:
         sandbox.rehearse("dune.my_team.result_daily", Scenario(end="failed", credits=4.0))
+        sandbox.fail("status", Fault(status=502))
         ...                                    # a client refreshes the view at sandbox.url, with sandbox.api_key
         assert [charge.credits for charge in sandbox.ledger] == [4.0]
 
@@ -14,26 +15,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._faults import Fault
     from ._sandbox import DuneSandbox, ReceivedRequest
     from ._scenarios import Failure, Scenario
     from ._world import Charge, UnknownObjectError
 
-__all__ = ["Charge", "DuneSandbox", "Failure", "ReceivedRequest", "Scenario", "UnknownObjectError"]
+__all__ = ["Charge", "DuneSandbox", "Failure", "Fault", "ReceivedRequest", "Scenario", "UnknownObjectError"]
 
 _HOMES = {
     "Charge": "_world",
     "DuneSandbox": "_sandbox",
     "Failure": "_scenarios",
-    "Scenario": "_scenarios",
+    "Fault": "_faults",
     "ReceivedRequest": "_sandbox",
+    "Scenario": "_scenarios",
     "UnknownObjectError": "_world",
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

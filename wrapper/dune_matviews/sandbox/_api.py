@@ -1,4 +1,4 @@
-"""Knows what holds for every operation: paths, methods, the key, the size of bodies, the shape of refusals.
+"""Knows what holds for every operation: paths, methods, the key, budgets, the size of bodies, the shape of refusals.
 Must not know what any operation does, nor of sockets or threads."""
 
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
+from ._budgets import Budgets
 from ._http import MAX_BODY, Answer, Request, refusal
 from ._operations import OPERATIONS, BadRequestError, Context, Operation
 from ._world import UnknownObjectError, World
@@ -16,16 +17,27 @@ _ROUTES: Final = [(re.compile(re.escape(each.path).replace(r"\{\}", "([^/]+)")),
 _BROKEN_ENCODING: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
+def named_operation(request: Request) -> str | None:
+    """The name of the operation that *request* is for; None where path and method lead to none."""
+    return next((each.name for each, _ in _at(request.path) if each.method == request.method), None)
+
+
+def _at(path: str) -> list[tuple[Operation, tuple[str, ...]]]:
+    """The operations at a path, with what stands in it for each `{}`."""
+    return [(each, match.groups()) for pattern, each in _ROUTES if (match := pattern.fullmatch(path))]
+
+
 class Api:
     """Answers requests as Dune's API does. *small* says whether it knows the tier of that name."""
 
-    def __init__(self, world: World, api_key: str, *, small: bool = True) -> None:
+    def __init__(self, world: World, api_key: str, budgets: Budgets, *, small: bool = True) -> None:
         self._world = world
         self._api_key = api_key
+        self._budgets = budgets
         self._tiers = ("small", "medium", "large") if small else ("medium", "large")
 
     def answer(self, request: Request) -> Answer:
-        found = [(each, match.groups()) for path, each in _ROUTES if (match := path.fullmatch(request.path))]
+        found = _at(request.path)
         if not found:
             return refusal(404, f"the API has no path {request.path}")
         for operation, segments in found:
@@ -37,6 +49,10 @@ class Api:
     def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Answer:
         if request.headers.get(KEY_HEADER) != self._api_key:
             return refusal(401, "Invalid API Key")
+        # What is refused further on has been counted: Dune's gate knows the account by its key, but reads no request.
+        if seconds := self._budgets.admit(operation.bucket, self._world.now()):
+            sentence = f"Too many requests: the {operation.bucket} budget of this minute is spent"
+            return refusal(429, sentence, {"Retry-After": str(seconds)})
         if len(request.body) > MAX_BODY:
             return refusal(400, f"the body is longer than {MAX_BODY} bytes")
         try:

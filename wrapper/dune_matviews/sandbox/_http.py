@@ -34,34 +34,43 @@ class Request:
 
 @attrs.frozen
 class Answer:
-    """One answer, without the headers that follow from its body and its connection."""
+    """One answer, with all its headers but the one that follows from its connection."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
+def raw_answer(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(status, body, {**(headers or {}), "Content-Length": str(len(body))})
+
+
 def json_answer(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Answer:
     body = json.dumps(content).encode()
-    return Answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+    return raw_answer(status, body, {"Content-Type": "application/json", **(headers or {})})
 
 
 def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
     return json_answer(status, {"error": sentence}, headers)
 
 
-def write_answer(answer: Answer, *, keep_alive: bool, with_body: bool = True) -> bytes:
-    """The answer as one piece of bytes, so that it leaves in one packet."""
+def changed_headers(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """*headers* with *changes* in place of those of the same name, in any case; None leaves one out."""
+    changing = {name.lower() for name in changes}
+    kept = {name: value for name, value in headers.items() if name.lower() not in changing}
+    return kept | {name: value for name, value in changes.items() if value is not None}
+
+
+def write_head(answer: Answer, *, keep_alive: bool) -> bytes:
+    """All that precedes the body."""
     try:
         phrase = HTTPStatus(answer.status).phrase
     except ValueError:  # a status that no standard lists, as proxies send them
         phrase = ""
     lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{name}: {value}" for name, value in answer.headers.items())]
-    lines.append(f"Content-Length: {len(answer.body)}")
     if not keep_alive:
         lines.append("Connection: close")
-    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-    return head + answer.body if with_body else head
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
 def read_request(stream: BinaryIO) -> Request:

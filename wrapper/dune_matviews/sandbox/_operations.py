@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 import attrs
 
+from ._budgets import Bucket
 from ._http import Answer, Request, json_answer
 from ._scenarios import CANCELED, EXPIRED, PENDING, SUCCEEDED, Failure
 from ._world import Execution, World, moment
@@ -32,10 +33,15 @@ class Context:
 
 @attrs.frozen
 class Operation:
-    """One row of the table: *run* receives, after the context, what stands in the path for each `{}`, decoded."""
+    """One row of the table: *run* receives, after the context, what stands in the path for each `{}`, decoded.
 
+    *name* is the word that users have for it; *bucket* is the request budget that it draws on.
+    """
+
+    name: str
     method: str
     path: str
+    bucket: Bucket
     run: Callable[..., Answer]
 
 
@@ -67,10 +73,10 @@ def cancel_execution(context: Context, execution_id: str) -> Answer:
 
 
 OPERATIONS: Final = (
-    Operation("GET", "/api/v1/materialized-views/{}", get_view),
-    Operation("POST", "/api/v1/materialized-views/{}/refresh", refresh_view),
-    Operation("GET", "/api/v1/execution/{}/status", get_execution_status),
-    Operation("POST", "/api/v1/execution/{}/cancel", cancel_execution),
+    Operation("get", "GET", "/api/v1/materialized-views/{}", "high", get_view),
+    Operation("refresh", "POST", "/api/v1/materialized-views/{}/refresh", "low", refresh_view),
+    Operation("status", "GET", "/api/v1/execution/{}/status", "high", get_execution_status),
+    Operation("cancel", "POST", "/api/v1/execution/{}/cancel", "high", cancel_execution),
 )
 
 

@@ -1,17 +1,22 @@
-"""Knows how world, API and server make one sandbox under one lock, and keeps what arrived.
+"""Knows how world, API, faults and server make one sandbox under one lock, and keeps what arrived.
 Must not decide any answer, state or cost itself."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from email.utils import formatdate
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
 import attrs
 
-from ._api import Api
-from ._http import Answer, Request, refusal
+from ._api import Api, named_operation
+from ._budgets import Budgets
+from ._delivery import Reply
+from ._faults import NO_FAULT, Fault, FaultQueue, answer_under
+from ._http import Answer, Request, changed_headers, refusal
+from ._operations import OPERATIONS
 from ._scenarios import DEFAULT_SCENARIO, Scenario
 from ._server import HOST, Server
 from ._world import Charge, World, moment
@@ -23,12 +28,14 @@ class ReceivedRequest:
 
     *id* is what the answer's header X-Request-Id said; *at* is an aware datetime of the sandbox's clock.
     *path* and *query* are raw, still percent-encoded; names of *headers* are in lower case.
+    *operation* is "refresh", "status", "cancel" or "get" (of a view); None where path and method are those of none.
     *body* is cut shortly after the megabyte that the sandbox refuses.
-    *status* is the status code of the answer, None while there is none.
+    *status* is the status code that the client was sent, None as long as no answer has left.
     """
 
     id: str
     at: datetime
+    operation: str | None
     method: str
     path: str
     query: str
@@ -46,6 +53,10 @@ class DuneSandbox:
     the wall clock, so that timestamps and Date headers are true.
     *default* is what an execution does for which nothing was planned.
     *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
+    *plan* limits the requests a minute: "free" (15 low, 40 high), "plus" (70, 200), "enterprise" (350, 1000) or numbers
+    of your own, (low, high); None is no limit. Refreshes are low, all else is high. A request past the budget is
+    answered 429 with Retry-After and does not count; any other with the right key does, also one that is refused (400,
+    404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed* does not shorten it.
     *small* says whether the tier `small` is accepted: Dune's documentation says both.
     *port* 0 is any free port.
 
@@ -61,13 +72,15 @@ class DuneSandbox:
         speed: float = 1.0,
         default: Scenario = DEFAULT_SCENARIO,
         max_parallel: int | None = None,
+        plan: str | tuple[int, int] | None = None,
         small: bool = True,
         port: int = 0,
     ) -> None:
         self.api_key = api_key
         self._lock = Lock()
         self._world = World(views, speed=speed, default=default, max_parallel=max_parallel)
-        self._api = Api(self._world, api_key, small=small)
+        self._api = Api(self._world, api_key, Budgets(plan), small=small)
+        self._faults = FaultQueue(each.name for each in OPERATIONS)
         self._requests: list[ReceivedRequest] = []
         self._server = Server(self._respond, port)
         self.url = f"http://{HOST}:{self._server.port}"
@@ -100,6 +113,17 @@ class DuneSandbox:
         with self._lock:
             self._world.rehearse(name, *scenarios)
 
+    def fail(self, operation: str | None, *faults: Fault) -> None:
+        """Says what goes wrong with the next requests of an operation, one fault each, after those planned before.
+
+        *operation* is "refresh", "status", "cancel" or "get" (of a view). None is any of these; its faults come after
+        those of the operation itself. A fault meets the next request that path and method lead to the operation,
+        whatever key or body that has. Where Dune does not do its work, no budget counts the request.
+        Raises ValueError for another word.
+        """
+        with self._lock:
+            self._faults.add(operation, faults)
+
     def advance(self, seconds: float) -> None:
         """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every scenario."""
         with self._lock:
@@ -125,25 +149,37 @@ class DuneSandbox:
         with self._lock:
             return tuple(self._requests)
 
-    def _respond(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> Reply:
         with self._lock:
-            now = self._world.now()
-            request_id = f"sandbox-request-{len(self._requests) + 1}"
-            try:
-                answer = self._api.answer(request)
-            except Exception as error:  # whatever went wrong here, the client gets an answer
-                answer = refusal(500, f"the sandbox itself is at fault: {error!r}")
-            self._requests.append(
-                ReceivedRequest(
-                    id=request_id,
-                    at=moment(now),
-                    method=request.method,
-                    path=request.path,
-                    query=request.query,
-                    headers=request.headers,
-                    body=request.body,
-                    status=answer.status,
-                )
+            now, place = self._world.now(), len(self._requests)
+            operation = named_operation(request)
+            received = ReceivedRequest(
+                id=f"sandbox-request-{place + 1}",
+                at=moment(now),
+                operation=operation,
+                method=request.method,
+                path=request.path,
+                query=request.query,
+                headers=request.headers,
+                body=request.body,
+                status=None,
             )
+            self._requests.append(received)
+            fault = self._faults.take(operation) if operation else NO_FAULT
+            answer = answer_under(fault, partial(self._true_answer, request))
             date = formatdate(self._world.now() // 1_000_000_000, usegmt=True)
-        return attrs.evolve(answer, headers={**answer.headers, "Date": date, "X-Request-Id": request_id})
+        if answer is None:
+            return Reply(None, fault)
+        headers = {**answer.headers, "Date": date, "X-Request-Id": received.id}
+        answer = attrs.evolve(answer, headers=changed_headers(headers, fault.headers))
+        return Reply(answer, fault, partial(self._note_status, place, answer.status))
+
+    def _true_answer(self, request: Request) -> Answer:
+        try:
+            return self._api.answer(request)
+        except Exception as error:  # whatever went wrong here, the client gets an answer
+            return refusal(500, f"the sandbox itself is at fault: {error!r}")
+
+    def _note_status(self, place: int, status: int) -> None:
+        with self._lock:
+            self._requests[place] = attrs.evolve(self._requests[place], status=status)

@@ -5,10 +5,11 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
-from threading import Lock, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Final
 
-from ._http import Answer, MalformedRequestError, Request, read_request, refusal, write_answer
+from ._delivery import Reply, deliver
+from ._http import MalformedRequestError, Request, read_request, refusal
 
 HOST: Final = "127.0.0.1"
 
@@ -19,11 +20,11 @@ class Server:
     *respond* is called by many threads at once.
     """
 
-    def __init__(self, respond: Callable[[Request], Answer], port: int) -> None:
+    def __init__(self, respond: Callable[[Request], Reply], port: int) -> None:
         self._respond = respond
         self._listener = socket.create_server((HOST, port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
-        self._closing = False
+        self._closing = Event()
         self._lock = Lock()
         self._connections: dict[Thread, socket.socket] = {}
         # Daemons, so that a sandbox which nobody closes does not keep the process alive.
@@ -32,9 +33,9 @@ class Server:
 
     def close(self) -> None:
         """Ends every connection, and returns once all threads have ended. Closing twice is fine."""
-        if self._closing:
+        if self._closing.is_set():
             return
-        self._closing = True
+        self._closing.set()
         # Closing a socket does not wake a thread that waits in accept(), on some systems; a last connection does.
         socket.create_connection((HOST, self.port)).close()
         self._acceptor.join()
@@ -53,7 +54,7 @@ class Server:
                     connection, (_, port) = self._listener.accept()
                 except ConnectionAbortedError:  # on some systems, a client that left before its turn
                     continue
-                if self._closing:
+                if self._closing.is_set():
                     connection.close()
                     return
                 name = f"sandbox:{self.port} client:{port}"
@@ -77,9 +78,8 @@ class Server:
         try:
             request = read_request(stream)
         except MalformedRequestError as error:
-            connection.sendall(write_answer(refusal(400, f"this is no HTTP request: {error}"), keep_alive=False))
-            return False
-        answer = self._respond(request)
+            last = Reply(refusal(400, f"this is no HTTP request: {error}"))
+            return deliver(last, connection, self._closing, keep_alive=False)
+        reply = self._respond(request)
         with_body = request.method != "HEAD"
-        connection.sendall(write_answer(answer, keep_alive=request.keep_alive, with_body=with_body))
-        return request.keep_alive
+        return deliver(reply, connection, self._closing, keep_alive=request.keep_alive, with_body=with_body)

@@ -1,0 +1,128 @@
+"""One client for many: threads, tasks, a thousand refreshes in a row."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dune_matviews import AsyncMatviewsClient, ExecutionStatus, MatviewsClient
+from dune_matviews.sandbox import DuneSandbox, Scenario
+
+VIEW = "dune.my_team.result_daily_volume"
+
+
+def open_sockets() -> int:
+    """Sockets of this process."""
+    return sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket") for fd in existing_descriptors())
+
+
+def existing_descriptors() -> list[str]:
+    """File descriptors but for the one that lists them."""
+    return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+
+
+def test_eight_threads_share_a_client(sandbox: DuneSandbox) -> None:
+    """Each thread gets its own execution, whatever the others do, and everything is billed once."""
+    with MatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None) as dune:
+
+        def work(number: int) -> ExecutionStatus:
+            return dune.refresh(f"{VIEW}_{number % 5}").wait()
+
+        with ThreadPoolExecutor(8) as threads:
+            done = list(threads.map(work, range(64)))
+    assert all(status.succeeded for status in done)
+    assert {status.execution_id for status in done} == {charge.execution_id for charge in sandbox.ledger}
+    assert len(sandbox.ledger) == 64
+
+
+def test_two_hundred_tasks_share_a_client(sandbox: DuneSandbox) -> None:
+    """Each task gets its own execution, and everything is billed once."""
+
+    async def main() -> list[ExecutionStatus]:
+        async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None, timeout=60) as dune:
+
+            async def work(number: int) -> ExecutionStatus:
+                return await (await dune.refresh(f"{VIEW}_{number % 5}")).wait()
+
+            return await asyncio.gather(*map(work, range(200)))
+
+    done = asyncio.run(main())
+    assert all(status.succeeded for status in done)
+    assert {status.execution_id for status in done} == {charge.execution_id for charge in sandbox.ledger}
+    assert len(sandbox.ledger) == 200
+
+
+def test_a_cancelled_task_sends_nothing_more_and_harms_nobody(sandbox: DuneSandbox) -> None:
+    """A task that is cancelled while it waits stops at once, with a note; the client serves the others on."""
+
+    async def main() -> list[str]:
+        async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url) as dune:
+            sandbox.rehearse(VIEW, Scenario(running=math.inf))
+            refresh = await dune.refresh(VIEW)
+            seen = asyncio.Event()
+            task = asyncio.create_task(refresh.wait(on_update=lambda status: seen.set()))
+            await seen.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            before = len(sandbox.requests)
+            await asyncio.sleep(0)
+            assert len(sandbox.requests) == before
+            assert (await refresh.status()).execution_id == refresh.execution_id
+            return caught.value.__notes__
+
+    notes = asyncio.run(main())
+    assert notes == [f"The refresh goes on; attach({sandbox.ledger[0].execution_id!r}) follows it."]
+
+
+@pytest.fixture
+def remote_sandbox() -> Iterator[tuple[str, Callable[[], str]]]:
+    """The address of a sandbox in a process of its own, and what ends it and returns its bill."""
+    command = [sys.executable, "-m", "dune_matviews.sandbox", "--speed", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip().removeprefix("export DUNE_API_BASE_URL=")
+
+        def bill() -> str:
+            process.terminate()
+            return process.communicate()[0].splitlines()[-1]
+
+        yield url, bill
+        process.kill()
+
+
+def test_a_thousand_refreshes_leave_nothing_behind(
+    connect: Callable[..., MatviewsClient],
+    remote_sandbox: tuple[str, Callable[[], str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a thousand refreshes there are no more sockets or objects than after the first hundred."""
+    url, bill = remote_sandbox
+    # httpcore tries to import it with each asynchronous request, and pytest remembers each try.
+    monkeypatch.setitem(sys.modules, "sniffio", None)
+    dune = connect("sandbox-key", base_url=url, plan=None)
+
+    def refresh(times: int) -> int:
+        for _ in range(times):
+            dune.refresh(VIEW)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before, sockets = refresh(100), open_sockets()
+        after = refresh(900)
+    finally:
+        tracemalloc.stop()
+    assert open_sockets() == sockets
+    assert after - before < 900 * 250, "more than an id is kept of each refresh"
+    assert bill().startswith("1000 refreshes accepted")
