@@ -16,7 +16,7 @@ import attrs
 
 from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
 from dune_matviews._endpoints import Endpoints, ViewHistory
-from dune_matviews._flow import Call, Flow, Sleep
+from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
 
@@ -36,6 +36,10 @@ class Execution:
     ends: float
     end: ExecutionState
     credits: float
+
+    def share(self, now: float) -> float:
+        """How much of it is over."""
+        return 1.0 if now >= self.ends else (now - self.submitted) / (self.ends - self.submitted)
 
 
 @attrs.frozen
@@ -72,6 +76,7 @@ class Dune(Endpoints):
         self.timeout = 10.0
         self.length, self.end, self.credits = length, end, credits
         self.round_trip, self.clock_offset, self.listed_after = round_trip, clock_offset, listed_after
+        self.scenarios: dict[str, tuple[float, ExecutionState, float]] = {}
         self.seen: list[Seen] = []
         self.ledger: list[Execution] = []
         self.faults: Iterator[Fault | None] = iter(())
@@ -108,11 +113,14 @@ class Dune(Endpoints):
                 heapq.heappush(waiting, (*self._carry_out(following, place),))
         return results
 
-    def _carry_out(self, effect: Call[Any] | Sleep, place: int) -> tuple[float, int, Future[Any]]:
+    def _carry_out(self, effect: Effect, place: int) -> tuple[float, int, Future[Any]]:
         """When the effect is over, for which flow, and what came of it."""
         if isinstance(effect, Sleep):
             assert effect.seconds >= 0, "a flow asked to sleep for less than nothing"
             return self.now + effect.seconds, place, _over(None)
+        if isinstance(effect, Together):
+            ends, _, outcomes = zip(*(self._carry_out(call, place) for call in effect.calls), strict=True)
+            return max(ends), place, _over([_result(each) for each in outcomes])
         began = self.now
         outcome: Future[Any] = Future()
         try:
@@ -156,25 +164,27 @@ class Dune(Endpoints):
 
     def _start(self, name: str, performance: str | None) -> str:
         execution_id = f"E{next(self._ids)}"
-        end = self.now + self.length
-        self.ledger.append(Execution(execution_id, name, performance, self.now, end, self.end, self.credits))
+        length, end, credits = self.scenarios.get(name, (self.length, self.end, self.credits))
+        self.ledger.append(Execution(execution_id, name, performance, self.now, self.now + length, end, credits))
         return execution_id
 
     def _execution(self, execution_id: str) -> Execution:
-        for execution in self.ledger:
-            if execution.execution_id == execution_id:
-                return execution
-        raise NotFoundError("Object not found", status_code=404)
+        place = int(execution_id.removeprefix("E")) - 1
+        if place >= len(self.ledger):
+            raise NotFoundError("Object not found", status_code=404)
+        return self.ledger[place]
 
     def _status(self, execution_id: str) -> ExecutionStatus:
         execution = self._execution(execution_id)
         over = self.now >= execution.ends
-        share = 1.0 if over else (self.now - execution.submitted) / (execution.ends - execution.submitted)
+        share = execution.share(self.now)
         return ExecutionStatus(
             execution_id=execution_id,
             state=execution.end if over else ExecutionState.EXECUTING,
             is_finished=over,
             submitted_at=self._wall(execution.submitted),
+            started_at=self._wall(execution.submitted),
+            ended_at=self._wall(execution.ends) if over else None,
             cost_credits=execution.credits * share,
         )
 
@@ -182,7 +192,7 @@ class Dune(Endpoints):
         execution = self._execution(execution_id)
         if self.now >= execution.ends:
             return False
-        execution.credits *= (self.now - execution.submitted) / (execution.ends - execution.submitted)
+        execution.credits *= execution.share(self.now)
         execution.ends, execution.end = self.now, ExecutionState.CANCELED
         return True
 
@@ -197,6 +207,15 @@ class Dune(Endpoints):
 
     def _wall(self, moment: float) -> datetime:
         return EPOCH + timedelta(seconds=moment + self.clock_offset)
+
+
+def _result(future: Future[Any]) -> Result[Any]:
+    failure = future.exception()
+    if failure is None:
+        return Result(future.result())
+    if isinstance(failure, Exception):
+        return Result(failure=failure)
+    raise failure
 
 
 def _over(result: object) -> Future[Any]:

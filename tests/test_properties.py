@@ -76,7 +76,9 @@ def one_refresh(dune: Dune, timeout: float, max_credits: float) -> Flow[Any]:
     session = dune.session(timeout=TIMEOUT)
     execution_id = yield from start(session, dune, VIEW, None, "start")
     return (
-        yield from watch(session, dune, execution_id, since=session.clock(), timeout=timeout, max_credits=max_credits)
+        yield from watch(
+            session, dune, execution_id, since=session.clock(), timeout=timeout, allowance=lambda: max_credits
+        )
     )
 
 

@@ -408,7 +408,7 @@ def test_a_cost_over_the_cap_cancels() -> None:
     dune = Dune(length=1000.0, credits=100.0)
     execution_id = started(dune)
     with pytest.raises(CreditLimitError, match=r"over max_credits=20 ") as caught:
-        dune.run(watch(dune.session(), dune, execution_id, since=dune.now, max_credits=20))
+        dune.run(watch(dune.session(), dune, execution_id, since=dune.now, allowance=lambda: 20))
     assert caught.value.status is not None
     assert caught.value.status.cost_credits == pytest.approx(dune.ledger[0].credits)
     assert 20 < dune.ledger[0].credits < 25
@@ -420,7 +420,7 @@ def test_a_cancel_that_comes_too_late_lets_the_real_end_decide() -> None:
     dune = Dune(length=10.0, credits=100.0, round_trip=9.0)
     execution_id, began = started(dune), dune.now
     dune.now = began
-    status = dune.run(watch(dune.session(), dune, execution_id, since=began, max_credits=1))
+    status = dune.run(watch(dune.session(), dune, execution_id, since=began, allowance=lambda: 1))
     assert status.succeeded
 
 
@@ -429,7 +429,7 @@ def test_an_end_over_the_cap_is_returned() -> None:
     dune = Dune(length=0.1, credits=100.0)
     execution_id = started(dune)
     dune.now += 1
-    status = dune.run(watch(dune.session(), dune, execution_id, since=dune.now, max_credits=1))
+    status = dune.run(watch(dune.session(), dune, execution_id, since=dune.now, allowance=lambda: 1))
     assert (status.succeeded, status.cost_credits, sent(dune, "cancel")) == (True, 100.0, 0)
 
 

@@ -27,6 +27,7 @@ from .errors import (
     RateLimitError,
     RefreshCanceledError,
     RefreshError,
+    RefreshesFailedError,
     RefreshExpiredError,
     RefreshFailedError,
     RequestFailedError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ._tiers import SmallTierWarning
     from .client import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
     from .models import ErrorDetail, ExecutionState, ExecutionStatus
+    from .report import Outcome, RefreshReport, ViewResult
 
 __version__ = "0.1.0"
 
@@ -63,6 +65,7 @@ __all__ = [
     "InvalidArgumentError",
     "MatviewsClient",
     "NotFoundError",
+    "Outcome",
     "PaymentRequiredError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -71,12 +74,15 @@ __all__ = [
     "RefreshError",
     "RefreshExpiredError",
     "RefreshFailedError",
+    "RefreshReport",
+    "RefreshesFailedError",
     "RequestBudget",
     "RequestFailedError",
     "ServerError",
     "SmallTierWarning",
     "UnexpectedResponseError",
     "UnsupportedTierError",
+    "ViewResult",
     "WaitTimeoutError",
 ]
 
@@ -87,9 +93,12 @@ _LAZY = {
     "ExecutionState": "models",
     "ExecutionStatus": "models",
     "MatviewsClient": "client",
+    "Outcome": "report",
     "Refresh": "client",
+    "RefreshReport": "report",
     "RequestBudget": "_pacing",
     "SmallTierWarning": "_tiers",
+    "ViewResult": "report",
 }
 
 

@@ -42,7 +42,26 @@ class Sleep:
     seconds: float
 
 
-Effect = Call[Any] | Sleep
+@attrs.frozen
+class Result(Generic[T]):
+    """What came of a call, or of a flow: its result, or the failure that ended it."""
+
+    result: T | None = None
+    failure: Exception | None = None
+
+    def resume(self, flow: Flow[Any]) -> Effect:
+        """Let *flow* go on with this."""
+        return flow.throw(self.failure) if self.failure else flow.send(self.result)
+
+
+@attrs.frozen
+class Together:
+    """An effect: calls that are due at the same time. The flow receives a `Result` of each, in their order."""
+
+    calls: tuple[Call[Any], ...]
+
+
+Effect = Call[Any] | Sleep | Together
 Flow = Generator[Effect, Any, T]
 
 
@@ -60,11 +79,25 @@ def noting(note: str) -> Generator[None]:
 
 def run(flow: Flow[T], *, sleep: Callable[[float], object] = time.sleep) -> T:
     """Carry out *flow* in this thread, and return its result."""
+
+    def carry_out(effect: Effect) -> Any:
+        if isinstance(effect, Sleep):
+            return sleep(effect.seconds)
+        if isinstance(effect, Together):
+            return [result_of(call) for call in effect.calls]
+        return effect.sync(effect.limit)
+
+    def result_of(call: Call[Any]) -> Result[Any]:
+        try:
+            return Result(call.sync(call.limit))
+        except Exception as failure:
+            return Result(failure=failure)
+
     try:
         effect = next(flow)
         while True:
             try:
-                result = sleep(effect.seconds) if isinstance(effect, Sleep) else effect.sync(effect.limit)
+                result = carry_out(effect)
             except BaseException as failure:
                 effect = flow.throw(failure)
             else:
@@ -79,12 +112,26 @@ async def run_async(flow: Flow[T], *, sleep: Callable[[float], Awaitable[object]
     """Carry out *flow* in the running asyncio task, and return its result."""
     import asyncio  # 40 ms that the synchronous client does not need
 
-    sleep = sleep or asyncio.sleep
+    rest = sleep or asyncio.sleep
+
+    async def carry_out(effect: Effect) -> Any:
+        if isinstance(effect, Sleep):
+            return await rest(effect.seconds)
+        if isinstance(effect, Together):
+            return await asyncio.gather(*map(result_of, effect.calls))
+        return await effect.asyncio(effect.limit)
+
+    async def result_of(call: Call[Any]) -> Result[Any]:
+        try:
+            return Result(await call.asyncio(call.limit))
+        except Exception as failure:
+            return Result(failure=failure)
+
     try:
         effect = next(flow)
         while True:
             try:
-                result = await (sleep(effect.seconds) if isinstance(effect, Sleep) else effect.asyncio(effect.limit))
+                result = await carry_out(effect)
             except BaseException as failure:
                 effect = flow.throw(failure)
             else:

@@ -6,7 +6,7 @@ This module must not know how an execution is started or watched.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ._flow import Flow, Sleep
 from ._pacing import backoff
 from ._requests import MaybeAcceptedError, Patience, Session, read
-from .errors import AmbiguousRefreshError, DuneError
+from .errors import AmbiguousRefreshError, DuneError, UnexpectedResponseError
 from .models import ExecutionStatus
 
 if TYPE_CHECKING:
@@ -50,35 +50,56 @@ def find_running(session: Session, api: Endpoints, name: str) -> Flow[str | None
     return None
 
 
+def last_success(session: Session, api: Endpoints, name: str) -> Flow[tuple[ExecutionStatus | None, datetime | None]]:
+    """The view's latest successful execution, if there is one, and the server's time when it was asked for."""
+    view = yield from read(session, api.view(name))
+    for execution_id in view.last_execution_ids:
+        status = yield from look(session, api, execution_id)
+        if status.succeeded:
+            return status, view.answered_at
+    return None, view.answered_at
+
+
 def find_again(session: Session, api: Endpoints, name: str, unclear: MaybeAcceptedError) -> Flow[str]:
     """The execution that a refresh whose answer was lost has started; `AmbiguousRefreshError` if it is not found."""
     _log.info("Looking for the refresh of %s that may have started: %s", name, unclear.failure)
-    patience = session.patience(LOOKING)
-    looks = 0
-    problem = "and its execution was not found"
     try:
-        while True:
-            view = yield from read(session, api.view(name), patience)
-            if view.answered_at is None:
-                problem = "and its execution cannot be told from older ones, because the server's answer has no date"
-                break
-            earliest = view.answered_at - timedelta(seconds=session.clock() - unclear.sent_at) - SLACK
-            found = yield from _started_since(session, api, view.last_execution_ids, earliest, patience)
-            # The answer to another request of ours may name this very execution; wait until none is outstanding.
-            if found is not None and not session.is_sending(name) and session.claim(found):
-                return found
-            looks += 1
-            pause = backoff(looks, session.chance())
-            if pause >= patience.left(session.clock()):
-                break
-            yield Sleep(pause)
+        found = yield from search(
+            session, api, name, lambda: session.clock() - unclear.sent_at, session.patience(LOOKING)
+        )
+        problem = "and its execution was not found"
     except DuneError as failure:
-        problem = f"and looking for its execution failed ({failure})"
-    raise AmbiguousRefreshError(
-        f"A refresh of {name} may have been accepted, and billed: the answer was lost ({unclear.failure}), {problem}. "
-        f"Look before you ask again: refresh({name!r}, if_running='adopt') follows an execution that is under way.",
-        name=name,
-    ) from unclear.failure
+        found, problem = None, f"and looking for its execution failed ({failure})"
+    if found is None:
+        raise AmbiguousRefreshError(
+            f"A refresh of {name} may have been accepted, and billed: the answer was lost ({unclear.failure}), {problem}. "
+            f"Look before you ask again: refresh({name!r}, if_running='adopt') follows an execution that is under way.",
+            name=name,
+        ) from unclear.failure
+    return found
+
+
+def search(
+    session: Session, api: Endpoints, name: str, ago: Callable[[], float], patience: Patience
+) -> Flow[str | None]:
+    """The view's newest execution that is not this client's already, and was started in the last *ago* seconds."""
+    looks = 0
+    while True:
+        view = yield from read(session, api.view(name), patience)
+        if view.answered_at is None:
+            raise UnexpectedResponseError(
+                "the answer has no date, so that no execution can be told from an older one", status_code=200
+            )
+        earliest = view.answered_at - timedelta(seconds=ago()) - SLACK
+        found = yield from _started_since(session, api, view.last_execution_ids, earliest, patience)
+        # The answer to another request of ours may name this very execution; wait until none is outstanding.
+        if found is not None and not session.is_sending(name) and session.claim(found):
+            return found
+        looks += 1
+        pause = backoff(looks, session.chance())
+        if pause >= patience.left(session.clock()):
+            return None
+        yield Sleep(pause)
 
 
 def _started_since(

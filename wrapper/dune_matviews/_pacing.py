@@ -41,6 +41,9 @@ SHORTEST_PAUSE = 0.2
 YOUNG = 2.0
 EAGERNESS = 0.1
 
+FOR_LOOKS = 0.9
+"""The part of the budget that eager looks use up; what remains is for other requests."""
+
 
 def poll_pause(age: float) -> float:
     """Seconds from one look at an execution to the next, when it is *age* seconds old."""
@@ -129,6 +132,19 @@ class Pace:
         cadence = poll_pause(now - since)
         if self._high is None:
             return cadence
+        return max(cadence, PERIOD / fair_share(map(polls_ahead, self._ages(now)), self._high))
+
+    def eager_pause(self, now: float, since: float) -> float:
+        """Seconds to the next look where every end is worth noticing at once: as soon as the budget allows.
+
+        The chance that an execution ends in the next second falls with its age. The looks of a minute make for the
+        least delay in all when each execution's pause grows with the square root of its age.
+        """
+        if self._high is None:
+            return max(SHORTEST_PAUSE, (now - since) * EAGERNESS / 10)
+        shares = sum(1 / math.sqrt(max(age, 1.0)) for age in self._ages(now))
+        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._high * FOR_LOOKS))
+
+    def _ages(self, now: float) -> list[float]:
         with self._lock:
-            ages = [now - began for began in self._watched.values()]
-        return max(cadence, PERIOD / fair_share(map(polls_ahead, ages), self._high))
+            return [now - began for began in self._watched.values()]

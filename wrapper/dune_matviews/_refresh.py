@@ -44,10 +44,18 @@ LAST_LOOK = 1.0
 """Seconds before the time to wait is over at which there is a last look."""
 
 
-def start(session: Session, api: Endpoints, name: str, tier: str | None, if_running: IfRunning) -> Flow[str]:
+def start(
+    session: Session,
+    api: Endpoints,
+    name: str,
+    tier: str | None,
+    if_running: IfRunning,
+    before: Callable[[], object] | None = None,
+) -> Flow[str]:
     """Start a refresh, and return its execution id; never started twice.
 
     With *if_running* "adopt", return the id of an execution that is under way already; with "refuse", raise.
+    *before* is called right before the request is sent, and may prevent it by raising.
     """
     if if_running != "start":
         running = yield from find_running(session, api, name)
@@ -61,7 +69,7 @@ def start(session: Session, api: Endpoints, name: str, tier: str | None, if_runn
     note = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it."
     with _explained(name, tier):
         try:
-            execution_id = yield from submit(session, api.refresh(name, tier), name, note)
+            execution_id = yield from submit(session, api.refresh(name, tier), name, note, before)
             session.claim(execution_id)
         except MaybeAcceptedError as unclear:
             with noting(note):
@@ -77,18 +85,21 @@ def watch(
     *,
     since: float,
     timeout: float = math.inf,
-    max_credits: float = math.inf,
+    allowance: Callable[[], float] = lambda: math.inf,
+    pause: Callable[[float, float], float] | None = None,
     on_update: OnUpdate | None = None,
 ) -> Flow[ExecutionStatus]:
     """Look at an execution until it has ended, and return its status if the view is fresh.
 
-    *since* is when it began, by the session's clock; *timeout* is in seconds from now. A running cost beyond
-    *max_credits* has it cancelled. `RefreshError` and its kinds say how it ended otherwise.
+    *since* is when it began, by the session's clock; *timeout* is in seconds from now. A running cost beyond its
+    *allowance* has it cancelled. *pause* says how long to rest between looks, of now and *since*; None keeps to the
+    cadence of one execution. `RefreshError` and its kinds say how it ended otherwise.
     """
+    pause = pause or session.pace.pause
     deadline = session.clock() + timeout
     silence = SILENCE if timeout == math.inf else timeout
     status: ExecutionStatus | None = None
-    canceled = False
+    exceeded: float | None = None
     with session.pace.watching(since), noting(f"The refresh goes on; attach({execution_id!r}) follows it."):
         while True:
             looked_at = session.clock()
@@ -99,14 +110,15 @@ def watch(
                 on_update(status)
             if status.is_finished:
                 _log.info("Execution %s ended: %s, %s credits", execution_id, status.state, status.cost_credits)
-                return _concluded(status, max_credits if canceled else None)
-            if not canceled and (status.cost_credits or 0.0) > max_credits:
+                return _concluded(status, exceeded)
+            if exceeded is None and (status.cost_credits or 0.0) > (allowed := allowance()):
                 _log.info("Cancelling execution %s at %s credits", execution_id, status.cost_credits)
                 with _waiting(execution_id, status):
                     yield from read(session, api.cancel(execution_id), patience)
-                canceled = True
+                exceeded = allowed
                 since = looked_at  # its end is near, so look often again
-            yield Sleep(_rest(session, looked_at, since, deadline, timeout))
+            due = _next_look(looked_at, looked_at + pause(looked_at, since), deadline, timeout)
+            yield Sleep(max(due - session.clock(), 0.0))
             if deadline - session.clock() < 0.001:
                 raise _out_of_time(execution_id, status, f"{timeout:g} s are over")
 
@@ -117,13 +129,12 @@ def cancel(session: Session, api: Endpoints, execution_id: str) -> Flow[bool]:
         return (yield from read(session, api.cancel(execution_id)))
 
 
-def _rest(session: Session, looked_at: float, since: float, deadline: float, timeout: float) -> float:
-    """Seconds until the next look: the last one is shortly before the deadline, and after it the time runs out."""
-    due = looked_at + session.pace.pause(looked_at, since)
-    if due >= deadline:
-        last_look = deadline - min(LAST_LOOK, timeout / 10)
-        due = last_look if looked_at < last_look else deadline
-    return max(due - session.clock(), 0.0)
+def _next_look(looked_at: float, due: float, deadline: float, timeout: float) -> float:
+    """When to look again: the last look is shortly before the deadline, and after it the time runs out."""
+    if due < deadline:
+        return due
+    last_look = deadline - min(LAST_LOOK, timeout / 10)
+    return last_look if looked_at < last_look else deadline
 
 
 def _concluded(status: ExecutionStatus, exceeded: float | None) -> ExecutionStatus:

@@ -143,16 +143,19 @@ def read(session: Session, call: Call[T], patience: Patience | None = None) -> F
         yield Sleep(pause)
 
 
-def submit(session: Session, call: Call[T], key: str, note: str) -> Flow[T]:
+def submit(session: Session, call: Call[T], key: str, note: str, before: Callable[[], object] | None = None) -> Flow[T]:
     """Send what must not be accepted twice: again only after a failure that proves that it was not accepted.
 
     A failure that leaves it open is a `MaybeAcceptedError`; an interruption that does passes on with *note*.
-    *key* names what two submissions would have in common.
+    *key* names what two submissions would have in common. *before* is called right before each time that it is sent,
+    and may prevent it by raising.
     """
     patience = session.patience()
     failures = 0
     while True:
         yield from _admitted(session, "low", patience)
+        if before is not None:
+            before()
         sent_at = session.clock()
         try:
             with session.sending(key), noting(note):

@@ -315,13 +315,14 @@ class _Core:
         max_credits: float | None,
         on_update: Callable[[ExecutionStatus], object] | None,
     ) -> Flow[ExecutionStatus]:
+        cap = math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits")
         return _refresh.watch(
             self.session,
             self.api,
             execution_id,
             since=since,
             timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
-            max_credits=math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits"),
+            allowance=lambda: cap,
             on_update=_arguments.callback(on_update, "on_update"),
         )
 

@@ -20,12 +20,14 @@ This module must not know how requests are made, nor which HTTP library makes th
     ├── RequestFailedError              no usable answer; a refresh was certainly not accepted
     ├── AmbiguousRefreshError           a refresh may have been accepted, and was not found again
     ├── AlreadyRunningError             refresh(if_running="refuse") found an execution under way
-    └── RefreshError                    the refresh did not make the view fresh
-        ├── RefreshFailedError          the execution failed
-        ├── RefreshCanceledError        the execution was cancelled
-        ├── RefreshExpiredError         the execution expired
-        ├── CreditLimitError            cancelled, because its running cost passed `max_credits`
-        └── WaitTimeoutError            the time to wait is over; the refresh goes on (also a TimeoutError)
+    ├── RefreshError                    the refresh did not make the view fresh
+    │   ├── RefreshFailedError          the execution failed
+    │   ├── RefreshCanceledError        the execution was cancelled
+    │   ├── RefreshExpiredError         the execution expired
+    │   ├── CreditLimitError            cancelled, because its running cost passed `max_credits`
+    │   └── WaitTimeoutError            the time to wait is over; the refresh goes on (also a TimeoutError)
+    ├── JournalError                    the journal of refresh_all() cannot be used
+    └── RefreshesFailedError            refresh_all() left views that are not fresh
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .models import ExecutionStatus
+    from .report import RefreshReport
 
 
 class DuneError(Exception):
@@ -259,3 +264,27 @@ class WaitTimeoutError(RefreshError, TimeoutError):
 
     The cause (`__cause__`) is the last failed look, if the last look failed.
     """
+
+
+class JournalError(DuneError):
+    """A journal cannot be used: damaged, foreign, of other views, in use by another run, or not to be written.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, *, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class RefreshesFailedError(DuneError):
+    """A run of `refresh_all` left views that are not known to be fresh; `str()` names them all.
+
+    Attributes:
+        report: what became of each view.
+    """
+
+    def __init__(self, message: str, *, report: RefreshReport) -> None:
+        super().__init__(message)
+        self.report = report

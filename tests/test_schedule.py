@@ -1,0 +1,355 @@
+"""Many views as one flow, in virtual time: order, limits, what a failure blocks, and what the server billed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dune_matviews import (
+    AuthenticationError,
+    ExecutionState,
+    InvalidArgumentError,
+    PaymentRequiredError,
+    RequestBudget,
+    RequestFailedError,
+    ServerError,
+)
+from dune_matviews._order import reads
+from dune_matviews._schedule import Limits, Run
+from dune_matviews.report import Outcome, RefreshReport, ViewResult
+from tests.simulation import Dune, Fault
+
+FAILED = ExecutionState.FAILED
+
+
+def refresh_all(
+    dune: Dune,
+    views: Any,
+    *,
+    plan: RequestBudget | None = None,
+    tiers: Mapping[str, str] | None = None,
+    on_update: Any = None,
+    **limits: Any,
+) -> RefreshReport:
+    """One run in virtual time."""
+    found = reads(views)
+    run = Run(
+        dune.session(plan),
+        dune,
+        found,
+        {name: (tiers or {}).get(name) for name in found},
+        Limits(**{"max_parallel": 3, **limits}),
+        "start",
+        on_update,
+    )
+    return dune.run(run.flow())
+
+
+def outcomes(report: RefreshReport) -> dict[str, str]:
+    """The outcome of each view, as a word."""
+    return {name: result.outcome.value for name, result in report.results.items()}
+
+
+def most_in_flight(dune: Dune) -> int:
+    """The most executions that were under way at one time."""
+    moments = [each.submitted for each in dune.ledger]
+    return max(sum(each.submitted <= moment < each.ends for each in dune.ledger) for moment in moments)
+
+
+def test_a_view_is_refreshed_after_what_it_reads() -> None:
+    """Each view once, only after those that it reads have succeeded; names that are only read included."""
+    dune = Dune()
+    report = refresh_all(dune, {"d.c": ["d.b", "d.a"], "d.b": ["d.a"]})
+    assert [each.name for each in dune.ledger] == ["d.a", "d.b", "d.c"]
+    assert all(later.submitted >= earlier.ends for earlier, later in zip(dune.ledger, dune.ledger[1:], strict=False))
+    assert report.ok
+    assert list(report.results) == ["d.c", "d.b", "d.a"]
+    assert report.cost_credits == 3.0
+
+
+def test_no_more_than_allowed_are_in_flight() -> None:
+    """`max_parallel` executions at once, and as many as that."""
+    dune = Dune(length=60)
+    refresh_all(dune, [f"v.{number}" for number in range(10)], max_parallel=4)
+    assert most_in_flight(dune) == 4
+
+
+def test_the_longest_chain_starts_first() -> None:
+    """Of the views that may start, the one with most waiting behind it goes first; else the order as given."""
+    dune = Dune()
+    refresh_all(dune, {"z": [], "y": [], "x": [], "x2": ["x"], "x3": ["x2"], "y2": ["y"]}, max_parallel=1)
+    assert [each.name for each in dune.ledger] == ["x", "y", "x2", "z", "x3", "y2"]
+
+
+def test_a_failure_blocks_what_reads_it_and_nothing_else() -> None:
+    """Dependents of a failed view are skipped with the reason, directly or not; the others go on."""
+    dune = Dune()
+    dune.scenarios["b"] = (5.0, FAILED, 1.0)
+    report = refresh_all(dune, {"b": ["a"], "c": ["b"], "d": ["c", "a"], "e": ["a"]})
+    assert outcomes(report) == {"b": "failed", "c": "skipped", "d": "skipped", "e": "succeeded", "a": "succeeded"}
+    assert report.results["d"].reason == "b, which it needs, is failed"
+    assert sorted(each.name for each in dune.ledger) == ["a", "b", "e"]
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (ExecutionState.FAILED, "failed"),
+        (ExecutionState.CANCELED, "canceled"),
+        (ExecutionState.EXPIRED, "expired"),
+        (ExecutionState.UNKNOWN, "failed"),
+        (ExecutionState.COMPLETED_PARTIAL, "succeeded"),
+    ],
+)
+def test_every_end_has_its_outcome(end: ExecutionState, outcome: str) -> None:
+    """The outcome of a view is the end of its execution, with the execution's id, times and cost."""
+    dune = Dune(end=end)
+    result = refresh_all(dune, ["v"]).results["v"]
+    assert (result.outcome, result.execution_id, result.cost_credits) == (outcome, "E1", 1.0)
+    assert result.ended_at is not None
+    assert result.started_at is not None
+    assert (result.ended_at - result.started_at).total_seconds() == 5.0
+
+
+def test_a_lost_refresh_is_ambiguous_and_holds_up_nobody_else() -> None:
+    """While one view's lost request is looked for, the others start and end; then it is ambiguous."""
+    dune = Dune()
+    dune.faults = iter([Fault(RequestFailedError("lost", sent=True))])
+    report = refresh_all(dune, {"a": [], "b": ["a"], "c": [], "d": ["c"]}, max_parallel=2)
+    assert outcomes(report) == {"a": "ambiguous", "b": "skipped", "c": "succeeded", "d": "succeeded"}
+    assert dune.ledger[-1].ends - dune.ledger[0].submitted < 15
+
+
+@pytest.mark.parametrize("refusal", [AuthenticationError("no", status_code=401), PaymentRequiredError("no", status_code=402)])
+def test_a_refused_key_or_an_empty_purse_ends_the_run(refusal: Exception) -> None:
+    """After 401 or 402 nothing more is started."""
+    dune = Dune()
+    dune.faults = iter([None, Fault(refusal)])
+    report = refresh_all(dune, ["a", "b", "c", "d"], max_parallel=2)
+    assert outcomes(report)["a"] in ("succeeded", "running")
+    assert [outcomes(report)[name] for name in "bcd"] == ["failed", "not_started", "not_started"]
+    assert len(dune.ledger) == 1
+
+
+def test_a_budget_of_credits_is_live() -> None:
+    """Once the costs together pass the cap, nothing more is started, and what is in flight is cancelled."""
+    dune = Dune(length=1000, credits=100.0)
+    report = refresh_all(dune, [f"v.{number}" for number in range(6)], max_credits=100)
+    assert [each.end for each in dune.ledger] == [ExecutionState.CANCELED] * 3
+    assert sorted(outcomes(report).values()) == ["canceled"] * 3 + ["not_started"] * 3
+    assert report.cost_credits == pytest.approx(sum(each.credits for each in dune.ledger))
+    assert 100 < report.cost_credits < 105
+
+
+def test_the_time_of_a_run_ends_it_and_leaves_executions_running() -> None:
+    """At the timeout, what runs is left running and reported with its id, and the rest was not started."""
+    dune = Dune(length=100)
+    began = dune.now
+    report = refresh_all(dune, ["a", "b", "c"], max_parallel=2, timeout=30)
+    assert dune.now - began == pytest.approx(30, abs=0.01)
+    assert outcomes(report) == {"a": "running", "b": "running", "c": "not_started"}
+    assert report.results["a"].execution_id == "E1"
+    assert all(each.end is ExecutionState.COMPLETED for each in dune.ledger)
+
+
+def test_a_fresh_view_is_not_refreshed() -> None:
+    """A view whose last success is young enough costs two free requests and no refresh."""
+    dune = Dune()
+    refresh_all(dune, ["a", "b"])
+    dune.now += 3600
+    dune.seen.clear()
+    report = refresh_all(dune, ["a", "b"], max_age=timedelta(hours=2))
+    assert outcomes(report) == {"a": "fresh", "b": "fresh"}
+    assert report.ok
+    assert sorted(request.what.split()[0] for request in dune.seen) == ["status", "status", "view", "view"]
+    assert len(dune.ledger) == 2
+    assert outcomes(refresh_all(dune, ["a"], max_age=timedelta(minutes=30))) == {"a": "succeeded"}
+
+
+def test_a_view_above_a_refreshed_one_is_not_fresh() -> None:
+    """Freshness ends where something that the view reads was refreshed in this run."""
+    dune = Dune()
+    refresh_all(dune, ["top", "other"])
+    report = refresh_all(dune, {"top": ["base"], "other": []}, max_age=timedelta(hours=1))
+    assert outcomes(report) == {"top": "succeeded", "other": "fresh", "base": "succeeded"}
+
+
+def test_updates_tell_each_step() -> None:
+    """`on_update` gets each view's name with its result, from its start to its end."""
+    dune = Dune()
+    steps: list[tuple[str, str]] = []
+
+    def note(name: str, result: ViewResult) -> None:
+        if (step := (name, result.outcome.value)) not in steps:
+            steps.append(step)
+
+    refresh_all(dune, {"b": ["a"]}, on_update=note)
+    assert steps == [("a", "running"), ("a", "succeeded"), ("b", "running"), ("b", "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ("dune.a", "not 'dune.a'"),
+        (7, "not 7"),
+        ([""], "empty"),
+        ([".."], "not the name of a view"),
+        ([None], "must be a str"),
+        ({"a": "b"}, "list of names"),
+        ({"a": None}, "list of names"),
+        ({"a": ["a"]}, "a reads a"),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, "in a circle"),
+    ],
+)
+def test_views_that_are_refused(views: object, message: str) -> None:
+    """What cannot be a set of views is refused before anything is sent, and a circle is named."""
+    with pytest.raises(InvalidArgumentError, match=message):
+        reads(views)
+
+
+def test_a_circle_is_told_in_the_order_of_reading() -> None:
+    """Who reads whom is told the right way round."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        reads({"a": ["b"], "b": ["c"], "c": ["a"]})
+    told = str(caught.value).split(": ")[1].split(" reads ")
+    circle = {"a": "b", "b": "c", "c": "a"}
+    assert all(circle[reader] == read for reader, read in zip(told, told[1:], strict=False))
+
+
+def test_an_interruption_carries_the_report() -> None:
+    """Ctrl-C passes on unchanged, sends nothing more, and has what there is to report."""
+    dune = Dune(length=100)
+    run = Run(
+        dune.session(), dune, reads(["a", "b"]), {"a": None, "b": None}, Limits(max_parallel=1), "start", None
+    )
+    flow = run.flow()
+    (call,) = next(flow).calls  # type: ignore[union-attr]
+    from dune_matviews._flow import Result
+
+    flow.send([Result(call.sync(math.inf))])
+    interruption = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        flow.throw(interruption)
+    assert caught.value is interruption
+    report: RefreshReport = interruption.report  # type: ignore[attr-defined]
+    assert outcomes(report) == {"a": "running", "b": "not_started"}
+    assert report.results["a"].execution_id == "E1"
+
+
+@pytest.mark.parametrize(
+    ("plan", "max_parallel"),
+    [
+        (RequestBudget(low=15, high=40), 3),
+        (RequestBudget(low=70, high=200), 3),
+        (RequestBudget(low=350, high=1000), 3),
+        (RequestBudget(low=70, high=200), 10),
+        (RequestBudget(low=350, high=1000), 10),
+    ],
+)
+def test_a_hundred_views_take_little_longer_than_they_must(plan: RequestBudget, max_parallel: int) -> None:
+    """With ends noticed within the plan's budget, a run takes at most 5 % longer than with ends noticed at once."""
+    names = {f"v.{number}": [] for number in range(100)}
+    lengths = {name: 10 ** (0.5 + 2.5 * place / 99) for place, name in enumerate(sorted(names, key=hash_of))}
+    dune = Dune()
+    dune.scenarios = {name: (length, END, 1.0) for name, length in lengths.items()}
+    began = dune.now
+    assert refresh_all(dune, names, plan=plan, max_parallel=max_parallel).ok
+    taken = dune.now - began
+    assert taken <= 1.05 * makespan([lengths[each.name] for each in dune.ledger], max_parallel, plan.low)
+    for bucket, limit in (("refresh", plan.low), ("status", plan.high)):
+        moments = [request.at for request in dune.seen if request.what.startswith(bucket)]
+        assert all(later - earlier > 60 for earlier, later in zip(moments, moments[limit:], strict=False))
+
+
+END = ExecutionState.COMPLETED
+
+
+def hash_of(name: str) -> int:
+    """A fixed shuffle."""
+    return sum(ord(character) * 7**place for place, character in enumerate(name)) % 101
+
+
+def makespan(lengths: list[float], parallel: int, low: int) -> float:
+    """How long the same run takes where every end is noticed at once: the same order, the same budget for starts."""
+    free = [0.0] * parallel
+    starts: list[float] = []
+    for length in lengths:
+        slot = min(range(parallel), key=free.__getitem__)
+        start = max(free[slot], starts[-low] + 61 if len(starts) >= low else 0.0)
+        starts.append(start)
+        free[slot] = start + length
+    return max(free)
+
+
+graphs = st.integers(1, 9).flatmap(
+    lambda size: st.fixed_dictionaries(
+        {
+            f"v{place}": st.lists(st.sampled_from([f"v{below}" for below in range(place)]), max_size=3)
+            if place
+            else st.just([])
+            for place in range(size)
+        }
+    )
+)
+lives = st.tuples(
+    st.sampled_from([0.0, 1.0, 30.0, 500.0]),
+    st.sampled_from([ExecutionState.COMPLETED, ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.EXPIRED]),
+    st.sampled_from([0.0, 1.0, 50.0]),
+)
+troubles = st.lists(
+    st.one_of(
+        st.none(),
+        st.none(),
+        st.builds(lambda: Fault(RequestFailedError("refused", sent=False))),
+        st.builds(lambda accepted: Fault(RequestFailedError("lost", sent=True), accepted=accepted), st.booleans()),
+        st.builds(lambda accepted: Fault(ServerError("", status_code=502), accepted=accepted), st.booleans()),
+        st.builds(lambda: Fault(AuthenticationError("", status_code=401))),
+    ),
+    max_size=30,
+)
+
+
+@given(
+    graphs,
+    st.lists(lives, min_size=9, max_size=9),
+    troubles,
+    st.integers(1, 4),
+    st.sampled_from([math.inf, 40.0, 700.0]),
+    st.sampled_from([math.inf, 0.0, 60.0]),
+)
+def test_whatever_happens_order_limits_and_bills_are_kept(
+    graph: dict[str, list[str]],
+    lives: list[tuple[float, ExecutionState, float]],
+    troubles: list[Fault | None],
+    max_parallel: int,
+    timeout: float,
+    max_credits: float,
+) -> None:
+    """No view is billed twice or before what it reads has succeeded; limits hold; and the report tells the truth."""
+    dune = Dune(round_trip=0.1)
+    dune.scenarios = dict(zip(graph, lives, strict=False))
+    dune.faults = iter(troubles)
+    report = refresh_all(dune, graph, max_parallel=max_parallel, timeout=timeout, max_credits=max_credits)
+    billed = {each.name: each for each in dune.ledger}
+    assert len(billed) == len(dune.ledger)
+    for name, execution in billed.items():
+        for upstream in graph[name]:
+            assert billed[upstream].end.succeeded
+            assert billed[upstream].ends <= execution.submitted
+    for name, result in report.results.items():
+        if result.outcome in (Outcome.SKIPPED, Outcome.NOT_STARTED, Outcome.FRESH):
+            assert name not in billed
+        elif result.execution_id:
+            assert billed[name].execution_id == result.execution_id
+        if result.outcome is Outcome.SUCCEEDED:
+            assert billed[name].end.succeeded
+        if result.outcome is Outcome.SKIPPED:
+            assert any(not report.results[each].outcome.is_fresh for each in graph[name])
+    if all(fault is None or not fault.accepted for fault in troubles):
+        assert not dune.ledger or most_in_flight(dune) <= max_parallel

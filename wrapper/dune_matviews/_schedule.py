@@ -1,0 +1,244 @@
+"""Many views as one flow: their order, how many at once, budgets, freshness, and what a failure blocks.
+
+This module must not know how one execution is started, found or watched, nor who drives the flow.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ._flow import Flow, Result
+from ._lookup import last_success
+from ._order import Order
+from ._refresh import IfRunning, start, watch
+from ._requests import Session
+from ._strands import Strands
+from .errors import (
+    AlreadyRunningError,
+    AmbiguousRefreshError,
+    AuthenticationError,
+    CreditLimitError,
+    DuneError,
+    PaymentRequiredError,
+    RefreshCanceledError,
+    RefreshError,
+    RefreshExpiredError,
+    WaitTimeoutError,
+)
+from .models import ExecutionStatus
+from .report import Outcome, RefreshReport, ViewResult
+
+if TYPE_CHECKING:
+    from ._endpoints import Endpoints
+
+_log = logging.getLogger("dune_matviews")
+
+_OUTCOMES: tuple[tuple[type[DuneError], Outcome], ...] = (
+    (AlreadyRunningError, Outcome.FAILED),
+    (WaitTimeoutError, Outcome.RUNNING),
+    (RefreshCanceledError, Outcome.CANCELED),
+    (CreditLimitError, Outcome.CANCELED),
+    (RefreshExpiredError, Outcome.EXPIRED),
+    (RefreshError, Outcome.FAILED),
+    (AmbiguousRefreshError, Outcome.AMBIGUOUS),
+)
+
+
+class StoppedError(Exception):
+    """Nothing more is started; the message says why. Never leaves the flows."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How far one run may go: executions at once, credits in all, seconds in all, and the age that is fresh enough."""
+
+    max_parallel: int
+    max_credits: float = math.inf
+    timeout: float = math.inf
+    max_age: timedelta | None = None
+
+
+class Run:
+    """Refreshes each view once, only after the views that it reads are fresh."""
+
+    def __init__(
+        self,
+        session: Session,
+        api: Endpoints,
+        views: Mapping[str, tuple[str, ...]],
+        tiers: Mapping[str, str | None],
+        limits: Limits,
+        if_running: IfRunning,
+        on_update: Callable[[str, ViewResult], object] | None,
+    ) -> None:
+        self._session = session
+        self._api = api
+        self._views = views
+        self._tiers = tiers
+        self._limits = limits
+        self._if_running: IfRunning = if_running
+        self._on_update = on_update
+        self._order = Order(views)
+        self._strands: Strands[str, Outcome] = Strands(session.clock)
+        self._results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in views}
+        self._credits = 0.0
+        self._stopped: str | None = None
+        self._sent: set[str] = set()
+        self._began = datetime.now(UTC)
+
+    def flow(self) -> Flow[RefreshReport]:
+        """Refresh everything; an interruption passes on with what there is to report by then, as `report`."""
+        deadline = self._session.clock() + self._limits.timeout
+        try:
+            while self._start_what_may() or len(self._strands):
+                for name, result in (yield from self._strands.step(deadline)):
+                    self._settle(name, result)
+                if self._session.clock() >= deadline:
+                    self._stop(f"the time of {self._limits.timeout:g} s is over")
+                    self._abandon()
+        except Exception:
+            raise
+        except BaseException as interruption:
+            self._stop("the run was interrupted")
+            self._on_update = None  # nobody is to be called any more
+            self._abandon()
+            interruption.report = self.report()  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._strands.close()
+        return self.report()
+
+    def report(self) -> RefreshReport:
+        """What came of each view so far."""
+        return RefreshReport(self._results, self._began, datetime.now(UTC))
+
+    def _start_what_may(self) -> bool:
+        """Start views while there is room and nothing speaks against it; whether any was started."""
+        started = False
+        while self._stopped is None and len(self._strands) < self._limits.max_parallel:
+            name = self._order.take()
+            if name is None:
+                break
+            self._strands.add(name, self._refresh(name))
+            started = True
+        return started
+
+    def _refresh(self, name: str) -> Flow[Outcome]:
+        """One view, from the look whether it is fresh to its end."""
+        if (yield from self._is_fresh(name)):
+            return Outcome.FRESH
+        execution_id = yield from start(
+            self._session, self._api, name, self._tiers[name], self._if_running, lambda: self._before_sending(name)
+        )
+        self._update(name, outcome=Outcome.RUNNING, execution_id=execution_id)
+        yield from watch(
+            self._session,
+            self._api,
+            execution_id,
+            since=self._session.clock(),
+            allowance=lambda: self._allowance(name),
+            pause=self._session.pace.eager_pause,
+            on_update=lambda status: self._seen(name, status),
+        )
+        return Outcome.SUCCEEDED
+
+    def _is_fresh(self, name: str) -> Flow[bool]:
+        """The view's last success is young enough, and nothing that it reads has been refreshed since the run began."""
+        max_age = self._limits.max_age
+        if max_age is None or any(self._results[each].outcome is Outcome.SUCCEEDED for each in self._views[name]):
+            return False
+        status, now = yield from last_success(self._session, self._api, name)
+        if status is None or status.ended_at is None or now is None or now - status.ended_at > max_age:
+            return False
+        self._update(
+            name, execution_id=status.execution_id, reason=f"refreshed at {status.ended_at:%Y-%m-%d %H:%M} UTC"
+        )
+        return True
+
+    def _before_sending(self, name: str) -> None:
+        """The last moment before a refresh is sent: the run may have been stopped while it waited for its turn."""
+        if self._stopped is not None:
+            raise StoppedError
+        self._sent.add(name)
+
+    def _allowance(self, name: str) -> float:
+        """What the view's execution may cost: what the others have left of the run's budget."""
+        return self._limits.max_credits - (self._credits - (self._results[name].cost_credits or 0.0))
+
+    def _seen(self, name: str, status: ExecutionStatus) -> None:
+        """Take in a look at an execution."""
+        self._credits += (status.cost_credits or 0.0) - (self._results[name].cost_credits or 0.0)
+        self._update(
+            name,
+            status=status,
+            started_at=status.started_at,
+            ended_at=status.ended_at,
+            cost_credits=status.cost_credits,
+        )
+        if self._credits > self._limits.max_credits:
+            self._stop(f"{self._credits:g} credits are over max_credits={self._limits.max_credits:g}")
+
+    def _settle(self, name: str, result: Result[Outcome]) -> None:
+        """Take in the end of a view, and what it means for those that read it."""
+        failure = result.failure
+        if isinstance(failure, DuneError):
+            self._update(
+                name,
+                outcome=_outcome(failure),
+                reason=str(failure),
+                execution_id=failure.execution_id or self._results[name].execution_id,
+            )
+            if isinstance(failure, AuthenticationError | PaymentRequiredError):
+                self._stop(str(failure))
+        elif isinstance(failure, StoppedError):
+            self._update(name, reason=self._stopped)
+        elif failure is not None:
+            raise failure  # of the caller's on_update
+        elif result.result is not None:
+            self._update(name, outcome=result.result)
+        outcome = self._results[name].outcome
+        if outcome.is_fresh:
+            self._order.done(name)
+        elif outcome is not Outcome.NOT_STARTED:
+            self._block_readers(name, outcome)
+
+    def _block_readers(self, name: str, outcome: Outcome) -> None:
+        for reader in self._order.blocked_by(name):
+            if self._results[reader].outcome is Outcome.NOT_STARTED:
+                self._update(reader, outcome=Outcome.SKIPPED, reason=f"{name}, which it needs, is {outcome}")
+
+    def _stop(self, reason: str) -> None:
+        """Start nothing more."""
+        if self._stopped is None:
+            _log.info("Nothing more is started: %s", reason)
+            self._stopped = reason
+
+    def _abandon(self) -> None:
+        """Let go of everything under way, as it stands."""
+        self._strands.close()
+        for name, result in self._results.items():
+            if result.outcome is Outcome.RUNNING:
+                self._update(name, reason=f"{self._stopped}; the execution goes on")
+            elif result.outcome is Outcome.NOT_STARTED and name in self._sent:
+                self._update(
+                    name, outcome=Outcome.AMBIGUOUS, reason=f"{self._stopped}; a refresh may have been started"
+                )
+
+    def _update(self, name: str, **changes: object) -> None:
+        self._results[name] = attrs.evolve(self._results[name], **changes)  # type: ignore[arg-type]
+        if self._on_update is not None:
+            self._on_update(name, self._results[name])
+
+
+def _outcome(failure: DuneError) -> Outcome:
+    for kind, outcome in _OUTCOMES:
+        if isinstance(failure, kind):
+            return outcome
+    # An error that is not about the execution's end, once there is one, leaves it running.
+    return Outcome.FAILED if failure.execution_id is None else Outcome.RUNNING

@@ -1,0 +1,199 @@
+"""What came of refreshing many views: one result a view, the totals, and how people and programs read them.
+
+This module must not know how refreshes are scheduled, nor how they are made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from .errors import RefreshesFailedError
+from .models import ExecutionStatus
+
+# In characters: what still reads well behind the other columns of a table, and on a line of an error.
+LONGEST_REASON_IN_TABLE = 80
+LONGEST_REASON_IN_ERROR = 200
+MOST_REASONS_IN_ERROR = 10
+
+
+class Outcome(StrEnum):
+    """What became of a view in a run of `refresh_all`."""
+
+    SUCCEEDED = "succeeded"  # its execution completed
+    FAILED = "failed"  # its execution failed, or Dune refused to start one
+    CANCELED = "canceled"  # its execution was cancelled, by this run or by somebody else
+    EXPIRED = "expired"  # its execution expired
+    AMBIGUOUS = "ambiguous"  # an execution may have been started, and billed; it was looked for and not found
+    SKIPPED = "skipped"  # not started, because a view that it reads did not become fresh
+    FRESH = "fresh"  # not started, because it was fresh enough already
+    NOT_STARTED = "not_started"  # not started yet, or not before the run ended
+    RUNNING = "running"  # its execution goes on; a run that ends leaves it running
+
+    @property
+    def is_fresh(self) -> bool:
+        """The view is fresh, be it by this run or from before."""
+        return self in (Outcome.SUCCEEDED, Outcome.FRESH)
+
+
+@attrs.frozen(kw_only=True)
+class ViewResult:
+    """What became of one view.
+
+    Attributes:
+        outcome: the one word for it.
+        reason: why, for people; None where the outcome says it all.
+        execution_id: the execution concerned; None where none is known.
+        status: the last look at that execution; None where there was none.
+        started_at, ended_at: when the execution began and ended, as Dune reports it: aware datetimes, or None.
+        cost_credits: what the execution cost this run so far, in credits; None where that is not known.
+    """
+
+    outcome: Outcome
+    reason: str | None = None
+    execution_id: str | None = None
+    status: ExecutionStatus | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cost_credits: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for `json.dumps`: times as ISO 8601 text, of the status its state and error."""
+        return {
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "execution_id": self.execution_id,
+            "status": self.status and _status_to_dict(self.status),
+            "started_at": self.started_at and self.started_at.isoformat(),
+            "ended_at": self.ended_at and self.ended_at.isoformat(),
+            "cost_credits": self.cost_credits,
+        }
+
+
+def _status_to_dict(status: ExecutionStatus) -> dict[str, Any]:
+    return {"state": status.state.value, "error": status.error and attrs.asdict(status.error)}
+
+
+def _read_only(results: Mapping[str, ViewResult]) -> Mapping[str, ViewResult]:
+    return MappingProxyType(dict(results))
+
+
+@attrs.frozen
+class RefreshReport:
+    """What `refresh_all` did, view by view. `print(report)` shows it as a table.
+
+    Attributes:
+        results: the result of each view by its name, read-only.
+        started_at, ended_at: when the run began and ended, by this computer's clock; aware datetimes.
+    """
+
+    results: Mapping[str, ViewResult] = attrs.field(converter=_read_only)
+    started_at: datetime
+    ended_at: datetime
+
+    @property
+    def ok(self) -> bool:
+        """Every view is fresh."""
+        return all(result.outcome.is_fresh for result in self.results.values())
+
+    @property
+    def cost_credits(self) -> float:
+        """What the run cost, in credits, as far as it is known; what failed is billed too."""
+        return math.fsum(result.cost_credits or 0.0 for result in self.results.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took; zero where the clock was set back meanwhile."""
+        return _seconds(self.started_at, self.ended_at)
+
+    def raise_for_failures(self) -> None:
+        """Raise a `RefreshesFailedError` that names every view that is not fresh, if there is one."""
+        if not self.ok:
+            raise RefreshesFailedError("\n".join(_complaint(self.results)), report=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for `json.dumps`: `views` has the results by name, times are ISO 8601 text."""
+        return {
+            "ok": self.ok,
+            "cost_credits": self.cost_credits,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat(),
+            "seconds": self.seconds,
+            "views": {name: result.to_dict() for name, result in self.results.items()},
+        }
+
+    def __str__(self) -> str:
+        rows = [_row(name, result) for name, result in self.results.items()]
+        return "\n".join([*_aligned(rows), self._totals()])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._totals()}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping does not pickle; what it was made from does.
+        return type(self), (dict(self.results), self.started_at, self.ended_at)
+
+    def _totals(self) -> str:
+        counts = Counter(result.outcome for result in self.results.values())
+        outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if outcome in counts)
+        return f"{outcomes or 'no views'}; {_duration(self.seconds)}, {_credits(self.cost_credits)}"
+
+
+def _row(name: str, result: ViewResult) -> tuple[str, ...]:
+    took = result.started_at and result.ended_at and _duration(_seconds(result.started_at, result.ended_at))
+    cost = "-" if result.cost_credits is None else _credits(result.cost_credits)
+    return _line(name), result.outcome, took or "-", cost, _line(result.reason or "", LONGEST_REASON_IN_TABLE)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    sides = (str.ljust, str.ljust, str.rjust, str.rjust, str.ljust)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+
+
+def _complaint(results: Mapping[str, ViewResult]) -> Iterator[str]:
+    """Every view that is not fresh: the first few with their reasons, the others by outcome."""
+    held_up = (Outcome.SKIPPED, Outcome.NOT_STARTED)  # their reasons lie with other views, which therefore go first
+    stale = [(_line(name), result) for name, result in results.items() if not result.outcome.is_fresh]
+    stale.sort(key=lambda item: item[1].outcome in held_up)
+    yield f"{len(stale)} of {len(results)} views not known to be fresh:"
+    for name, result in stale[:MOST_REASONS_IN_ERROR]:
+        reason = _line(result.reason or "", LONGEST_REASON_IN_ERROR)
+        yield f"  {name} {result.outcome}" + (f": {reason}" if reason else "")
+    others: defaultdict[Outcome, list[str]] = defaultdict(list)
+    for name, result in stale[MOST_REASONS_IN_ERROR:]:
+        others[result.outcome].append(name)
+    for outcome, names in others.items():
+        yield f"  also {outcome}: {', '.join(names)}"
+
+
+def _line(text: str, longest: int | None = None) -> str:
+    """*text* on one line, without anything that a terminal would act on, cut where it is too long."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    words = " ".join(printable.split())
+    return words if longest is None or len(words) <= longest else words[: longest - 1].rstrip() + "…"
+
+
+def _credits(amount: float) -> str:
+    return f"{amount:,.2f} credits"
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return max((end - start).total_seconds(), 0.0)  # clocks may be set back
+
+
+def _duration(seconds: float) -> str:
+    """`12.3s`, `1m 05s` or `2h 03m`, rounded before the unit is chosen, so that none shows 60 of the one below."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}s"
+    if round(seconds) < 3600:
+        return "{}m {:02}s".format(*divmod(round(seconds), 60))
+    return "{}h {:02}m".format(*divmod(round(seconds / 60), 60))
