@@ -15,6 +15,7 @@ from .errors import InvalidArgumentError
 
 Seconds = float | timedelta
 F = TypeVar("F", bound=Callable[..., object])
+C = TypeVar("C", bound=str)
 
 
 def view_name(name: object) -> str:
@@ -58,11 +59,19 @@ def credits(value: object, what: str) -> float:
     return float(value)
 
 
-def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
+def count(value: object, what: str) -> int:
+    """A whole number, one or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {value!r}")
+    return value
+
+
+def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
     """One of a few words."""
-    if value not in choices:
-        raise InvalidArgumentError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-    return str(value)
+    for each in choices:
+        if value == each:
+            return each
+    raise InvalidArgumentError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 def callback(value: F | None, what: str) -> F | None:

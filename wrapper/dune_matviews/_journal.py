@@ -25,6 +25,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +40,9 @@ else:
     import fcntl
 
 VERSION = 1
+
+Clock = Callable[[], datetime]
+utc_now: Clock = partial(datetime.now, UTC)
 
 _OPENING = b'{"journal": "dune-matviews", '
 """How the first line begins, byte for byte: where a crash cut that line, so much of it is left, or less, or more."""
@@ -61,10 +65,6 @@ class Record:
     ended_at: datetime | None = None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @attrs.define(eq=False)
 class Journal:
     """The journal of one run, locked against any other until it is closed. Not thread-safe.
@@ -81,17 +81,11 @@ class Journal:
     records: Mapping[str, Record]
     _views: Mapping[str, list[str]]
     _file: FileIO
-    _now: Callable[[], datetime]
+    _now: Clock
     _refusal: str | None = attrs.field(default=None, init=False)
 
     @classmethod
-    def open(
-        cls,
-        path: str | os.PathLike[str],
-        views: Mapping[str, Iterable[str]],
-        *,
-        now: Callable[[], datetime] = _utc_now,
-    ) -> Journal:
+    def open(cls, path: str | os.PathLike[str], views: Mapping[str, Iterable[str]], *, now: Clock = utc_now) -> Journal:
         """Continue the file's run if it is not finished, and begin one otherwise.
 
         *views* maps names to those that each reads. Raises `JournalError` where the file is not a journal that is
@@ -108,8 +102,11 @@ class Journal:
             file.seek(0)
             content = file.readall()
             run = _read(content)
-            if run is not None:
-                run.must_be_over(reads)
+            if run is not None and run.views != reads:
+                raise ValueError(
+                    "it holds an unfinished run over other views, or over views that read others "
+                    f"({_difference(run.views, reads)}). Repeat that run as it was, or use another file"
+                )
             journal = cls(path, run.records if run else {}, reads, file, now)
             if run is None:
                 # In place: a file put in its place would not be the one that is locked. Whatever a crash leaves of
@@ -182,33 +179,21 @@ class _Run:
     views: Mapping[str, object]
     records: dict[str, Record] = attrs.field(factory=dict)
 
-    def must_be_over(self, views: Mapping[str, object]) -> None:
-        """Refuse any other views than *views*."""
-        differing = [name for name in self.views.keys() | views.keys() if self.views.get(name) != views.get(name)]
-        if differing:
-            named = ", ".join(sorted(differing)[:3]) + (", …" if len(differing) > 3 else "")
-            raise ValueError(
-                f"it holds an unfinished run over other views, or views that read others ({named}). "
-                "Finish that run with the views that it had, or use another file"
-            )
-
 
 def _read(content: bytes) -> _Run | None:
     """The run to be continued, if there is one; ValueError says in which line the content makes no sense, and why."""
     *lines, cut = content.split(b"\n")
     if not lines and _OPENING.startswith(cut[: len(_OPENING)]):
         return None
-    number, run = 1, None
-    try:
-        run = _begun(_parsed(lines[0] if lines else cut))
-        for line in lines[1:]:
-            number += 1
-            run = _continued(run, _parsed(line))
-    except ValueError as reason:
-        raise ValueError(
-            f"line {number} {reason}. The file was left as it is: use another one, or move it away; "
-            "if_running='adopt' then follows what still runs"
-        ) from reason
+    run: _Run | None = None
+    for number, line in enumerate(lines or [cut], 1):
+        try:
+            run = _begun(_parsed(line)) if number == 1 else _continued(run, _parsed(line))
+        except ValueError as reason:
+            raise ValueError(
+                f"it is damaged or foreign (line {number}: {reason}). It was left as it is: use another file, or move "
+                "this one away; if_running='adopt' then follows what still runs"
+            ) from reason
     return run
 
 
@@ -216,7 +201,7 @@ def _parsed(line: bytes) -> object:
     try:
         return json.loads(line.decode())
     except (ValueError, RecursionError) as failure:
-        raise ValueError("is damaged or foreign: it is no JSON") from failure
+        raise ValueError("no JSON") from failure
 
 
 def _begun(header: object) -> _Run:
@@ -225,8 +210,8 @@ def _begun(header: object) -> _Run:
         case {"journal": "dune-matviews", "version": 1, "views": dict(views)}:
             return _Run(views)
         case {"journal": "dune-matviews", "version": version} if version != VERSION:
-            raise ValueError(f"says that the format has version {version!r}; only version {VERSION} is known here")
-    raise ValueError("is damaged or foreign: journals of dune-matviews do not begin so")
+            raise ValueError(f"version {version!r} of the format, where only {VERSION} is known")
+    raise ValueError("not how a journal of dune-matviews begins")
 
 
 def _continued(run: _Run | None, event: object) -> _Run | None:
@@ -235,10 +220,10 @@ def _continued(run: _Run | None, event: object) -> _Run | None:
         case {"event": "finished"} if run:
             return None
         case {"event": str(kind), "view": str(name), "at": str(at)} if run and name in run.views:
-            moment = datetime.fromisoformat(at)
+            moment = _moment(at)
             known = run.records.pop(name, Record())
         case _:
-            raise ValueError("is damaged: it is no event of a view of the run")
+            raise ValueError("no event of the run and its views")
     match kind, event:
         case "intended", _:
             run.records[name] = Record(moment)
@@ -249,8 +234,20 @@ def _continued(run: _Run | None, event: object) -> _Run | None:
         case "forgotten", _:
             pass  # it is out already
         case _:
-            raise ValueError("is damaged: it is no event that is known")
+            raise ValueError("no event that is known")
     return run
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no zone")
+    return moment
+
+
+def _difference(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:
+    names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @contextmanager

@@ -72,7 +72,8 @@ def find_again(session: Session, api: Endpoints, name: str, unclear: MaybeAccept
         found, problem = None, f"and looking for its execution failed ({failure})"
     if found is None:
         raise AmbiguousRefreshError(
-            f"A refresh of {name} may have been accepted, and billed: the answer was lost ({unclear.failure}), {problem}. "
+            f"A refresh of {name} may have been accepted, and billed: "
+            f"its answer was lost ({unclear.failure}) {problem}. "
             f"Look before you ask again: refresh({name!r}, if_running='adopt') follows an execution that is under way.",
             name=name,
         ) from unclear.failure

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from . import _tiers
 from ._flow import Flow, Sleep, noting
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dune_matviews")
 
 IfRunning = Literal["start", "adopt", "refuse"]
+IF_RUNNING: tuple[IfRunning, ...] = get_args(IfRunning)
 OnUpdate = Callable[[ExecutionStatus], object]
 
 SILENCE = 15 * 60.0

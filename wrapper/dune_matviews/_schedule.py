@@ -9,15 +9,18 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import attrs
 
 from ._flow import Flow, Result
+from ._journal import Journal, Record
 from ._lookup import last_success
 from ._order import Order
 from ._refresh import IfRunning, start, watch
 from ._requests import Session
+from ._resume import earlier_end, earlier_execution
 from ._strands import Strands
 from .errors import (
     AlreadyRunningError,
@@ -25,6 +28,7 @@ from .errors import (
     AuthenticationError,
     CreditLimitError,
     DuneError,
+    JournalError,
     PaymentRequiredError,
     RefreshCanceledError,
     RefreshError,
@@ -64,6 +68,21 @@ class Limits:
     max_age: timedelta | None = None
 
 
+def refresh_all(
+    session: Session,
+    api: Endpoints,
+    views: Mapping[str, tuple[str, ...]],
+    tiers: Mapping[str, str | None],
+    limits: Limits,
+    if_running: IfRunning,
+    on_update: Callable[[str, ViewResult], object] | None = None,
+    journal: str | PathLike[str] | None = None,
+) -> Flow[RefreshReport]:
+    """Refresh each view once, in order; the whole run as one flow."""
+    opened = None if journal is None else Journal.open(journal, views)
+    return (yield from Run(session, api, views, tiers, limits, if_running, on_update, opened).flow())
+
+
 class Run:
     """Refreshes each view once, only after the views that it reads are fresh."""
 
@@ -76,6 +95,8 @@ class Run:
         limits: Limits,
         if_running: IfRunning,
         on_update: Callable[[str, ViewResult], object] | None,
+        journal: Journal | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._session = session
         self._api = api
@@ -84,39 +105,47 @@ class Run:
         self._limits = limits
         self._if_running: IfRunning = if_running
         self._on_update = on_update
+        self._journal = journal
+        self._now = now
         self._order = Order(views)
         self._strands: Strands[str, Outcome] = Strands(session.clock)
         self._results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in views}
         self._credits = 0.0
         self._stopped: str | None = None
         self._sent: set[str] = set()
-        self._began = datetime.now(UTC)
+        self._renewed: set[str] = set()
+        self._began = now()
 
     def flow(self) -> Flow[RefreshReport]:
         """Refresh everything; an interruption passes on with what there is to report by then, as `report`."""
         deadline = self._session.clock() + self._limits.timeout
         try:
-            while self._start_what_may() or len(self._strands):
-                for name, result in (yield from self._strands.step(deadline)):
-                    self._settle(name, result)
+            while True:
                 if self._session.clock() >= deadline:
                     self._stop(f"the time of {self._limits.timeout:g} s is over")
                     self._abandon()
+                if not self._start_what_may() and not len(self._strands):
+                    break
+                for name, result in (yield from self._strands.step(deadline)):
+                    self._settle(name, result)
+            self._conclude()
         except Exception:
             raise
         except BaseException as interruption:
-            self._stop("the run was interrupted")
             self._on_update = None  # nobody is to be called any more
+            self._stop("the run was interrupted")
             self._abandon()
             interruption.report = self.report()  # type: ignore[attr-defined]
             raise
         finally:
             self._strands.close()
+            if self._journal is not None:
+                self._journal.close()
         return self.report()
 
     def report(self) -> RefreshReport:
         """What came of each view so far."""
-        return RefreshReport(self._results, self._began, datetime.now(UTC))
+        return RefreshReport(self._results, self._began, self._now())
 
     def _start_what_may(self) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
@@ -130,13 +159,21 @@ class Run:
         return started
 
     def _refresh(self, name: str) -> Flow[Outcome]:
-        """One view, from the look whether it is fresh to its end."""
-        if (yield from self._is_fresh(name)):
-            return Outcome.FRESH
-        execution_id = yield from start(
-            self._session, self._api, name, self._tiers[name], self._if_running, lambda: self._before_sending(name)
-        )
+        """One view, from what an earlier run has left of it to its end."""
+        record = self._journal.records.get(name, Record()) if self._journal else Record()
+        if (end := self._earlier_end(name, record)) is not None:
+            return end
+        execution_id = yield from earlier_execution(self._session, self._api, name, record, self._now)
+        if execution_id is None:
+            if (yield from self._is_fresh(name)):
+                return Outcome.FRESH
+            execution_id = yield from start(
+                self._session, self._api, name, self._tiers[name], self._if_running, lambda: self._before_sending(name)
+            )
+        self._renewed.add(name)
         self._update(name, outcome=Outcome.RUNNING, execution_id=execution_id)
+        if self._journal is not None and execution_id != record.execution_id:
+            self._journal.started(name, execution_id)
         yield from watch(
             self._session,
             self._api,
@@ -147,6 +184,15 @@ class Run:
             on_update=lambda status: self._seen(name, status),
         )
         return Outcome.SUCCEEDED
+
+    def _earlier_end(self, name: str, record: Record) -> Outcome | None:
+        """The view's end in an earlier run of the same journal, unless something that it reads is newer by now."""
+        end = earlier_end(record, self._limits.max_age, self._now())
+        if end is None or (end.outcome.is_fresh and not self._renewed.isdisjoint(self._views[name])):
+            return None
+        self._credits += end.cost_credits or 0.0
+        self._update(name, **attrs.asdict(end, recurse=False))
+        return end.outcome
 
     def _is_fresh(self, name: str) -> Flow[bool]:
         """The view's last success is young enough, and nothing that it reads has been refreshed since the run began."""
@@ -165,6 +211,8 @@ class Run:
         """The last moment before a refresh is sent: the run may have been stopped while it waited for its turn."""
         if self._stopped is not None:
             raise StoppedError
+        if self._journal is not None:
+            self._journal.intended(name)
         self._sent.add(name)
 
     def _allowance(self, name: str) -> float:
@@ -187,31 +235,50 @@ class Run:
     def _settle(self, name: str, result: Result[Outcome]) -> None:
         """Take in the end of a view, and what it means for those that read it."""
         failure = result.failure
-        if isinstance(failure, DuneError):
-            self._update(
-                name,
-                outcome=_outcome(failure),
-                reason=str(failure),
-                execution_id=failure.execution_id or self._results[name].execution_id,
-            )
-            if isinstance(failure, AuthenticationError | PaymentRequiredError):
-                self._stop(str(failure))
-        elif isinstance(failure, StoppedError):
+        if isinstance(failure, StoppedError):
             self._update(name, reason=self._stopped)
+        elif isinstance(failure, DuneError):
+            known = failure.execution_id or self._results[name].execution_id
+            self._update(name, outcome=_outcome(failure), reason=str(failure), execution_id=known)
+            if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
+                self._stop(str(failure))
         elif failure is not None:
             raise failure  # of the caller's on_update
         elif result.result is not None:
             self._update(name, outcome=result.result)
+        self._note_end(name)
         outcome = self._results[name].outcome
         if outcome.is_fresh:
             self._order.done(name)
         elif outcome is not Outcome.NOT_STARTED:
             self._block_readers(name, outcome)
 
+    def _note_end(self, name: str) -> None:
+        """Write how an execution ended into the journal; a refresh that was refused may be asked for again."""
+        result = self._results[name]
+        if self._journal is None or name not in self._sent | self._renewed or result.outcome is Outcome.RUNNING:
+            return
+        try:
+            if result.outcome is Outcome.AMBIGUOUS or result.execution_id is not None:
+                self._journal.ended(name, result.to_dict())
+            else:
+                self._journal.forget(name)
+        except JournalError as failure:
+            self._stop(str(failure))  # what is under way still comes to its end, and into the report
+
     def _block_readers(self, name: str, outcome: Outcome) -> None:
         for reader in self._order.blocked_by(name):
             if self._results[reader].outcome is Outcome.NOT_STARTED:
                 self._update(reader, outcome=Outcome.SKIPPED, reason=f"{name}, which it needs, is {outcome}")
+
+    def _conclude(self) -> None:
+        """Everything has come to an end: say why the rest was not started, and let the next run start afresh."""
+        for name, result in self._results.items():
+            if result.outcome is Outcome.NOT_STARTED and result.reason is None:
+                self._update(name, reason=self._stopped)
+        left = {result.outcome for result in self._results.values()} & {Outcome.NOT_STARTED, Outcome.RUNNING}
+        if self._journal is not None and not left:
+            self._journal.finished()
 
     def _stop(self, reason: str) -> None:
         """Start nothing more."""
@@ -240,5 +307,5 @@ def _outcome(failure: DuneError) -> Outcome:
     for kind, outcome in _OUTCOMES:
         if isinstance(failure, kind):
             return outcome
-    # An error that is not about the execution's end, once there is one, leaves it running.
+    # An error that is not about the execution's end leaves the execution, if there is one, running.
     return Outcome.FAILED if failure.execution_id is None else Outcome.RUNNING

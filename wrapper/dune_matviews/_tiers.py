@@ -18,6 +18,8 @@ from .errors import BadRequestError, InvalidArgumentError, UnsupportedTierError
 
 Performance = Literal["small", "medium", "large"]
 SmallTier = Literal["warn", "allow", "forbid"]
+_TIERS: tuple[str, ...] = get_args(Performance)
+_POLICIES: tuple[str, ...] = get_args(SmallTier)
 
 DISAGREEMENT = (
     "Dune's published OpenAPI spec accepts the performance tier 'small' for a refresh, the text of the same page "
@@ -37,14 +39,14 @@ class Tiers:
     """Checks the tier of each refresh of one client: its default, and its policy for `small`."""
 
     def __init__(self, default: Performance | None, small: SmallTier) -> None:
-        self._small = choice(small, "small_tier", get_args(SmallTier))
+        self._small = choice(small, "small_tier", _POLICIES)
         self._warned = False
         self._default = self._known(default)
 
     def _known(self, performance: str | None) -> str | None:
         if performance is None:
             return None
-        tier = choice(performance, "performance", get_args(Performance))
+        tier = choice(performance, "performance", _TIERS)
         if tier == "small" and self._small == "forbid":
             raise InvalidArgumentError(f"performance='small' is refused, as small_tier='forbid' asks: {DISAGREEMENT}.")
         return tier

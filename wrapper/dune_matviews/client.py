@@ -6,7 +6,9 @@ This module must not know what the flows decide; and it loads httpx and the gene
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,12 +17,13 @@ import attrs
 from . import _arguments, _lookup, _refresh
 from ._arguments import Seconds
 from ._flow import Flow, T, run, run_async
+from ._order import reads
 from ._pacing import Pace, RequestBudget
-from ._refresh import IfRunning
+from ._refresh import IF_RUNNING, IfRunning
 from ._requests import Session
 from ._settings import Plan, Settings
 from ._tiers import Performance, SmallTier, Tiers
-from .errors import ClientClosedError
+from .errors import ClientClosedError, InvalidArgumentError
 from .models import ExecutionStatus
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from ._endpoints import Endpoints
     from ._transport import AsyncTransport, SyncTransport
+    from .report import RefreshReport, ViewResult
 
 
 class MatviewsClient:
@@ -107,6 +111,46 @@ class MatviewsClient:
         """
         return Refresh(self._core, self._core.attach(execution_id), None)
 
+    def refresh_all(
+        self,
+        views: Iterable[str] | Mapping[str, Iterable[str]],
+        *,
+        performance: Performance | Mapping[str, Performance] | None = None,
+        max_parallel: int = 3,
+        max_credits: float | None = None,
+        max_age: Seconds | None = None,
+        timeout: Seconds | None = None,
+        journal: str | PathLike[str] | None = None,
+        if_running: IfRunning = "start",
+        on_update: Callable[[str, ViewResult], object] | None = None,
+    ) -> RefreshReport:
+        """Refresh each view once, only after the views that it reads are fresh.
+
+        What goes wrong with a view is in the report: those that read it are skipped, the others go on. Ctrl-C leaves
+        executions running; the exception then has the report so far as `report`.
+
+        Args:
+            views: names, or a mapping of each name to the names that it reads; those are refreshed, too.
+            performance: the tier of all, or a mapping of names to tiers; None takes the client's default, else Dune's.
+            max_parallel: executions in flight at once.
+            max_credits: once the costs together pass this, nothing more is started, and what runs is cancelled.
+            max_age: seconds (or a `timedelta`) for which a success is fresh enough, so that the view is not refreshed
+                unless something that it reads was. Costs two free requests a view.
+            timeout: seconds (or a `timedelta`) for all; what still runs then is left running.
+            journal: a file that remembers, so that a second run after a crash follows what runs, and repeats nothing.
+            if_running: as for `refresh`.
+            on_update: a plain function, called with a name and its result at each step.
+
+        Raises:
+            InvalidArgumentError: an argument cannot be used, or views read each other in a circle; nothing was sent.
+            JournalError: the journal cannot be used; nothing was sent.
+        """
+        return self._core.run(
+            self._core.refresh_all(
+                views, performance, max_parallel, max_credits, max_age, timeout, journal, if_running, on_update
+            )
+        )
+
     def close(self) -> None:
         """Close the connections. Executions go on at Dune; handles of this client can no longer be used."""
         self._transport.close()
@@ -157,6 +201,26 @@ class AsyncMatviewsClient:
     def attach(self, execution_id: str) -> AsyncRefresh:
         """The handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
         return AsyncRefresh(self._core, self._core.attach(execution_id), None)
+
+    async def refresh_all(
+        self,
+        views: Iterable[str] | Mapping[str, Iterable[str]],
+        *,
+        performance: Performance | Mapping[str, Performance] | None = None,
+        max_parallel: int = 3,
+        max_credits: float | None = None,
+        max_age: Seconds | None = None,
+        timeout: Seconds | None = None,
+        journal: str | PathLike[str] | None = None,
+        if_running: IfRunning = "start",
+        on_update: Callable[[str, ViewResult], object] | None = None,
+    ) -> RefreshReport:
+        """Refresh each view once, only after the views that it reads are fresh; see `MatviewsClient.refresh_all`."""
+        return await self._core.run_async(
+            self._core.refresh_all(
+                views, performance, max_parallel, max_credits, max_age, timeout, journal, if_running, on_update
+            )
+        )
 
     async def aclose(self) -> None:
         """Close the connections; see `MatviewsClient.close`."""
@@ -291,9 +355,43 @@ class _Core:
 
     def refresh(self, name: str, performance: Performance | None, if_running: IfRunning) -> Flow[str]:
         name = _arguments.view_name(name)
-        _arguments.choice(if_running, "if_running", ("start", "adopt", "refuse"))
+        _arguments.choice(if_running, "if_running", IF_RUNNING)
         tier = self.tiers.choose(performance, stacklevel=3)  # the caller of the client's method
         return _refresh.start(self.session, self.api, name, tier, if_running)
+
+    def refresh_all(
+        self,
+        views: object,
+        performance: str | Mapping[str, str] | None,
+        max_parallel: int,
+        max_credits: float | None,
+        max_age: Seconds | None,
+        timeout: Seconds | None,
+        journal: str | PathLike[str] | None,
+        if_running: IfRunning,
+        on_update: Callable[[str, ViewResult], object] | None,
+    ) -> Flow[RefreshReport]:
+        from . import _schedule  # nothing that a single refresh needs
+
+        found = reads(views)
+        by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)
+        if unknown := by_name.keys() - found.keys():
+            raise InvalidArgumentError(f"performance names views that are not refreshed: {', '.join(sorted(unknown))}")
+        return _schedule.refresh_all(
+            self.session,
+            self.api,
+            found,
+            {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found},
+            _schedule.Limits(
+                max_parallel=_arguments.count(max_parallel, "max_parallel"),
+                max_credits=math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits"),
+                max_age=None if max_age is None else timedelta(seconds=_arguments.seconds(max_age, "max_age")),
+                timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
+            ),
+            _arguments.choice(if_running, "if_running", IF_RUNNING),
+            _arguments.callback(on_update, "on_update"),
+            journal,
+        )
 
     def attach(self, execution_id: str) -> str:
         self._check_open()
