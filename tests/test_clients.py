@@ -364,9 +364,13 @@ def test_a_closed_client_is_of_no_use(connect: Connect, sandbox: DuneSandbox) ->
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     refresh = dune.refresh(VIEW)
     dune.close()
-    for call in (lambda: dune.refresh(VIEW), lambda: dune.attach("E"), refresh.status, refresh.wait, refresh.cancel):
+    for call in (lambda: dune.refresh(VIEW), lambda: dune.attach("E")):
         with pytest.raises(ClientClosedError):
             call()
+    for method in (refresh.status, refresh.wait, refresh.cancel):
+        with pytest.raises(ClientClosedError) as caught:
+            method()
+        assert caught.value.execution_id == refresh.execution_id
     assert len(sandbox.requests) == 1
     assert "closed" in repr(dune)
 

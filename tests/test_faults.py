@@ -176,11 +176,16 @@ ROWS = [
         1,
     ),
     Row(
-        "a redirect",
-        [
-            Fault(status=status, headers={"Location": f"https://evil.example/?{KEY}"})
-            for status in (301, 302, 303, 307, 308)
-        ],
+        "303, which says that the work is done",
+        [Fault(status=303, headers={"Location": "/done"}, accepted=True)],
+        "found again",
+        1,
+        UnexpectedResponseError,
+    ),
+    Row("408; Dune had not accepted", [refusal(408)], AmbiguousRefreshError, 0),
+    Row(
+        "any other redirect",
+        [Fault(status=status, headers={"Location": f"https://evil.example/?{KEY}"}) for status in (301, 302, 307, 308)],
         UnexpectedResponseError,
         0,
         UnexpectedResponseError,

@@ -46,9 +46,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "refresh.jsonl"
 
 
-def after(seconds: int) -> datetime:
-    """What a `Clock` reads the so-manieth time."""
-    return FIRST + timedelta(seconds=seconds)
+def after(n: int) -> datetime:
+    """What a `Clock` reads when it is read for the nth time."""
+    return FIRST + timedelta(seconds=n)
 
 
 def left_by_a_crash(path: Path) -> bytes:
@@ -540,7 +540,7 @@ def test_a_full_disk_is_told(path: Path, room: Callable[[int], None]) -> None:
     before = left_by_a_crash(path)
     with Journal.open(path, VIEWS) as journal:
         room(len(before) + 10)
-        with pytest.raises(JournalError, match="cannot be used: .*File too large") as caught:
+        with pytest.raises(JournalError, match=r"cannot be used: .*File too large") as caught:
             journal.started(DAILY, "E2")
         assert isinstance(caught.value.__cause__, OSError)
         room(len(before) + 1000)
@@ -564,12 +564,18 @@ def test_a_fresh_start_that_fails_can_be_made_again(path: Path, room: Callable[[
     assert records(path) == {}
 
 
+def interrupted(descriptor: int) -> None:
+    """Ctrl-C, in place of a flush."""
+    raise KeyboardInterrupt
+
+
 def test_an_interrupted_write_is_the_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C in the middle of a write nothing is appended to what may be half a line."""
     with Journal.open(path, VIEWS) as journal:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
             journal.intended(BASE)
+        monkeypatch.undo()
         with pytest.raises(JournalError, match="an earlier write failed"):
             journal.intended(DAILY)
     assert records(path).keys() == {BASE}

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._pacing import PERIOD, Pace, RequestBudget, Window, backoff, fair_share, poll_pause, polls_ahead
+from dune_matviews._pacing import (
+    PERIOD,
+    Pace,
+    RequestBudget,
+    Turn,
+    Window,
+    backoff,
+    fair_share,
+    poll_pause,
+    polls_ahead,
+)
 
 ages = st.floats(0, 1e6)
 
@@ -63,30 +73,41 @@ def test_no_period_holds_more_than_the_limit(gaps: list[float], limit: int) -> N
     starts: list[float] = []
     for gap in gaps:
         now += gap
-        start = window.reserve(now)
-        assert start is not None
+        turn = window.reserve(now)
+        assert turn is not None
         earliest = max(now, starts[-limit] + PERIOD) if len(starts) >= limit else now
-        assert start == earliest
-        starts.append(start)
+        assert turn.start == max([earliest, *starts[-1:]])
+        starts.append(turn.start)
     assert all(later - earlier >= PERIOD - 1e-6 for earlier, later in zip(starts, starts[limit:], strict=False))
 
 
 def test_a_moment_past_the_latest_is_not_taken() -> None:
     """Who cannot wait for a free moment leaves it to others."""
     window = Window(1)
-    assert window.reserve(0.0) == 0.0
+    assert window.reserve(0.0) == Turn(0.0)
     assert window.reserve(1.0, latest=10.0) is None
-    assert window.reserve(2.0) == PERIOD
+    assert window.reserve(2.0) == Turn(PERIOD)
 
 
 def test_a_closed_window_lets_nobody_through() -> None:
     """After a 429 everybody waits until the server listens again; the longest closure counts."""
     window = Window(None)
-    window.close(50.0)
-    window.close(20.0)
-    assert window.reserve(10.0) == 50.0
+    window.close(5.0, 50.0)
+    window.close(6.0, 20.0)
+    assert window.reserve(10.0) == Turn(50.0)
     assert window.closed_for(10.0) == 40.0
     assert window.closed_for(60.0) == 0.0
+
+
+def test_whoever_waits_keeps_its_place_when_the_window_closes() -> None:
+    """A 429 moves the whole queue by as long as it lasts: nobody falls behind, and no room is lost."""
+    window = Window(2)
+    turns = [window.reserve(0.0) for _ in range(6)]
+    window.close(10.0, 40.0)
+    assert turns[:2] == [Turn(0.0)] * 2
+    assert turns[2:] == [Turn(PERIOD + 30)] * 2 + [Turn(2 * PERIOD + 30)] * 2
+    window.close(12.0, 40.0)
+    assert turns[2] == Turn(PERIOD + 30)
 
 
 def test_one_execution_is_watched_at_its_cadence_on_the_smallest_plan() -> None:
@@ -112,5 +133,5 @@ def test_many_executions_share_the_budget_evenly() -> None:
 def test_without_a_plan_nothing_is_held_up() -> None:
     """No plan means no pacing."""
     pace = Pace(None)
-    assert [pace.windows["low"].reserve(1.0) for _ in range(1000)] == [1.0] * 1000
+    assert [pace.windows["low"].reserve(1.0) for _ in range(1000)] == [Turn(1.0)] * 1000
     assert pace.pause(math.e, 0.0) == poll_pause(math.e)

@@ -41,6 +41,8 @@ def open_faults() -> st.SearchStrategy[Fault]:
         st.builds(lambda: RequestFailedError("lost", sent=True)),
         st.builds(lambda after: ServerError("", status_code=503, retry_after=after), retry_afters),
         st.builds(lambda: UnexpectedResponseError("unreadable", status_code=200)),
+        st.builds(lambda: UnexpectedResponseError("see other", status_code=303)),
+        st.builds(lambda: APIError("", status_code=408)),
     )
     return st.builds(Fault, errors, accepted=st.booleans(), takes=takes)
 
@@ -53,6 +55,7 @@ def clear_faults() -> st.SearchStrategy[Fault]:
         st.builds(lambda: AuthenticationError("", status_code=401)),
         st.builds(lambda: ConflictError("", status_code=409)),
         st.builds(lambda: APIError("", status_code=418)),
+        st.builds(lambda: APIError("", status_code=425)),
         st.builds(lambda: UnexpectedResponseError("a redirect", status_code=302)),
     )
     return st.builds(Fault, errors, takes=takes)

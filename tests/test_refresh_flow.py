@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from dune_matviews import (
     AlreadyRunningError,
     AmbiguousRefreshError,
+    APIError,
     AuthenticationError,
     BadRequestError,
     ClientClosedError,
+    ConflictError,
     CreditLimitError,
     DuneError,
     ExecutionState,
@@ -28,6 +32,7 @@ from dune_matviews import (
     UnsupportedTierError,
     WaitTimeoutError,
 )
+from dune_matviews._flow import run
 from dune_matviews._lookup import look
 from dune_matviews._refresh import cancel, start, watch
 from tests.simulation import Dune, Fault
@@ -265,7 +270,7 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
     with pytest.raises(interruption) as caught:
         flow.throw(interruption())
     assert caught.value.__notes__ == [
-        f"A refresh of {VIEW} may have started; refresh({VIEW!r}, if_running='adopt') finds it."
+        f"A refresh of {VIEW} may have started; refresh({VIEW!r}, if_running='adopt') finds it while it runs."
     ]
 
 
@@ -279,6 +284,111 @@ def test_an_interruption_before_anything_was_sent_leaves_no_note() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         flow.throw(KeyboardInterrupt())
     assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("status", [303, 408])
+def test_statuses_that_leave_it_open_are_looked_for(status: int) -> None:
+    """303 says that the work is done, and a gateway's 408 does not say that it is not: neither is sent again."""
+    for accepted in (True, False):
+        dune = Dune()
+        dune.faults = iter([Fault(APIError("", status_code=status), accepted=accepted)])
+        (outcome,) = dune.run_together(start(dune.session(), dune, VIEW, None, "start"))
+        assert (sent(dune), billed(dune)) == (1, accepted)
+        assert isinstance(outcome.exception(), AmbiguousRefreshError) is not accepted
+
+
+def test_of_several_executions_one_that_runs_is_found() -> None:
+    """Executions of one view may overlap: a newer one that is over does not hide an older one that runs."""
+    dune = Dune(length=1000)
+    dune.run(start(dune.session(), dune, VIEW, None, "start"))
+    dune.length = 5
+    dune.run(start(dune.session(), dune, VIEW, None, "start"))
+    dune.now += 10
+    assert dune.run(start(dune.session(), dune, VIEW, None, "adopt")) == "E1"
+
+
+def test_an_execution_that_dune_keeps_no_longer_is_over() -> None:
+    """A listed execution that is not found any more does not keep anyone from adopting, refusing or finding again."""
+    dune = Dune(end=ExecutionState.FAILED)
+    for _ in range(2):
+        dune.run(start(dune.session(), dune, VIEW, None, "start"))
+        dune.now += 100
+    gone = NotFoundError("Object not found", status_code=404)
+    dune.faults = iter([None, Fault(gone)])
+    assert dune.run(start(dune.session(), dune, VIEW, None, "refuse")) == "E3"
+    dune.faults = iter([Fault(LOST, accepted=True), None, Fault(gone)])
+    assert dune.run(start(dune.session(), dune, VIEW, None, "start")) == "E4"
+
+
+def test_a_bare_name_is_the_same_view() -> None:
+    """While one spelling of a view awaits its answer, its execution is not given to a lost refresh of the other."""
+    dune = Dune(round_trip=4.0)
+    session = dune.session()
+    dune.faults = iter([None, Fault(LOST, takes=1.0)])
+    bare = VIEW.rpartition(".")[2]
+    ours, lost = dune.run_together(*(start(session, dune, name, None, "start") for name in (VIEW, bare)))
+    assert ours.result() == "E1"
+    assert isinstance(lost.exception(), AmbiguousRefreshError)
+
+
+def test_an_interrupted_refresh_leaves_its_execution_to_nobody() -> None:
+    """What an interrupted call may have started is not taken for another call's lost refresh."""
+    dune = Dune()
+    session = dune.session()
+    interrupted = start(session, dune, VIEW, None, "start")
+    call = next(interrupted)
+    call.sync(10.0)  # type: ignore[union-attr]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.throw(KeyboardInterrupt())
+    dune.faults = iter([Fault(LOST)])
+    with pytest.raises(AmbiguousRefreshError):
+        dune.run(start(session, dune, VIEW, None, "start"))
+
+
+def test_a_slow_answer_to_the_look_up_adopts_nothing_older() -> None:
+    """However late the look-up's answer comes, an execution from before the request is not taken for it."""
+    dune = Dune(round_trip=5.0)
+    dune.run(start(dune.session(), dune, VIEW, None, "start"))  # another client's
+    dune.now = dune.ledger[0].submitted + 4
+    dune.faults = iter([Fault(LOST)])
+    with pytest.raises(AmbiguousRefreshError):
+        dune.run(start(dune.session(), dune, VIEW, None, "start"))
+
+
+class Interrupting(logging.Handler):
+    """Ctrl-C at the moment at which something is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_after_the_answer_leaves_a_note(caplog: pytest.LogCaptureFixture) -> None:
+    """Ctrl-C between the answer and the return of the handle is noted as well."""
+    caplog.set_level(logging.INFO)
+    dune = Dune()
+    logger, handler = logging.getLogger("dune_matviews"), Interrupting()
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run(start(dune.session(), dune, VIEW, None, "start"), sleep=dune.rest)
+    finally:
+        logger.removeHandler(handler)
+    assert "may have started" in caught.value.__notes__[0]
+    assert billed(dune) == 1
+
+
+def test_whoever_is_first_in_line_stays_first_after_a_429() -> None:
+    """A 429 holds everybody up by as long as it asks, and by no more."""
+    dune = Dune()
+    session = dune.session(RequestBudget(low=15, high=40))
+    began = dune.now
+    dune.faults = iter([*[None] * 15, Fault(limited(20.0))])
+    for future in dune.run_together(*(start(session, dune, f"v.n{n}", None, "start") for n in range(46))):
+        future.result()
+    order = [int(request.what.rpartition("n")[2]) for request in dune.seen]
+    assert order[:15] == list(range(15))
+    assert sorted(order[16:45]) == order[16:45]
+    assert dune.now - began < 61 * 3 + 20 + 5
 
 
 # Watching
@@ -422,6 +532,60 @@ def test_a_cancel_that_comes_too_late_lets_the_real_end_decide() -> None:
     dune.now = began
     status = dune.run(watch(dune.session(), dune, execution_id, since=began, allowance=lambda: 1))
     assert status.succeeded
+
+
+def test_a_cancel_that_did_nothing_is_tried_again() -> None:
+    """Where Dune says that there was nothing to cancel, and the execution runs on, the cap still holds."""
+    dune = Dune(length=1000.0, credits=100.0)
+    execution_id = started(dune)
+    refused = iter([False])
+    real = dune._cancel
+    dune._cancel = lambda execution_id: next(refused, None) is not False and real(execution_id)  # type: ignore[method-assign]
+    with pytest.raises(CreditLimitError):
+        dune.run(watch(dune.session(), dune, execution_id, since=dune.now, allowance=lambda: 20))
+    assert sent(dune, "cancel") == 2
+    assert dune.ledger[0].credits < 30
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_refused_cancel_is_an_error_only_if_the_execution_runs_on(over: bool) -> None:
+    """Dune may refuse to cancel what has just ended: then the end counts, and else the refusal."""
+    dune = Dune(length=100.0, credits=100.0)
+    execution_id = started(dune)
+
+    def refuse(execution_id: str) -> bool:
+        if over:
+            dune.now = dune.ledger[0].ends
+        raise ConflictError("already over", status_code=409)
+
+    dune._cancel = refuse  # type: ignore[method-assign]
+    flow = watch(dune.session(), dune, execution_id, since=dune.now, allowance=lambda: 20)
+    if over:
+        assert dune.run(flow).succeeded
+    else:
+        with pytest.raises(ConflictError) as caught:
+            dune.run(flow)
+        assert caught.value.execution_id == execution_id
+
+
+def test_a_wait_tries_until_shortly_before_its_end() -> None:
+    """An execution that ended in time is not missed, because the last pause would have crossed the deadline."""
+    dune = Dune(length=50.0)
+    execution_id, began = started(dune), dune.now
+    failing = iter(lambda: Fault(BAD_GATEWAY) if dune.now < began + 47 else None, 0)
+    dune.faults = failing
+    assert dune.run(watch(dune.session(), dune, execution_id, since=began, timeout=60)).succeeded
+
+
+def test_a_wait_without_room_for_a_look_lasts_its_time() -> None:
+    """Where the budget leaves no look, the wait is over when its time is, not before: no loop around it spins."""
+    dune = Dune(length=1000.0)
+    execution_id, began = started(dune), dune.now
+    session = dune.session(RequestBudget(low=1, high=1))
+    dune.run(look(session, dune, execution_id))
+    with pytest.raises(WaitTimeoutError, match="budget"):
+        dune.run(watch(session, dune, execution_id, since=began, timeout=30))
+    assert dune.now - began == pytest.approx(30)
 
 
 def test_an_end_over_the_cap_is_returned() -> None:

@@ -27,7 +27,7 @@ from dune_api.models import (
     ResultMetadata,
     SyntaxErrorMetadata,
 )
-from dune_api.types import UNSET, Response
+from dune_api.types import UNSET, Response, Unset
 
 from ._answers import http_date
 from ._flow import Call
@@ -161,10 +161,15 @@ def _execution_id(response: Response[Any]) -> str:
 
 
 def _history(response: Response[Any]) -> ViewHistory:
-    found = _parsed(response, MatviewResponse).last_execution_ids
-    ids = found if isinstance(found, list) else []
+    view = _parsed(response, MatviewResponse)
+    found: object = view.last_execution_ids
+    if isinstance(found, Unset) and not isinstance(view.query_id, Unset):
+        found = []  # a view that was never executed
+    if not isinstance(found, list) or not all(isinstance(each, str) and _ID.fullmatch(each) for each in found):
+        # Taken for "none", it would have a refresh started beside one that runs.
+        raise UnexpectedResponseError("the view's executions cannot be read", status_code=response.status_code)
     return ViewHistory(
-        last_execution_ids=tuple(each for each in ids if isinstance(each, str) and _ID.fullmatch(each)),
+        last_execution_ids=tuple(found),
         answered_at=http_date(response.headers.get("date", "")),
     )
 
@@ -187,8 +192,8 @@ def _status(execution_id: str, answer: ExecutionStatusResponse) -> ExecutionStat
         cancelled_at=_moment(answer.cancelled_at),
         cost_credits=_number(answer.execution_cost_credits),
         error=_error(answer.error),
-        row_count=_integer(result.total_row_count or result.row_count),
-        size_bytes=_integer(result.total_result_set_bytes or result.result_set_bytes),
+        row_count=_integer(result.total_row_count, result.row_count),
+        size_bytes=_integer(result.total_result_set_bytes, result.result_set_bytes),
         raw=answer.to_dict(),
     )
 
@@ -217,9 +222,14 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _integer(value: object) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) else None
+def _integer(*values: object) -> int | None:
+    """The first of *values* that is a whole number."""
+    for value in values:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+    return None
 
 
 def _moment(value: object) -> datetime | None:

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from inspect import GEN_SUSPENDED, getgeneratorstate
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -66,15 +67,22 @@ Flow = Generator[Effect, Any, T]
 
 
 @contextmanager
-def noting(note: str) -> Generator[None]:
-    """Ctrl-C or a task's cancellation passes on unchanged, with a note (PEP 678) of what it leaves behind."""
+def noting(note: Callable[[], str | None]) -> Generator[None]:
+    """Ctrl-C or a task's cancellation passes on unchanged, with a note (PEP 678) if it leaves something behind."""
     try:
         yield
     except Exception:
         raise
     except BaseException as interruption:
-        interruption.add_note(note)
+        if (text := note()) is not None:
+            interruption.add_note(text)
         raise
+
+
+def _interrupted(flow: Flow[Any], interruption: BaseException) -> None:
+    """An interruption that hit the driver itself is told to the flow, which raises it again."""
+    if getgeneratorstate(flow) == GEN_SUSPENDED:
+        flow.throw(interruption)
 
 
 def run(flow: Flow[T], *, sleep: Callable[[float], object] = time.sleep) -> T:
@@ -104,6 +112,9 @@ def run(flow: Flow[T], *, sleep: Callable[[float], object] = time.sleep) -> T:
                 effect = flow.send(result)
     except StopIteration as stop:
         return cast(T, stop.value)
+    except BaseException as interruption:
+        _interrupted(flow, interruption)
+        raise
     finally:
         flow.close()
 
@@ -138,5 +149,8 @@ async def run_async(flow: Flow[T], *, sleep: Callable[[float], Awaitable[object]
                 effect = flow.send(result)
     except StopIteration as stop:
         return cast(T, stop.value)
+    except BaseException as interruption:
+        _interrupted(flow, interruption)
+        raise
     finally:
         flow.close()

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 
 from ._flow import Flow, Sleep
 from ._pacing import backoff
-from ._requests import MaybeAcceptedError, Patience, Session, read
-from .errors import AmbiguousRefreshError, DuneError, UnexpectedResponseError
+from ._requests import LOOKING, MaybeAcceptedError, Patience, Session, read
+from .errors import AmbiguousRefreshError, DuneError, NotFoundError, UnexpectedResponseError
 from .models import ExecutionStatus
 
 if TYPE_CHECKING:
     from ._endpoints import Endpoints
 
 _log = logging.getLogger("dune_matviews")
-
-LOOKING = 5
-"""Request timeouts for which an execution that may have been started is looked for."""
 
 SLACK = timedelta(seconds=1)
 """By how much the server's clock may read earlier than it is: the `Date` of an answer has whole seconds."""
@@ -39,14 +36,12 @@ def look(session: Session, api: Endpoints, execution_id: str) -> Flow[ExecutionS
 
 
 def find_running(session: Session, api: Endpoints, name: str) -> Flow[str | None]:
-    """The execution of the view that has not ended, if there is one."""
+    """The newest execution of the view that has not ended, if there is one. Several may be under way side by side."""
     view = yield from read(session, api.view(name))
     for execution_id in view.last_execution_ids[:RECENT]:
-        status = yield from look(session, api, execution_id)
-        if not status.is_finished:
+        status = yield from _look_if_kept(session, api, execution_id)
+        if status is not None and not status.is_finished:
             return execution_id
-        if status.succeeded:  # what is older was over before it
-            return None
     return None
 
 
@@ -54,8 +49,8 @@ def last_success(session: Session, api: Endpoints, name: str) -> Flow[tuple[Exec
     """The view's latest successful execution, if there is one, and the server's time when it was asked for."""
     view = yield from read(session, api.view(name))
     for execution_id in view.last_execution_ids:
-        status = yield from look(session, api, execution_id)
-        if status.succeeded:
+        status = yield from _look_if_kept(session, api, execution_id)
+        if status is not None and status.succeeded:
             return status, view.answered_at
     return None, view.answered_at
 
@@ -86,15 +81,17 @@ def search(
     """The view's newest execution that is not this client's already, and was started in the last *ago* seconds."""
     looks = 0
     while True:
+        # Asked before the look, because the answer's date is no earlier than that, however late the answer comes.
+        elapsed = ago()
         view = yield from read(session, api.view(name), patience)
         if view.answered_at is None:
             raise UnexpectedResponseError(
                 "the answer has no date, so that no execution can be told from an older one", status_code=200
             )
-        earliest = view.answered_at - timedelta(seconds=ago()) - SLACK
+        earliest = view.answered_at - timedelta(seconds=elapsed) - SLACK
         found = yield from _started_since(session, api, view.last_execution_ids, earliest, patience)
         # The answer to another request of ours may name this very execution; wait until none is outstanding.
-        if found is not None and not session.is_sending(name) and session.claim(found):
+        if found is not None and not session.is_sending(last_part(name)) and session.claim(found):
             return found
         looks += 1
         pause = backoff(looks, session.chance())
@@ -110,10 +107,27 @@ def _started_since(
     for execution_id in execution_ids:
         if session.holds(execution_id):
             continue
-        status = yield from read(session, api.status(execution_id), patience)
+        status = yield from _look_if_kept(session, api, execution_id, patience)
+        if status is None:  # over long ago, and so is whatever is older; or not to be found yet
+            return None
         if status.submitted_at is not None:
             return execution_id if status.submitted_at >= earliest else None
     return None
+
+
+def _look_if_kept(
+    session: Session, api: Endpoints, execution_id: str, patience: Patience | None = None
+) -> Flow[ExecutionStatus | None]:
+    """Look at an execution that a view lists; None where Dune keeps it no longer, because it was over long ago."""
+    try:
+        return (yield from read(session, api.status(execution_id), patience))
+    except NotFoundError:
+        return None
+
+
+def last_part(name: str) -> str:
+    """What a view's full name and its bare one have in common."""
+    return name.rpartition(".")[2]
 
 
 @contextmanager

@@ -74,29 +74,46 @@ def backoff(failures: int, chance: float) -> float:
     return min(30.0, 0.5 * 2.0 ** min(failures, 10)) * (0.5 + chance / 2)
 
 
+@attrs.define
+class Turn:
+    """A request's place in a window: it may leave at *start*, which moves when the window is closed meanwhile."""
+
+    start: float
+
+
 class Window:
     """At most *limit* requests in any `PERIOD` seconds (None: no limit), first come, first served. Thread-safe."""
 
     def __init__(self, limit: int | None) -> None:
-        self._starts: deque[float] = deque(maxlen=limit or 0)
+        self._limit = limit
+        self._turns: deque[Turn] = deque()  # in order: those of the last period, and all that wait
         self._closed_until = -math.inf
         self._lock = threading.Lock()
 
-    def reserve(self, now: float, *, latest: float = math.inf) -> float | None:
-        """Take the next free moment, and say when it is; take nothing, and say None, if it lies past *latest*."""
+    def reserve(self, now: float, *, latest: float = math.inf) -> Turn | None:
+        """Take the next free moment; take nothing, and say None, if it lies past *latest*."""
         with self._lock:
+            while len(self._turns) > (self._limit or 0) and self._turns[0].start < now:
+                self._turns.popleft()
             start = max(now, self._closed_until)
-            if self._starts and len(self._starts) == self._starts.maxlen:
-                start = max(start, self._starts[0] + PERIOD)
+            if self._turns:
+                start = max(start, self._turns[-1].start)
+            if self._limit is not None and len(self._turns) >= self._limit:
+                start = max(start, self._turns[-self._limit].start + PERIOD)
             if start > latest:
                 return None
-            self._starts.append(start)
-            return start
+            self._turns.append(Turn(start))
+            return self._turns[-1]
 
-    def close(self, until: float) -> None:
-        """Let nobody through before *until*: the server said so."""
+    def close(self, now: float, until: float) -> None:
+        """Let nobody through before *until*: the server said so. Whoever waits keeps its place, and waits longer."""
         with self._lock:
-            self._closed_until = max(self._closed_until, until)
+            longer = until - max(now, self._closed_until)
+            if longer > 0:
+                self._closed_until = until
+                for turn in self._turns:
+                    if turn.start >= now:
+                        turn.start += longer
 
     def closed_for(self, now: float) -> float:
         """Seconds until the server will listen again; 0 while it does."""

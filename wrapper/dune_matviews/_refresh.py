@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from . import _tiers
 from ._flow import Flow, Sleep, noting
-from ._lookup import about, find_again, find_running
-from ._requests import MaybeAcceptedError, Patience, Session, may_pass, read, submit
+from ._lookup import about, find_again, find_running, last_part
+from ._requests import LAST_LOOK, MaybeAcceptedError, Patience, Session, may_pass, read, submit
 from .errors import (
     AlreadyRunningError,
+    APIError,
     BadRequestError,
     CreditLimitError,
     DuneError,
@@ -41,9 +42,6 @@ OnUpdate = Callable[[ExecutionStatus], object]
 SILENCE = 15 * 60.0
 """Seconds without a successful look after which waiting ends, if it has no timeout of its own."""
 
-LAST_LOOK = 1.0
-"""Seconds before the time to wait is over at which there is a last look."""
-
 
 def start(
     session: Session,
@@ -58,24 +56,37 @@ def start(
     With *if_running* "adopt", return the id of an execution that is under way already; with "refuse", raise.
     *before* is called right before the request is sent, and may prevent it by raising.
     """
-    if if_running != "start":
-        running = yield from find_running(session, api, name)
-        if running is not None and if_running == "refuse":
-            message = f"A refresh of {name} is under way already (execution {running}); none was started."
-            raise AlreadyRunningError(message, name=name, execution_id=running)
-        if running is not None:
-            session.claim(running)
-            _log.info("Following the refresh of %s that is under way: execution %s", name, running)
-            return running
-    note = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it."
-    with _explained(name, tier):
+    sent = False
+
+    def before_sending() -> None:
+        nonlocal sent
+        if before is not None:
+            before()
+        sent = True
+
+    def note() -> str | None:
+        text = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it while it runs."
+        return text if sent else None
+
+    with _explained(name, tier), noting(note):
+        if if_running != "start":
+            running = yield from find_running(session, api, name)
+            if running is not None:
+                return _under_way(name, running, if_running)
         try:
-            execution_id = yield from submit(session, api.refresh(name, tier), name, note, before)
-            session.claim(execution_id)
+            execution_id = yield from submit(session, api.refresh(name, tier), last_part(name), before_sending)
         except MaybeAcceptedError as unclear:
-            with noting(note):
-                execution_id = yield from find_again(session, api, name, unclear)
-    _log.info("Refresh of %s started: execution %s", name, execution_id)
+            execution_id = yield from find_again(session, api, name, unclear)
+        _log.info("Refresh of %s started: execution %s", name, execution_id)
+        return execution_id
+
+
+def _under_way(name: str, execution_id: str, if_running: IfRunning) -> str:
+    """What to do about an execution that runs already."""
+    if if_running == "refuse":
+        message = f"A refresh of {name} is under way already (execution {execution_id}); none was started."
+        raise AlreadyRunningError(message, name=name, execution_id=execution_id)
+    _log.info("Following the refresh of %s that is under way: execution %s", name, execution_id)
     return execution_id
 
 
@@ -101,7 +112,8 @@ def watch(
     silence = SILENCE if timeout == math.inf else timeout
     status: ExecutionStatus | None = None
     exceeded: float | None = None
-    with session.pace.watching(since), noting(f"The refresh goes on; attach({execution_id!r}) follows it."):
+    refusal: APIError | None = None
+    with session.pace.watching(since), noting(lambda: f"The refresh goes on; attach({execution_id!r}) follows it."):
         while True:
             looked_at = session.clock()
             patience = Patience(looked_at + silence, deadline)
@@ -112,16 +124,21 @@ def watch(
             if status.is_finished:
                 _log.info("Execution %s ended: %s, %s credits", execution_id, status.state, status.cost_credits)
                 return _concluded(status, exceeded)
+            if refusal is not None:  # and it runs on all the same
+                raise refusal
             if exceeded is None and (status.cost_credits or 0.0) > (allowed := allowance()):
                 _log.info("Cancelling execution %s at %s credits", execution_id, status.cost_credits)
-                with _waiting(execution_id, status):
-                    yield from read(session, api.cancel(execution_id), patience)
-                exceeded = allowed
                 since = looked_at  # its end is near, so look often again
+                try:
+                    with _waiting(execution_id, status):
+                        if (yield from read(session, api.cancel(execution_id), patience)):
+                            exceeded = allowed
+                except APIError as failure:
+                    refusal = failure  # it may have ended meanwhile: the next look decides
             due = _next_look(looked_at, looked_at + pause(looked_at, since), deadline, timeout)
             yield Sleep(max(due - session.clock(), 0.0))
             if deadline - session.clock() < 0.001:
-                raise _out_of_time(execution_id, status, f"{timeout:g} s are over")
+                raise _out_of_time(execution_id, status, f"its {timeout:g} s are")
 
 
 def cancel(session: Session, api: Endpoints, execution_id: str) -> Flow[bool]:
@@ -163,7 +180,7 @@ _ENDS: dict[ExecutionState, tuple[type[RefreshError], str]] = {
 
 def _out_of_time(execution_id: str, status: ExecutionStatus | None, why: str) -> WaitTimeoutError:
     seen = f"last seen {status.state}" if status else "not seen yet"
-    message = f"{why}; the refresh goes on, {seen}. attach({execution_id!r}).wait() follows it."
+    message = f"The wait is over, because {why}; the refresh goes on, {seen}. attach({execution_id!r}) follows it."
     return WaitTimeoutError(message, execution_id=execution_id, status=status)
 
 
@@ -176,7 +193,7 @@ def _waiting(execution_id: str, status: ExecutionStatus | None) -> Generator[Non
         except DuneError as failure:
             if not may_pass(failure):
                 raise
-            raise _out_of_time(execution_id, status, f"No answer from Dune ({failure})") from failure
+            raise _out_of_time(execution_id, status, f"its state is not known ({failure})") from failure
 
 
 @contextmanager

@@ -16,14 +16,20 @@ from contextlib import contextmanager
 
 import attrs
 
-from ._flow import Call, Flow, Sleep, T, noting
-from ._pacing import Bucket, Pace, backoff
+from ._flow import Call, Flow, Sleep, T
+from ._pacing import Bucket, Pace, Window, backoff
 from .errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
 
 _log = logging.getLogger("dune_matviews")
 
 PATIENCE = 10
 """Request timeouts for which one call is tried again and again."""
+
+LOOKING = 5
+"""Request timeouts for which an execution that may have been started is looked for."""
+
+LAST_LOOK = 1.0
+"""Seconds before a deadline at which something is tried a last time."""
 
 REMEMBERED = 4096
 """Executions that a client remembers as its own: far more than it can start while a lost one is looked for."""
@@ -58,6 +64,7 @@ class Session:
     chance: Callable[[], float] = random.random
     _held: OrderedDict[str, None] = attrs.field(factory=OrderedDict, init=False)
     _sending: Counter[str] = attrs.field(factory=Counter, init=False)
+    _forsaken: dict[str, float] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def patience(self, timeouts: float = PATIENCE) -> Patience:
@@ -80,11 +87,16 @@ class Session:
 
     @contextmanager
     def sending(self, key: str) -> Generator[None]:
-        """While this lasts, an answer about *key* is outstanding."""
+        """While this lasts, an answer about *key* is outstanding; after an interruption, for some time longer."""
         with self._lock:
             self._sending[key] += 1
         try:
             yield
+        except Exception:
+            raise
+        except BaseException:
+            self._forsaken[key] = self.clock() + LOOKING * self.timeout
+            raise
         finally:
             with self._lock:
                 self._sending[key] -= 1
@@ -92,7 +104,7 @@ class Session:
 
     def is_sending(self, key: str) -> bool:
         """An answer about *key* is outstanding, whose execution could be mistaken for a lost one."""
-        return key in self._sending
+        return key in self._sending or self._forsaken.get(key, -math.inf) > self.clock()
 
 
 class MaybeAcceptedError(Exception):
@@ -118,11 +130,17 @@ def may_pass(failure: DuneError) -> bool:
     return isinstance(failure, RequestFailedError)
 
 
+def not_accepted(failure: DuneError) -> bool:
+    """What was sent was certainly not accepted, and may be sent again."""
+    return isinstance(failure, RateLimitError) or (isinstance(failure, RequestFailedError) and not failure.sent)
+
+
 def maybe_accepted(failure: DuneError) -> bool:
     """What was sent may have been accepted all the same."""
-    if isinstance(failure, RequestFailedError):
-        return failure.sent
-    return isinstance(failure, APIError) and not 300 <= failure.status_code < 500
+    if isinstance(failure, APIError):
+        # 303 says that the work is done, and 408 comes from gateways that have passed the request on.
+        return not 300 <= failure.status_code < 500 or failure.status_code in (303, 408)
+    return isinstance(failure, RequestFailedError) and failure.sent
 
 
 def read(session: Session, call: Call[T], patience: Patience | None = None) -> Flow[T]:
@@ -137,34 +155,35 @@ def read(session: Session, call: Call[T], patience: Patience | None = None) -> F
             failures += 1
             if not may_pass(failure):
                 raise
-            pause = _pause(session, failure, failures)
-            if pause >= patience.left(session.clock()):
+            pause = _pause_within(patience, session, failure, failures)
+            if pause is None:
                 raise
         yield Sleep(pause)
 
 
-def submit(session: Session, call: Call[T], key: str, note: str, before: Callable[[], object] | None = None) -> Flow[T]:
+def submit(session: Session, call: Call[str], key: str, before: Callable[[], object]) -> Flow[str]:
     """Send what must not be accepted twice: again only after a failure that proves that it was not accepted.
 
-    A failure that leaves it open is a `MaybeAcceptedError`; an interruption that does passes on with *note*.
-    *key* names what two submissions would have in common. *before* is called right before each time that it is sent,
-    and may prevent it by raising.
+    The execution that it starts is this client's. A failure that leaves it open is a `MaybeAcceptedError`. *key* names
+    what two submissions would have in common. *before* is called right before each time that it is sent, and may
+    prevent it by raising.
     """
     patience = session.patience()
     failures = 0
     while True:
         yield from _admitted(session, "low", patience)
-        if before is not None:
-            before()
+        before()
         sent_at = session.clock()
         try:
-            with session.sending(key), noting(note):
-                return (yield from _sent(session, "low", call, math.inf))
+            with session.sending(key):
+                execution_id = yield from _sent(session, "low", call, math.inf)
+                session.claim(execution_id)
+                return execution_id
         except DuneError as failure:
             failures += 1
             if maybe_accepted(failure):
                 raise MaybeAcceptedError(failure, sent_at) from failure
-            if not may_pass(failure):
+            if not not_accepted(failure):
                 raise
             pause = _pause(session, failure, failures)
             # One that has begun must have its full time, or we would make the very doubt we want to avoid.
@@ -176,21 +195,29 @@ def submit(session: Session, call: Call[T], key: str, note: str, before: Callabl
 def _admitted(session: Session, bucket: Bucket, patience: Patience) -> Flow[None]:
     """Wait for the request's turn."""
     window = session.pace.windows[bucket]
-    while True:
-        now = session.clock()
+    now = session.clock()
+    _check_open(window, now, patience)
+    turn = window.reserve(now, latest=patience.deadline)
+    if turn is None:
+        yield Sleep(max(patience.left(now), 0.0))
+        raise RequestFailedError("The plan's budget of requests had no room for another in the time that was left.")
+    while (now := session.clock()) < turn.start or window.closed_for(now):
+        _check_open(window, now, patience)
         closed = window.closed_for(now)
-        if closed and closed >= patience.left(now):
-            raise RateLimitError("Dune has asked for a pause; nothing was sent", status_code=429, retry_after=closed)
-        start = window.reserve(now, latest=patience.deadline)
-        if start is None:
-            raise RequestFailedError("The request budget of the plan has no room in the time that is left.")
-        if start > now:
-            own = start - now - closed
-            _log.info("Waiting %.1f s for the request budget", start - now)
-            yield Sleep(start - now)
-            patience.ends += own
-        if not window.closed_for(session.clock()):  # it may have been closed meanwhile
-            return
+        pause = max(turn.start - now, closed)
+        if now + pause > patience.deadline:
+            raise RequestFailedError("Dune asked for a pause beyond the time that is left.")
+        _log.info("Waiting %.1f s for the request budget", pause)
+        yield Sleep(pause)
+        patience.ends += pause - closed
+
+
+def _check_open(window: Window, now: float, patience: Patience) -> None:
+    """Give up at once where Dune asked for a pause beyond all patience."""
+    closed = window.closed_for(now)
+    if closed and closed >= patience.left(now):
+        message = f"it asked for a pause, which lasts {closed:.0f} s more; nothing was sent"
+        raise RateLimitError(message, status_code=429, retry_after=closed)
 
 
 def _sent(session: Session, bucket: Bucket, call: Call[T], limit: float) -> Flow[T]:
@@ -200,14 +227,26 @@ def _sent(session: Session, bucket: Bucket, call: Call[T], limit: float) -> Flow
     try:
         return (yield from call.within(limit))
     except RateLimitError as limited:
-        session.pace.windows[bucket].close(session.clock() + (limited.retry_after or 0.0))
+        now = session.clock()
+        session.pace.windows[bucket].close(now, now + (limited.retry_after or 0.0))
         raise
 
 
 def _pause(session: Session, failure: DuneError, failures: int) -> float:
     """Seconds before the next try: never less than the server asked for."""
-    pause = backoff(failures, session.chance())
-    if isinstance(failure, APIError) and failure.retry_after is not None:
-        pause += failure.retry_after
     _log.debug("Failure %d in a row: %s", failures, failure)
-    return pause
+    return backoff(failures, session.chance()) + _asked(failure)
+
+
+def _pause_within(patience: Patience, session: Session, failure: DuneError, failures: int) -> float | None:
+    """The pause, cut so that there is a last try shortly before a deadline; None where no try is left."""
+    pause = _pause(session, failure, failures)
+    left = patience.left(session.clock())
+    if pause < left:
+        return pause
+    last_try = left - LAST_LOOK
+    return last_try if patience.deadline < math.inf and last_try > _asked(failure) else None
+
+
+def _asked(failure: DuneError) -> float:
+    return (failure.retry_after or 0.0) if isinstance(failure, APIError) else 0.0

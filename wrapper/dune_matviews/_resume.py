@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ._flow import Flow
 from ._journal import Record
-from ._lookup import LOOKING, search
-from ._requests import Patience, Session
+from ._lookup import search
+from ._requests import LOOKING, Patience, Session
 from .errors import AmbiguousRefreshError, DuneError
 from .report import Outcome, ViewResult
 

@@ -271,7 +271,8 @@ class Refresh(_Handle):
             APIError: Dune refused, or its answers cannot be understood.
             RequestFailedError: no answer came for ten request timeouts.
         """
-        return self._core.run(self._core.look(self.execution_id))
+        with _lookup.about(self.execution_id):
+            return self._core.run(self._core.look(self.execution_id))
 
     def wait(
         self,
@@ -298,7 +299,8 @@ class Refresh(_Handle):
             WaitTimeoutError: the time is over; the execution goes on.
             APIError: Dune refused to be asked (401, 403, 404, …).
         """
-        return self._core.run(self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update))
+        with _lookup.about(self.execution_id):
+            return self._core.run(self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update))
 
     def cancel(self) -> bool:
         """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); what it cost so far is billed.
@@ -310,7 +312,8 @@ class Refresh(_Handle):
             APIError: Dune refused, or its answers cannot be understood.
             RequestFailedError: no answer came for ten request timeouts.
         """
-        return self._core.run(self._core.cancel(self.execution_id))
+        with _lookup.about(self.execution_id):
+            return self._core.run(self._core.cancel(self.execution_id))
 
 
 class AsyncRefresh(_Handle):
@@ -318,7 +321,8 @@ class AsyncRefresh(_Handle):
 
     async def status(self) -> ExecutionStatus:
         """Look at the execution once; see `Refresh.status`."""
-        return await self._core.run_async(self._core.look(self.execution_id))
+        with _lookup.about(self.execution_id):
+            return await self._core.run_async(self._core.look(self.execution_id))
 
     async def wait(
         self,
@@ -328,13 +332,15 @@ class AsyncRefresh(_Handle):
         on_update: Callable[[ExecutionStatus], object] | None = None,
     ) -> ExecutionStatus:
         """Wait until the view is fresh; see `Refresh.wait`."""
-        return await self._core.run_async(
-            self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update)
-        )
+        with _lookup.about(self.execution_id):
+            return await self._core.run_async(
+                self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update)
+            )
 
     async def cancel(self) -> bool:
         """Cancel the execution; see `Refresh.cancel`."""
-        return await self._core.run_async(self._core.cancel(self.execution_id))
+        with _lookup.about(self.execution_id):
+            return await self._core.run_async(self._core.cancel(self.execution_id))
 
 
 @attrs.frozen
