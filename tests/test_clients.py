@@ -364,7 +364,8 @@ def test_a_closed_client_is_of_no_use(connect: Connect, sandbox: DuneSandbox) ->
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     refresh = dune.refresh(VIEW)
     dune.close()
-    for call in (lambda: dune.refresh(VIEW), lambda: dune.attach("E")):
+    calls: list[Callable[[], object]] = [lambda: dune.refresh(VIEW), lambda: dune.attach("E")]
+    for call in calls:
         with pytest.raises(ClientClosedError):
             call()
     for method in (refresh.status, refresh.wait, refresh.cancel):
