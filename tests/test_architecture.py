@@ -28,13 +28,15 @@ ALLOWED = {
     "_pacing": {"attrs"},
     "_flow": {"attrs"},
     "_tiers": {"_arguments", "errors"},
-    "_settings": {"_arguments", "_pacing", "attrs", "errors"},
-    "_answers": {"errors"},
-    "_transport": {"__init__", "_answers", "_settings", "attrs", "errors", "httpx"},
+    "_secrets": set[str](),
+    "_settings": {"_arguments", "_pacing", "_secrets", "attrs", "errors"},
+    "_answers": {"_secrets", "errors"},
+    "_exchange": {"_answers", "_secrets", "_settings", "attrs", "errors", "httpx"},
+    "_transport": {"__init__", "_exchange", "_secrets", "_settings", "errors", "httpx"},
     "_endpoints": {"_answers", "_flow", "_transport", "attrs", "dateutil", "dune_api", "errors", "models"},
     "_requests": {"_flow", "_pacing", "attrs", "errors"},
     "_lookup": {"_flow", "_pacing", "_requests", "errors", "models"},
-    "_refresh": {"_flow", "_lookup", "_requests", "_tiers", "errors", "models"},
+    "_refresh": {"_answers", "_flow", "_lookup", "_requests", "_tiers", "errors", "models"},
     "report": {"attrs", "errors", "models"},
     "_order": {"_arguments", "errors"},
     "_strands": {"_flow", "attrs"},
@@ -97,7 +99,7 @@ def imports(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", ROOMS, ids=lambda path: path.stem)
 def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
-    """Only `_transport` imports httpx, only `_endpoints` the generated code, and flows import neither."""
+    """Only `_transport` and `_exchange` import httpx, only `_endpoints` the generated code; flows neither."""
     assert imports(module) == ALLOWED[module.stem]
 
 

@@ -16,6 +16,7 @@ from dune_matviews import (
     ConflictError,
     CreditLimitError,
     DuneError,
+    ErrorDetail,
     ExecutionState,
     ExecutionStatus,
     NotFoundError,
@@ -34,7 +35,7 @@ from dune_matviews import (
 )
 from dune_matviews._flow import run
 from dune_matviews._lookup import look
-from dune_matviews._refresh import cancel, start, watch
+from dune_matviews._refresh import _concluded, cancel, start, watch
 from tests.simulation import Dune, Fault
 
 VIEW = "dune.my_team.result_x"
@@ -430,6 +431,21 @@ def test_every_end_but_success_is_an_error_of_its_own(end: ExecutionState, error
     assert caught.value.execution_id == "E1"
     assert caught.value.status is not None
     assert caught.value.status.state is end
+
+
+def test_a_long_reason_is_cut_and_printable() -> None:
+    """Whatever an execution's error pours out, the message stays readable; the whole text is in the status."""
+    text = "no such column \x1b[31m" * 10_000
+    failed = ExecutionStatus(
+        execution_id="E", state=ExecutionState.FAILED, is_finished=True, error=ErrorDetail(message=text)
+    )
+    with pytest.raises(RefreshFailedError) as caught:
+        _concluded(failed, None)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+    assert caught.value.status is not None
+    assert caught.value.status.error is not None
+    assert caught.value.status.error.message == text
 
 
 @pytest.mark.parametrize("end", [ExecutionState.COMPLETED, ExecutionState.COMPLETED_PARTIAL])

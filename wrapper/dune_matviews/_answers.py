@@ -1,6 +1,7 @@
 """What Dune answered: reads an answer's words, and turns one that is no success into an error of ours.
 
-This module must not know how answers arrive, nor what was asked.
+This module must not know how answers arrive, nor what was asked. It reads a whole answer first, and blanks the key in
+what it then shows of it: what it reads for itself, such as a date, is as the server wrote it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+from ._secrets import ApiKey
 from .errors import APIError, UnexpectedResponseError, error_class
 
 LONGEST_MESSAGE = 300
@@ -22,35 +24,37 @@ LONGEST_BODY = 20_000
 _REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> APIError:
+def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> APIError:
     """The error for an answer whose status is no success."""
+    text = _text(body, key)
     if 300 <= status < 400:
         message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
     else:
-        message = _said(body) or _phrase(status)
+        message = _said(body, text) or _phrase(status)
+    request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
     return error_class(status)(
-        _shortened(message),
+        readable(key.blank(message)),
         status_code=status,
-        body=_text(body),
-        request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None),
+        body=text,
+        request_id=None if request_id is None else readable(key.blank(request_id)),
         retry_after=retry_after(headers),
     )
 
 
-def payload(status: int, body: bytes) -> dict[str, Any]:
-    """The JSON object that a successful answer must be."""
+def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | UnexpectedResponseError:
+    """The JSON object that a successful answer must be; the error, not yet raised, if it is none.
+
+    The error has no cause: Python's own hold the body as it came.
+    """
     try:
-        found = json.loads(body)
+        found = key.blank_values(_json(body))
     except (ValueError, RecursionError) as problem:
         reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
-        raise _not_understood(status, body, reason) from problem
-    if not isinstance(found, dict):
-        raise _not_understood(status, body, "the body is no JSON object")
-    return found
-
-
-def _not_understood(status: int, body: bytes, reason: str) -> UnexpectedResponseError:
-    return UnexpectedResponseError(reason, status_code=status, body=_text(body))
+    else:
+        if isinstance(found, dict):
+            return found
+        reason = "the body is no JSON object"
+    return UnexpectedResponseError(reason, status_code=status, body=_text(body, key))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -76,12 +80,17 @@ def http_date(value: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _said(body: bytes) -> str:
+def _json(body: bytes) -> Any:
+    """What *body* says, in UTF-8: Python would accept others, in which a key cannot be found."""
+    return json.loads(body.decode("utf-8-sig"))
+
+
+def _said(body: bytes, text: str) -> str:
     """The server's own words: Dune's `error` (a text, or an object with `message`), else the text of the body."""
     try:
-        found = json.loads(body)
+        found = _json(body)
     except (ValueError, RecursionError):
-        return _plain(_text(body))
+        return _plain(text)
     error = found.get("error", found.get("message")) if isinstance(found, dict) else None
     if isinstance(error, dict):
         error = error.get("message")
@@ -94,14 +103,18 @@ def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^<>]*>", " ", without_code))
 
 
-def _shortened(text: str) -> str:
+def readable(text: str) -> str:
+    """A text of the server's as a part of a message: on one line, printable, and not too long."""
     printable = "".join(character if character.isprintable() else " " for character in text[:LONGEST_BODY])
     words = " ".join(printable.split())
     return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
 
-def _text(body: bytes) -> str:
-    return body[:LONGEST_BODY].decode("utf-8", errors="replace")
+def _text(body: bytes, key: ApiKey) -> str:
+    """The beginning of *body*. Without its NULs, since UTF-16 is then as good as UTF-8 for finding a key."""
+    # Blanked before it is cut, so that no part of a key is left at the end.
+    text = body[: 5 * LONGEST_BODY].decode("utf-8", errors="replace").replace("\0", "")
+    return key.blank(text)[:LONGEST_BODY]
 
 
 def _phrase(status: int) -> str:

@@ -6,7 +6,7 @@ This module must not know the environment, nor anything that needs a request to 
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -16,6 +16,12 @@ from .errors import InvalidArgumentError
 Seconds = float | timedelta
 F = TypeVar("F", bound=Callable[..., object])
 C = TypeVar("C", bound=str)
+
+LONGEST_SEGMENT = 1_000
+"""Characters of a name or id: more than Dune has, and, percent-encoded, few enough for a URL."""
+
+LONGEST_TIME = 10 * 365 * 24 * 3600.0
+"""Seconds; clocks, sockets and `timedelta` cannot count much further, and nobody waits for so long."""
 
 
 def view_name(name: object) -> str:
@@ -33,6 +39,8 @@ def _segment(value: object, what: str, example: str) -> str:
         raise InvalidArgumentError(f"{what} must be a str {example}, not {type(value).__name__}")
     if not value.strip():
         raise InvalidArgumentError(f"{what} is empty; pass one {example}")
+    if len(value) > LONGEST_SEGMENT:
+        raise InvalidArgumentError(f"{what} has {len(value):,} characters; pass one {example}")
     if value in (".", ".."):  # they survive percent-encoding, and would change the path
         raise InvalidArgumentError(f"{value!r} is not {what}; pass one {example}")
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
@@ -42,27 +50,32 @@ def _segment(value: object, what: str, example: str) -> str:
     return value
 
 
-def seconds(value: object, what: str) -> float:
+def seconds(value: object, what: str, most: float = LONGEST_TIME) -> float:
     """A length of time above zero, in seconds, from a number or a `timedelta`."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise InvalidArgumentError(f"{what} must be seconds or a timedelta, not {value!r}")
-    if not 0 < number < math.inf:
-        raise InvalidArgumentError(f"{what} must be above zero and finite, not {value!r}")
+    if not 0 < number <= most:
+        raise InvalidArgumentError(f"{what} must be above zero, and at most {most:,.0f} seconds, not {brief(value)}")
     return float(number)
 
 
 def credits(value: object, what: str) -> float:
     """An amount of credits, zero or more."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise InvalidArgumentError(f"{what} must be a number of credits, zero or more, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise InvalidArgumentError(f"{what} must be a number of credits, zero or more, not {brief(value)}")
     return float(value)
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: Python refuses to spell out an integer of thousands of digits."""
+    return "an enormous number" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
 
 
 def count(value: object, what: str) -> int:
     """A whole number, one or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {value!r}")
+        raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {brief(value)}")
     return value
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from . import _tiers
+from ._answers import readable
 from ._flow import Flow, Sleep, noting
 from ._lookup import about, find_again, find_running, last_part
 from ._requests import LAST_LOOK, MaybeAcceptedError, Patience, Session, may_pass, read, submit
@@ -165,9 +166,9 @@ def _concluded(status: ExecutionStatus, exceeded: float | None) -> ExecutionStat
             f"The refresh was cancelled at {status.cost_credits} credits, over max_credits={exceeded:g} ({execution})."
         )
         raise CreditLimitError(message, execution_id=status.execution_id, status=status)
-    unknown = (RefreshError, f"ended in a state unknown here, {status.raw.get('state')!r}")
+    unknown = (RefreshError, f"ended in a state unknown here, {readable(repr(status.raw.get('state')))}")
     kind, end = _ENDS.get(status.state, unknown)
-    why = f": {status.error.message or status.error.type}" if status.error else ""
+    why = f": {readable(status.error.message or status.error.type or 'no reason given')}" if status.error else ""
     raise kind(f"The refresh {end} ({execution}){why}", execution_id=status.execution_id, status=status)
 
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from typing import Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
-from ._arguments import Seconds, seconds
+from ._arguments import Seconds, brief, seconds
 from ._pacing import PLANS, RequestBudget
+from ._secrets import ApiKey
 from .errors import ConfigurationError, DuneError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 Plan = Literal["free", "plus", "enterprise"]
 
 DEFAULT_BASE_URL = "https://api.dune.com"
 DEFAULT_TIMEOUT = 10.0
+LONGEST_TIMEOUT = 24 * 3600.0
+LONGEST_URL = 2_000
 KEY_HELP = "Create one at https://dune.com/apis?tab=keys, and set DUNE_API_KEY or pass api_key=."
 
 # One strict grammar, so that no two parsers of URLs can see two different hosts: no user, no query, no fragment.
@@ -29,26 +34,6 @@ _URL = re.compile(
     r"(:(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(/[A-Za-z0-9_./~%-]*)?)"
 )
-
-
-class ApiKey:
-    """Dune's API key, which shows itself in no repr, dict or pickle."""
-
-    __slots__ = ("_reveal",)
-
-    def __init__(self, key: str) -> None:
-        # A closure, because whatever looks through attributes (dicts, serializers, debuggers) looks no further.
-        self._reveal: Callable[[], str] = lambda: key
-
-    def reveal(self) -> str:
-        """The key itself."""
-        return self._reveal()
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("an API key is not pickled; create the client where it is used")
 
 
 @attrs.frozen(kw_only=True)
@@ -97,8 +82,8 @@ def _api_key(argument: str | None) -> ApiKey:
 def _base_url(argument: str | None) -> str:
     given, source, error = _given(argument, "base_url", "DUNE_API_BASE_URL")
     given = DEFAULT_BASE_URL if given is None else given
-    match = _URL.fullmatch(given) if isinstance(given, str) else None
-    if match is None or int(match["port"] or 0) > 65535:
+    match = _URL.fullmatch(given) if isinstance(given, str) and len(given) <= LONGEST_URL else None
+    if match is None or int(match["port"] or 0) > 65535 or not _is_host(match["host"]):
         raise error(f"{source} must be an http(s) URL such as {DEFAULT_BASE_URL!r}, without user or query")
     if match["scheme"] == "http" and not _is_loopback(match["host"]):
         raise error(f"{source} would send the API key unencrypted to {match['host']}; use https, except to loopback")
@@ -107,15 +92,25 @@ def _base_url(argument: str | None) -> str:
     return match[0].rstrip("/").removesuffix("/api") + "/api"
 
 
+def _is_host(host: str) -> bool:
+    """The host is an address, or else a name that can be looked up."""
+    if host.startswith("[") or not host.strip("0123456789."):
+        return _address(host) is not None
+    return len(host) <= 253 and all(0 < len(label) <= 63 for label in host.removesuffix(".").split("."))
+
+
 def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    from ipaddress import ip_address  # only the few who use http need it
+    address = _address(host)
+    return host.lower() == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    from ipaddress import IPv4Address, IPv6Address  # only the few who do without a name need it
 
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return IPv6Address(host[1:-1]) if host.startswith("[") else IPv4Address(host)
     except ValueError:
-        return False
+        return None
 
 
 def _timeout(argument: Seconds | None) -> float:
@@ -123,9 +118,10 @@ def _timeout(argument: Seconds | None) -> float:
     if given is None:
         return DEFAULT_TIMEOUT
     try:
-        return seconds(float(given) if isinstance(given, str) and argument is None else given, source)
+        number = float(given) if isinstance(given, str) and argument is None else given
+        return seconds(number, source, most=LONGEST_TIMEOUT)
     except ValueError as problem:
-        raise error(f"{source} must be a number of seconds above zero, not {given!r}") from problem
+        raise error(f"{source} must be a number of seconds above zero, a day at most, not {brief(given)}") from problem
 
 
 def _budget(plan: Plan | RequestBudget | None) -> RequestBudget | None:

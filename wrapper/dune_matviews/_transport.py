@@ -1,189 +1,100 @@
-"""The way out: builds the httpx clients, and turns every exchange that is no success into an error of ours.
+"""The way out: builds the httpx clients, and sends every request once, through httpx or the caller's own client.
 
-This module must not know operations, flows or policies: it sends once, and never again.
+This module must not know operations, flows or policies, nor what an answer means.
 
 Both clients are subclasses that override `send`, because a custom `transport=` would switch the environment's proxies
-off. The key joins a request just before it leaves and is taken off when it is back, so that no exception, log or
-debugger that holds on to the request holds the key.
+off. What is sent, and what came back, is the `Exchange`'s: nothing of it is a local variable of `send`, whose frame is
+in the traceback of every error.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Generator, Mapping
+import weakref
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, cast
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
-import attrs
 import httpx
 
 from . import __version__
-from ._answers import payload, refusal
+from ._exchange import Exchange
+from ._exchange import time_limit as time_limit
+from ._secrets import ApiKey, keyless_logs
 from ._settings import Settings
-from .errors import ClientClosedError, InvalidArgumentError, RequestFailedError
-
-KEY_HEADER = "X-Dune-Api-Key"
-MAX_BODY = 10_000_000
-"""Bytes of an answer, decompressed, beyond which it is given up: Dune's answers here have a few thousand."""
-
-_log = logging.getLogger("dune_matviews")
-
-# Generated functions take no time limit of their own, so it travels beside them; each thread and task has its own.
-_limit: ContextVar[float] = ContextVar("limit")
-
-# Failures before a connection was made: Dune has seen nothing. Any other leaves that open.
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-
-
-@contextmanager
-def time_limit(seconds: float) -> Generator[None]:
-    """Requests sent in here may take at most so long each, their whole answer included."""
-    token = _limit.set(seconds)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
-
-
-class _TimeLeft(dict[str, float]):
-    """httpx's table of timeouts, in which each phase gets what the phases before it have left over."""
-
-    def __init__(self, limit: float) -> None:
-        super().__init__(dict.fromkeys(("connect", "read", "write", "pool"), limit))
-        self.limit = limit
-        self.end = time.monotonic() + limit
-
-    def __getitem__(self, phase: str) -> float:
-        return max(self.end - time.monotonic(), 0.001)
-
-    def get(self, phase: str, default: object = None) -> float:
-        return self[phase]
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() > self.end
-
-
-@attrs.frozen
-class _Answer:
-    """A success, read to its end: all that the generated code asks of an `httpx.Response`, which costs much to make."""
-
-    status_code: int
-    headers: Mapping[str, str]
-    content: bytes
-
-    def json(self) -> dict[str, Any]:
-        """The JSON object that the answer is; our error if it is none."""
-        return payload(self.status_code, self.content)
-
-
-class _Exchange:
-    """What one request needs on its way out and back, whichever client sends it."""
-
-    def __init__(self, settings: Settings, request: httpx.Request) -> None:
-        self._key = settings.api_key.reveal()
-        self.request = request
-        self.started = time.monotonic()
-        self.time_left = _TimeLeft(min(settings.timeout, _limit.get(settings.timeout)))
-        self._body = bytearray()
-        request.headers[KEY_HEADER] = self._key
-        request.extensions["timeout"] = self.time_left
-
-    def add(self, chunk: bytes) -> None:
-        """Take in a part of the body, and give up an answer that is too large or too slow."""
-        self._body += chunk
-        if len(self._body) > MAX_BODY:
-            raise _GivenUpError(f"the answer is larger than {MAX_BODY // 1_000_000} MB")
-        if self.time_left.is_over:
-            raise _GivenUpError(f"the answer was not complete within {self.time_left.limit:g} s")
-
-    def answer(self, response: httpx.Response) -> httpx.Response:
-        """The answer, if it is a success; else our error for it. The key is blanked, should the server echo it."""
-        self._note(str(response.status_code))
-        body = bytes(self._body).replace(self._key.encode(), b"***")
-        headers = {name: value.replace(self._key, "***") for name, value in response.headers.items()}
-        if not response.is_success:
-            raise refusal(response.status_code, headers, body)
-        return cast(httpx.Response, _Answer(response.status_code, headers, body))
-
-    def failed(self, failure: Exception) -> RequestFailedError:
-        """Our error for an exchange that brought no answer."""
-        self._note(type(failure).__name__)
-        sent = not isinstance(failure, _NEVER_SENT)
-        if isinstance(failure, httpx.TimeoutException | TimeoutError):
-            problem = f"no answer within {self.time_left.limit:g} s" if sent else "no connection in time"
-        else:
-            problem = str(failure).replace(self._key, "***").rstrip(".") or type(failure).__name__
-        where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
-        return RequestFailedError(f"{where} failed: {problem[:300]}.", sent=sent)
-
-    def _note(self, outcome: str) -> None:
-        milliseconds = (time.monotonic() - self.started) * 1000
-        _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
-
-
-class _GivenUpError(Exception):
-    """An answer that is not waited for, or not read, any further."""
+from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 
 
 class SyncTransport(httpx.Client):
     """Sends through httpx, or through the caller's own client where there is one."""
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
-        super().__init__(**_options(settings, own, httpx.Client, httpx.BaseTransport()))
+        options = _options(settings, own, httpx.Client, httpx.BaseTransport())
+        with _environment():
+            super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send *request* once."""
         _check_open(self, self._own)
-        exchange = _Exchange(self._settings, request)
+        with Exchange(self._settings, request) as exchange:
+            self._carry_out(exchange)
+        return exchange.outcome()
+
+    def _carry_out(self, exchange: Exchange) -> None:
         send = self._own.send if self._own else super().send
+        response = send(exchange.request, stream=True, follow_redirects=False)
         try:
-            response = send(request, stream=True, follow_redirects=False)
-            try:
-                for chunk in response.iter_bytes():
-                    exchange.add(chunk)
-            finally:
-                response.close()
-        except Exception as failure:
-            raise exchange.failed(failure) from failure
+            exchange.begin(response)
+            for chunk in response.iter_bytes():
+                exchange.add(chunk)
         finally:
-            request.headers.pop(KEY_HEADER, None)
-        return exchange.answer(response)
+            response.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        super().close()
+        self._end_hiding()
 
 
 class AsyncTransport(httpx.AsyncClient):
     """Sends through httpx, or through the caller's own client where there is one."""
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
-        super().__init__(**_options(settings, own, httpx.AsyncClient, httpx.AsyncBaseTransport()))
+        options = _options(settings, own, httpx.AsyncClient, httpx.AsyncBaseTransport())
+        with _environment():
+            super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send *request* once."""
         import asyncio  # 40 ms that the synchronous client does not need
 
         _check_open(self, self._own)
-        exchange = _Exchange(self._settings, request)
-        send = self._own.send if self._own else super().send
-        try:
+        with Exchange(self._settings, request) as exchange:
             # Each phase ends by its own timeout; this one ends headers that drip on, which no phase bounds.
             async with asyncio.timeout(exchange.time_left.limit + 0.1):
-                response = await send(request, stream=True, follow_redirects=False)
-                try:
-                    async for chunk in response.aiter_bytes():
-                        exchange.add(chunk)
-                finally:
-                    await response.aclose()
-        except Exception as failure:
-            raise exchange.failed(failure) from failure
+                await self._carry_out(exchange)
+        return exchange.outcome()
+
+    async def _carry_out(self, exchange: Exchange) -> None:
+        send = self._own.send if self._own else super().send
+        response = await send(exchange.request, stream=True, follow_redirects=False)
+        try:
+            exchange.begin(response)
+            async for chunk in response.aiter_bytes():
+                exchange.add(chunk)
         finally:
-            request.headers.pop(KEY_HEADER, None)
-        return exchange.answer(response)
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await super().aclose()
+        self._end_hiding()
 
 
 def _options(settings: Settings, own: object, kind: type, unused: object) -> dict[str, Any]:
@@ -192,13 +103,33 @@ def _options(settings: Settings, own: object, kind: type, unused: object) -> dic
         raise InvalidArgumentError(f"http_client must be an httpx.{kind.__name__}, not {type(own).__name__}")
     return {
         "base_url": settings.base_url,
-        "headers": {"User-Agent": f"dune-matviews/{__version__}"},
+        "headers": {"User-Agent": f"dune-matviews/{__version__}", "Accept-Encoding": "gzip"},
         "follow_redirects": False,
+        # Dune's API needs no cookies, and one of them may echo the key.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         "trust_env": not settings.is_plaintext,
         # Behind the caller's client nothing of ours is sent, so no certificates need loading.
         "transport": None if own is None else unused,
     }
+
+
+@contextmanager
+def _environment() -> Generator[None]:
+    """While httpx sets itself up: all that can still be wrong is what it takes from the environment."""
+    try:
+        yield
+    except Exception as problem:
+        raise ConfigurationError(
+            f"httpx cannot be set up as the environment asks for ({type(problem).__name__}); check HTTPS_PROXY, "
+            "HTTP_PROXY, ALL_PROXY and NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from problem
+
+
+def _hide_in_logs(transport: SyncTransport | AsyncTransport, key: ApiKey) -> Callable[[], object]:
+    """Keep the key out of logs until the returned function is called, or *transport* is forgotten without."""
+    keyless_logs.add(key)
+    return weakref.finalize(transport, keyless_logs.remove, key)
 
 
 def _check_open(*clients: httpx.Client | httpx.AsyncClient | None) -> None:

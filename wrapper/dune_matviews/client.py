@@ -44,8 +44,8 @@ class MatviewsClient:
         base_url: where the API is, with or without `/api`; None takes `DUNE_API_BASE_URL`, else `https://api.dune.com`.
             Plain http is refused except to loopback.
         timeout: seconds (or a `timedelta`) that one request may take, its whole answer included; None takes
-            `DUNE_API_REQUEST_TIMEOUT`, else 10. Headers that drip in byte by byte escape it in this client; the
-            asynchronous client bounds them, too.
+            `DUNE_API_REQUEST_TIMEOUT`, else 10. Looking up the host, each of its addresses and headers that drip in
+            byte by byte have their own time in this client; the asynchronous client bounds them all.
         performance: the default tier of every refresh; None leaves it to Dune.
         small_tier: what to do about the tier `small`, on which Dune's page disagrees with itself: "warn" sends it and
             warns once, "allow" sends it, "forbid" refuses.
@@ -164,7 +164,7 @@ class MatviewsClient:
         self.close()
 
     def __repr__(self) -> str:
-        return self._core.describe(type(self).__name__)
+        return _described(self)
 
 
 class AsyncMatviewsClient:
@@ -235,7 +235,14 @@ class AsyncMatviewsClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return self._core.describe(type(self).__name__)
+        return _described(self)
+
+
+def _described(client: MatviewsClient | AsyncMatviewsClient) -> str:
+    """A client's repr, which debuggers also ask for while it is being made, and when that failed."""
+    kind = type(client).__name__
+    core: _Core | None = vars(client).get("_core")
+    return core.describe(kind) if core else f"<{kind}, never opened>"
 
 
 class _Handle:

@@ -54,6 +54,7 @@ class DuneError(Exception):
 
 def _rebuilt(cls: type[DuneError], args: tuple[object, ...], state: dict[str, Any]) -> DuneError:
     error = cls.__new__(cls, *args)
+    error.args = args  # which OSError, a base of one of ours, leaves to __init__
     error.__dict__.update(state)
     return error
 
