@@ -32,8 +32,11 @@ def test_the_first_snippet_shows_a_refresh(dune_sandbox: DuneSandbox, capsys: py
 
 
 @pytest.mark.parametrize("place", range(1, len(PROGRAMS)))
-def test_every_other_program_runs(place: int, dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_other_program_runs(
+    place: int, dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """No program of the README fails, and each reaches the sandbox."""
+    monkeypatch.chdir(tmp_path)  # where a program may leave its files
     if "EXECUTION_ID" in PROGRAMS[place]:
         from dune_matviews import MatviewsClient
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +21,18 @@ from dune_matviews import (
     AuthenticationError,
     ExecutionState,
     InvalidArgumentError,
+    JournalError,
     PaymentRequiredError,
     RequestBudget,
     RequestFailedError,
     ServerError,
 )
-from dune_matviews._order import reads
+from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together, run, run_async
+from dune_matviews._journal import Journal
+from dune_matviews._order import Order, reads
 from dune_matviews._schedule import Limits, Run
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
-from tests.simulation import Dune, Fault
+from tests.simulation import EPOCH, Dune, Fault
 
 FAILED = ExecutionState.FAILED
 
@@ -126,7 +135,9 @@ def test_a_lost_refresh_is_ambiguous_and_holds_up_nobody_else() -> None:
     assert dune.ledger[-1].ends - dune.ledger[0].submitted < 15
 
 
-@pytest.mark.parametrize("refusal", [AuthenticationError("no", status_code=401), PaymentRequiredError("no", status_code=402)])
+@pytest.mark.parametrize(
+    "refusal", [AuthenticationError("no", status_code=401), PaymentRequiredError("no", status_code=402)]
+)
 def test_a_refused_key_or_an_empty_purse_ends_the_run(refusal: Exception) -> None:
     """After 401 or 402 nothing more is started."""
     dune = Dune()
@@ -219,19 +230,15 @@ def test_a_circle_is_told_in_the_order_of_reading() -> None:
         reads({"a": ["b"], "b": ["c"], "c": ["a"]})
     told = str(caught.value).split(": ")[1].split(" reads ")
     circle = {"a": "b", "b": "c", "c": "a"}
-    assert all(circle[reader] == read for reader, read in zip(told, told[1:], strict=False))
+    assert all(circle[reader] == read for reader, read in pairwise(told))
 
 
 def test_an_interruption_carries_the_report() -> None:
     """Ctrl-C passes on unchanged, sends nothing more, and has what there is to report."""
     dune = Dune(length=100)
-    run = Run(
-        dune.session(), dune, reads(["a", "b"]), {"a": None, "b": None}, Limits(max_parallel=1), "start", None
-    )
+    run = Run(dune.session(), dune, reads(["a", "b"]), {"a": None, "b": None}, Limits(max_parallel=1), "start", None)
     flow = run.flow()
     (call,) = next(flow).calls  # type: ignore[union-attr]
-    from dune_matviews._flow import Result
-
     flow.send([Result(call.sync(math.inf))])
     interruption = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -254,7 +261,7 @@ def test_an_interruption_carries_the_report() -> None:
 )
 def test_a_hundred_views_take_little_longer_than_they_must(plan: RequestBudget, max_parallel: int) -> None:
     """With ends noticed within the plan's budget, a run takes at most 5 % longer than with ends noticed at once."""
-    names = {f"v.{number}": [] for number in range(100)}
+    names: dict[str, list[str]] = {f"v.{number}": [] for number in range(100)}
     lengths = {name: 10 ** (0.5 + 2.5 * place / 99) for place, name in enumerate(sorted(names, key=hash_of))}
     dune = Dune()
     dune.scenarios = {name: (length, END, 1.0) for name, length in lengths.items()}
@@ -272,7 +279,7 @@ END = ExecutionState.COMPLETED
 
 def hash_of(name: str) -> int:
     """A fixed shuffle."""
-    return sum(ord(character) * 7**place for place, character in enumerate(name)) % 101
+    return sum(ord(character) * pow(7, place, 101) for place, character in enumerate(name)) % 101
 
 
 def makespan(lengths: list[float], parallel: int, low: int) -> float:
@@ -299,7 +306,9 @@ graphs = st.integers(1, 9).flatmap(
 )
 lives = st.tuples(
     st.sampled_from([0.0, 1.0, 30.0, 500.0]),
-    st.sampled_from([ExecutionState.COMPLETED, ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.EXPIRED]),
+    st.sampled_from(
+        [ExecutionState.COMPLETED, ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.EXPIRED]
+    ),
     st.sampled_from([0.0, 1.0, 50.0]),
 )
 troubles = st.lists(
@@ -353,3 +362,348 @@ def test_whatever_happens_order_limits_and_bills_are_kept(
             assert any(not report.results[each].outcome.is_fresh for each in graph[name])
     if all(fault is None or not fault.accepted for fault in troubles):
         assert not dune.ledger or most_in_flight(dune) <= max_parallel
+
+
+def layers(count: int, width: int) -> dict[str, list[str]]:
+    """Views in layers; each reads three of the layer below."""
+    return {
+        f"v{layer}.{place}": [f"v{layer - 1}.{(place + step) % width}" for step in range(3)] if layer else []
+        for layer in range(count)
+        for place in range(width)
+    }
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_work_grows_no_faster_than_the_views(failing: bool) -> None:
+    """A thousand views in twenty layers take as many steps a view as a hundred, also where many fail."""
+    steps = {}
+    for width in (5, 50):
+        dune = Dune()
+        graph = layers(20, width)
+        if failing:
+            dune.scenarios = {name: (5.0, FAILED, 1.0) for name in graph if name.startswith("v0.")}
+        updates: list[str] = []
+        report = refresh_all(dune, graph, max_parallel=10, on_update=lambda name, _, seen=updates: seen.append(name))
+        assert len(report.results) == 20 * width
+        assert report.ok is not failing
+        steps[width] = len(dune.seen) + len(updates)
+    assert steps[50] <= 1.1 * 10 * steps[5]
+
+
+def test_many_failures_block_each_view_once() -> None:
+    """What a thousand failures block in common is gone through once."""
+    size = 500
+    bottom = {f"b{place}": list[str]() for place in range(size)}
+    order = Order({**reads(bottom), "t0": tuple(bottom)} | {f"t{n}": (f"t{n - 1}",) for n in range(1, size)})
+    blocked = [order.block(name) for name in bottom]
+    assert sorted(map(len, blocked), reverse=True) == [size, *[0] * (size - 1)]
+
+
+def wall_clock(dune: Dune) -> datetime:
+    """What this computer's clock says, which need not be what the server's does."""
+    return EPOCH + timedelta(seconds=dune.now)
+
+
+def journaled(dune: Dune, graph: Mapping[str, list[str]], path: Path, **limits: Any) -> Run:
+    """A run with a journal, by a client of its own."""
+    found = reads(graph)
+    return Run(
+        dune.session(),
+        dune,
+        found,
+        dict.fromkeys(found),
+        Limits(**{"max_parallel": 3, **limits}),
+        "start",
+        None,
+        Journal.open(path, found, now=lambda: wall_clock(dune)),
+        now=lambda: wall_clock(dune),
+    )
+
+
+def carried_out(dune: Dune, effect: Effect, calls: int | None = None) -> Any:
+    """What comes of an effect in virtual time; of calls that go together, the first so many only."""
+    if isinstance(effect, Sleep):
+        return dune.rest(effect.seconds)
+    assert isinstance(effect, Together)
+    return [outcome_of(call) for call in effect.calls[:calls]]
+
+
+def outcome_of(call: Call[Any]) -> Result[Any]:
+    """What comes of one call."""
+    try:
+        return Result(call.sync(call.limit))
+    except Exception as failure:
+        return Result(failure=failure)
+
+
+def killed(
+    dune: Dune, flow: Flow[RefreshReport], path: Path, steps: int, calls: int, torn: float
+) -> RefreshReport | Path:
+    """Let the flow go on for so many steps, then kill it: it leaves the journal as it is on disk at that moment.
+
+    The last effect is half done: the first *calls* of its requests arrive, their answers do not. Where none does, the
+    kill may come in the middle of the last write to the journal, of which the part *torn* is missing.
+    """
+    before, result = path.stat().st_size, None
+    try:
+        for _ in range(steps):
+            before = path.stat().st_size
+            result = carried_out(dune, flow.send(result))
+        before = path.stat().st_size
+        effect = flow.send(result)
+    except StopIteration as stop:
+        report: RefreshReport = stop.value
+        return report
+    left = path.read_bytes()
+    if calls and isinstance(effect, Together):
+        carried_out(dune, effect, calls)
+    else:
+        left = left[: len(left) - round((len(left) - before) * torn)]
+    survivor = path.with_name(f"{path.name}.")
+    survivor.write_bytes(left)
+    flow.close()  # whatever this writes goes into the file that is forsaken
+    return survivor
+
+
+kills = st.lists(
+    st.tuples(
+        st.integers(0, 40),
+        st.integers(0, 3),
+        st.sampled_from([0.0, 0.3, 1.0]),
+        st.sampled_from([0.0, 2.5, 60.0, 3600.0]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(
+    graphs,
+    st.lists(lives, min_size=9, max_size=9),
+    troubles,
+    kills,
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.1, 9.0]),
+    st.sampled_from([0.0, -86_400.0, 3.3]),
+    st.sampled_from([0.0, 20.0]),
+)
+def test_killed_anywhere_a_run_goes_on_where_it_was(
+    graph: dict[str, list[str]],
+    lives: list[tuple[float, ExecutionState, float]],
+    troubles: list[Fault | None],
+    kills: list[tuple[int, int, float, float]],
+    max_parallel: int,
+    round_trip: float,
+    clock_offset: float,
+    listed_after: float,
+) -> None:
+    """Killed at any effect, even half-way through one, and run again: no view is billed twice, and none is left out."""
+    dune = Dune(round_trip=round_trip, clock_offset=clock_offset, listed_after=listed_after)
+    dune.scenarios = dict(zip(graph, lives, strict=False))
+    dune.faults = iter(troubles)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "refresh.jsonl"
+        for steps, calls, torn, pause in kills:
+            run = journaled(dune, graph, path, max_parallel=max_parallel)
+            left = killed(dune, run.flow(), path, steps, calls, torn)
+            if isinstance(left, RefreshReport):
+                if is_over(path):
+                    check(dune, graph, left)
+                    return
+            else:
+                path = left
+            dune.rest(pause)
+        for _ in range(len(troubles) + 2):  # each may end one run
+            report = dune.run(journaled(dune, graph, path, max_parallel=max_parallel).flow())
+            if is_over(path):
+                break
+        else:
+            pytest.fail("the run came to no end")
+        check(dune, graph, report)
+
+
+def is_over(path: Path) -> bool:
+    """The journal's run has nothing left to do."""
+    return b'"finished"' in path.read_bytes()
+
+
+def check(dune: Dune, graph: Mapping[str, list[str]], report: RefreshReport) -> None:
+    """Bills, order, and a report that tells the truth."""
+    bills = Counter(each.name for each in dune.ledger)
+    assert set(bills.values()) <= {1}
+    billed = {each.name: each for each in dune.ledger}
+    for name, execution in billed.items():
+        for upstream in graph[name]:
+            assert billed[upstream].end.succeeded
+            assert billed[upstream].ends <= execution.submitted
+    for name, result in report.results.items():
+        if result.outcome is Outcome.SKIPPED:
+            assert name not in billed
+            assert any(not report.results[each].outcome.is_fresh for each in graph[name])
+        elif result.outcome is Outcome.AMBIGUOUS:
+            assert result.execution_id is None
+        elif result.execution_id is None:
+            assert result.outcome is Outcome.FAILED, "only a refusal leaves a view without an execution"
+            assert name not in billed
+        else:
+            assert billed[name].execution_id == result.execution_id
+            assert result.outcome.is_fresh is billed[name].end.succeeded
+
+
+@given(graphs, st.lists(lives, min_size=9, max_size=9), troubles, st.integers(0, 40))
+def test_interrupted_at_any_step_a_run_reports_and_sends_nothing_more(
+    graph: dict[str, list[str]],
+    lives: list[tuple[float, ExecutionState, float]],
+    troubles: list[Fault | None],
+    steps: int,
+) -> None:
+    """Ctrl-C at any step passes on unchanged with the report so far, frees the journal, and no request follows it."""
+    dune = Dune(round_trip=0.1)
+    dune.scenarios = dict(zip(graph, lives, strict=False))
+    dune.faults = iter(troubles)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "refresh.jsonl"
+        flow, result = journaled(dune, graph, path).flow(), None
+        try:
+            for _ in range(steps):
+                result = carried_out(dune, flow.send(result))
+            flow.send(result)
+        except StopIteration:
+            return
+        before, interruption = len(dune.seen), KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            flow.throw(interruption)
+        assert caught.value is interruption
+        assert len(dune.seen) == before
+        report: RefreshReport = interruption.report  # type: ignore[attr-defined]
+        known = {each.name: each.execution_id for each in dune.ledger}
+        for name, outcome in report.results.items():
+            if outcome.execution_id:
+                assert known[name] == outcome.execution_id
+            elif name in known:
+                assert outcome.outcome is Outcome.AMBIGUOUS
+        Journal.open(path, graph).close()  # it is free
+
+
+@given(graphs, st.lists(lives, min_size=9, max_size=9), troubles, st.sampled_from([math.inf, 40.0]))
+def test_both_drivers_leave_the_same_traces(
+    graph: dict[str, list[str]],
+    lives: list[tuple[float, ExecutionState, float]],
+    troubles: list[Fault | None],
+    timeout: float,
+) -> None:
+    """Sync and async send the same requests at the same times, and report the same."""
+    traces = []
+    for drive in (driven_in_a_thread, driven_by_asyncio):
+        dune = Dune(round_trip=0.1)
+        dune.scenarios = dict(zip(graph, lives, strict=False))
+        dune.faults = iter(troubles)
+        found = reads(graph)
+        limits = Limits(max_parallel=3, timeout=timeout)
+        now = partial(wall_clock, dune)
+        flow = Run(dune.session(), dune, found, dict.fromkeys(found), limits, "start", None, now=now).flow()
+        traces.append((drive(dune, flow).to_dict(), dune.seen, dune.now))
+    assert traces[0] == traces[1]
+
+
+def driven_in_a_thread(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
+    """The synchronous driver, in virtual time."""
+    return run(flow, sleep=dune.rest)
+
+
+def driven_by_asyncio(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
+    """The asynchronous driver, in virtual time."""
+
+    async def rest(seconds: float) -> None:
+        dune.rest(seconds)
+
+    return asyncio.run(run_async(flow, sleep=rest))
+
+
+def recorded(path: Path, dune: Dune, graph: Mapping[str, list[str]]) -> Journal:
+    """The journal of an earlier run, to be written and closed."""
+    return Journal.open(path, reads(graph), now=lambda: wall_clock(dune))
+
+
+def test_a_success_that_nobody_saw_does_not_count_for_ever(tmp_path: Path) -> None:
+    """An execution that ended while no run watched is refreshed again once its success is older than a day."""
+    for hours, bills in ((23, 1), (25, 2)):
+        dune = Dune(clock_offset=5.0)
+        path = tmp_path / f"{hours}.jsonl"
+        flow = journaled(dune, {"v": []}, path).flow()
+        carried_out(dune, effect := flow.send(None))
+        assert isinstance(effect, Together)
+        flow.close()
+        with recorded(path, dune, {"v": []}) as journal:
+            journal.started("v", "E1")
+        dune.rest(hours * 3600)
+        assert dune.run(journaled(dune, {"v": []}, path).flow()).ok
+        assert len(dune.ledger) == bills
+
+
+def test_a_success_does_not_outlive_a_newer_one_below(tmp_path: Path) -> None:
+    """A view whose recorded success is older than that of what it reads is refreshed again."""
+    dune, graph = Dune(), {"top": ["base"]}
+    path = tmp_path / "refresh.jsonl"
+    succeeded = ViewResult(outcome=Outcome.SUCCEEDED, execution_id="E0").to_dict()
+    with recorded(path, dune, graph) as journal:
+        journal.ended("top", succeeded)
+        dune.rest(60)
+        journal.ended("base", succeeded)
+    assert dune.run(journaled(dune, graph, path).flow()).ok
+    assert [each.name for each in dune.ledger] == ["top"]
+
+
+def test_a_budget_is_kept_across_runs(tmp_path: Path) -> None:
+    """What an earlier run spent counts: past the cap nothing is started, and what it left running is cancelled."""
+    dune, graph = Dune(length=1000, credits=10.0), {"paid": list[str](), "running": [], "waiting": []}
+    path = tmp_path / "refresh.jsonl"
+    with recorded(path, dune, graph) as journal:
+        journal.ended("paid", ViewResult(outcome=Outcome.SUCCEEDED, execution_id="E0", cost_credits=50.0).to_dict())
+        journal.started("running", outcome_of(dune.refresh("running", None)).result or "")
+    report = dune.run(journaled(dune, graph, path, max_credits=40).flow())
+    assert outcomes(report) == {"paid": "succeeded", "running": "canceled", "waiting": "not_started"}
+    assert "50 credits are over max_credits=40" in (report.results["running"].reason or "")
+    assert len(dune.ledger) == 1
+
+
+def test_a_clock_that_was_set_back_pays_nothing_twice(tmp_path: Path) -> None:
+    """Where the time of a lost refresh lies ahead, nothing is sent, and the view is ambiguous, now and next time."""
+    dune = Dune()
+    path = tmp_path / "refresh.jsonl"
+    with recorded(path, dune, {"v": []}) as journal:
+        journal.intended("v")
+    dune.now -= 60
+    for _ in range(2):
+        assert outcomes(dune.run(journaled(dune, {"v": []}, path).flow())) == {"v": "ambiguous"}
+    assert dune.seen == []
+
+
+def test_what_an_earlier_run_left_running_is_told_when_time_is_over(tmp_path: Path) -> None:
+    """A run that is over before it has come to what an earlier one started reports that as running, with its id."""
+    dune, graph = Dune(length=100), {"a": list[str](), "b": []}
+    path = tmp_path / "refresh.jsonl"
+    with recorded(path, dune, graph) as journal:
+        for name in graph:
+            journal.started(name, outcome_of(dune.refresh(name, None)).result or "")
+    report = dune.run(journaled(dune, graph, path, max_parallel=1, timeout=10).flow())
+    assert {name: result.execution_id for name, result in report.results.items()} == {"a": "E1", "b": "E2"}
+    assert set(outcomes(report).values()) == {"running"}
+
+
+@pytest.mark.parametrize("event", ["intended", "started", "ended", "finished"])
+def test_a_journal_that_fails_in_the_middle_starts_nothing_more(
+    event: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs is followed to its end, and reported; what was not sent is not started; nothing is raised."""
+    dune = Dune()
+    run = journaled(dune, {"b": ["a"]}, tmp_path / "refresh.jsonl")
+
+    def fail(*_: object, **__: object) -> None:
+        raise JournalError("disk full", path=tmp_path)
+
+    monkeypatch.setattr(Journal, event, fail)
+    report = dune.run(run.flow())
+    expected = {"intended": {"b": "not_started", "a": "not_started"}, "finished": {"b": "succeeded", "a": "succeeded"}}
+    assert outcomes(report) == expected.get(event, {"b": "not_started", "a": "succeeded"})
+    assert len(dune.ledger) == {"intended": 0, "finished": 2}.get(event, 1)

@@ -50,6 +50,7 @@ class Order:
                 self._readers[each].append(name)
         self._rank = self._ranks(views)
         self._ready: list[tuple[int, int, str]] = []
+        self._blocked: set[str] = set()
         self._sorter.prepare()
 
     def _ranks(self, views: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[int, int]]:
@@ -69,12 +70,16 @@ class Order:
         """The view is fresh: those that read it need not wait for it any more."""
         self._sorter.done(name)
 
-    def blocked_by(self, name: str) -> list[str]:
-        """What reads the view, directly or not, and so can never start once it has failed; nearest first."""
-        found = dict.fromkeys(self._readers[name])
-        for each in (pending := list(found)):
+    def block(self, name: str) -> list[str]:
+        """What can never start once the view has failed, because it reads it, directly or not; nearest first.
+
+        Each view is blocked once, so that many failures cost no more than one.
+        """
+        found: list[str] = []
+        for each in (pending := [name]):
             for reader in self._readers[each]:
-                if reader not in found:
-                    found[reader] = None
+                if reader not in self._blocked:
+                    self._blocked.add(reader)
+                    found.append(reader)
                     pending.append(reader)
-        return list(found)
+        return found

@@ -20,7 +20,7 @@ from ._lookup import last_success
 from ._order import Order
 from ._refresh import IfRunning, start, watch
 from ._requests import Session
-from ._resume import earlier_end, earlier_execution
+from ._resume import check_ends, earlier_end, earlier_execution, is_open, still_counts, what_counts
 from ._strands import Strands
 from .errors import (
     AlreadyRunningError,
@@ -51,6 +51,7 @@ _OUTCOMES: tuple[tuple[type[DuneError], Outcome], ...] = (
     (RefreshExpiredError, Outcome.EXPIRED),
     (RefreshError, Outcome.FAILED),
     (AmbiguousRefreshError, Outcome.AMBIGUOUS),
+    (JournalError, Outcome.NOT_STARTED),
 )
 
 
@@ -80,6 +81,8 @@ def refresh_all(
 ) -> Flow[RefreshReport]:
     """Refresh each view once, in order; the whole run as one flow."""
     opened = None if journal is None else Journal.open(journal, views)
+    if opened is not None:
+        check_ends(opened)
     return (yield from Run(session, api, views, tiers, limits, if_running, on_update, opened).flow())
 
 
@@ -112,8 +115,11 @@ class Run:
         self._results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in views}
         self._credits = 0.0
         self._stopped: str | None = None
+        self._records = journal.records if journal else {}
+        self._open = {name for name, record in self._records.items() if is_open(record)}
         self._sent: set[str] = set()
         self._renewed: set[str] = set()
+        self._to_be_continued = False
         self._began = now()
 
     def flow(self) -> Flow[RefreshReport]:
@@ -124,6 +130,7 @@ class Run:
                 if self._session.clock() >= deadline:
                     self._stop(f"the time of {self._limits.timeout:g} s is over")
                     self._abandon()
+                    break
                 if not self._start_what_may() and not len(self._strands):
                     break
                 for name, result in (yield from self._strands.step(deadline)):
@@ -150,30 +157,37 @@ class Run:
     def _start_what_may(self) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
         started = False
-        while self._stopped is None and len(self._strands) < self._limits.max_parallel:
-            name = self._order.take()
-            if name is None:
-                break
-            self._strands.add(name, self._refresh(name))
-            started = True
+        while len(self._strands) < self._limits.max_parallel and (name := self._order.take()) is not None:
+            if self._stopped is None or self._is_under_way(name):
+                self._strands.add(name, self._refresh(name))
+                started = True
         return started
+
+    def _is_under_way(self, name: str) -> bool:
+        """An earlier run started the view, or may have done so, and did not see its end."""
+        record = self._records.get(name, Record())
+        return name in self._open or (record.execution_id is not None and record.end is None)
 
     def _refresh(self, name: str) -> Flow[Outcome]:
         """One view, from what an earlier run has left of it to its end."""
-        record = self._journal.records.get(name, Record()) if self._journal else Record()
+        record = what_counts(self._records, name, self._views[name], self._renewed)
         if (end := self._earlier_end(name, record)) is not None:
             return end
-        execution_id = yield from earlier_execution(self._session, self._api, name, record, self._now)
+        execution_id = yield from self._earlier_execution(name, record)
         if execution_id is None:
             if (yield from self._is_fresh(name)):
                 return Outcome.FRESH
             execution_id = yield from start(
                 self._session, self._api, name, self._tiers[name], self._if_running, lambda: self._before_sending(name)
             )
+        self._open.discard(name)
         self._renewed.add(name)
         self._update(name, outcome=Outcome.RUNNING, execution_id=execution_id)
         if self._journal is not None and execution_id != record.execution_id:
-            self._journal.started(name, execution_id)
+            try:
+                self._journal.started(name, execution_id)
+            except JournalError as failure:
+                self._stop(str(failure))  # what is under way still comes to its end, and into the report
         yield from watch(
             self._session,
             self._api,
@@ -186,13 +200,25 @@ class Run:
         return Outcome.SUCCEEDED
 
     def _earlier_end(self, name: str, record: Record) -> Outcome | None:
-        """The view's end in an earlier run of the same journal, unless something that it reads is newer by now."""
+        """The view's end in an earlier run of the same journal, if it counts."""
         end = earlier_end(record, self._limits.max_age, self._now())
-        if end is None or (end.outcome.is_fresh and not self._renewed.isdisjoint(self._views[name])):
+        if end is None:
             return None
-        self._credits += end.cost_credits or 0.0
+        self._spend(end.cost_credits or 0.0)
         self._update(name, **attrs.asdict(end, recurse=False))
         return end.outcome
+
+    def _earlier_execution(self, name: str, record: Record) -> Flow[str | None]:
+        """The execution that an earlier run of the same journal started, if it counts."""
+        execution_id = yield from earlier_execution(self._session, self._api, name, record, self._now)
+        if execution_id is not None and (
+            yield from still_counts(self._session, self._api, name, execution_id, self._limits.max_age)
+        ):
+            return execution_id
+        self._open.discard(name)
+        if self._stopped is not None:
+            raise StoppedError
+        return None
 
     def _is_fresh(self, name: str) -> Flow[bool]:
         """The view's last success is young enough, and nothing that it reads has been refreshed since the run began."""
@@ -213,6 +239,7 @@ class Run:
             raise StoppedError
         if self._journal is not None:
             self._journal.intended(name)
+        self._open.add(name)
         self._sent.add(name)
 
     def _allowance(self, name: str) -> float:
@@ -221,7 +248,7 @@ class Run:
 
     def _seen(self, name: str, status: ExecutionStatus) -> None:
         """Take in a look at an execution."""
-        self._credits += (status.cost_credits or 0.0) - (self._results[name].cost_credits or 0.0)
+        self._spend((status.cost_credits or 0.0) - (self._results[name].cost_credits or 0.0))
         self._update(
             name,
             status=status,
@@ -229,6 +256,10 @@ class Run:
             ended_at=status.ended_at,
             cost_credits=status.cost_credits,
         )
+
+    def _spend(self, credits: float) -> None:
+        """Count what the run costs, and start nothing more once that is too much."""
+        self._credits += credits
         if self._credits > self._limits.max_credits:
             self._stop(f"{self._credits:g} credits are over max_credits={self._limits.max_credits:g}")
 
@@ -240,8 +271,11 @@ class Run:
         elif isinstance(failure, DuneError):
             known = failure.execution_id or self._results[name].execution_id
             self._update(name, outcome=_outcome(failure), reason=str(failure), execution_id=known)
+            if isinstance(failure, CreditLimitError):  # which tells what this one view was allowed
+                self._update(name, reason=f"cancelled: {self._stopped}")
             if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
                 self._stop(str(failure))
+                self._to_be_continued = True
         elif failure is not None:
             raise failure  # of the caller's on_update
         elif result.result is not None:
@@ -263,22 +297,32 @@ class Run:
                 self._journal.ended(name, result.to_dict())
             else:
                 self._journal.forget(name)
+            self._open.discard(name)
         except JournalError as failure:
-            self._stop(str(failure))  # what is under way still comes to its end, and into the report
+            self._stop(str(failure))
+            self._to_be_continued = True
 
     def _block_readers(self, name: str, outcome: Outcome) -> None:
-        for reader in self._order.blocked_by(name):
-            if self._results[reader].outcome is Outcome.NOT_STARTED:
-                self._update(reader, outcome=Outcome.SKIPPED, reason=f"{name}, which it needs, is {outcome}")
+        for reader in self._order.block(name):
+            self._update(reader, outcome=Outcome.SKIPPED, reason=f"{name}, which it needs, is {outcome}")
 
     def _conclude(self) -> None:
         """Everything has come to an end: say why the rest was not started, and let the next run start afresh."""
         for name, result in self._results.items():
             if result.outcome is Outcome.NOT_STARTED and result.reason is None:
                 self._update(name, reason=self._stopped)
-        left = {result.outcome for result in self._results.values()} & {Outcome.NOT_STARTED, Outcome.RUNNING}
-        if self._journal is not None and not left:
-            self._journal.finished()
+        if self._journal is not None and not self._to_be_continued and not any(map(self._is_left, self._results)):
+            try:
+                self._journal.finished()
+            except JournalError as failure:
+                _log.warning("The next run will take over the ends of this one: %s", failure)
+
+    def _is_left(self, name: str) -> bool:
+        """Another run with the same journal has something to do for the view."""
+        outcome = self._results[name].outcome
+        return outcome in (Outcome.NOT_STARTED, Outcome.RUNNING) or (
+            outcome is Outcome.AMBIGUOUS and name in self._open
+        )
 
     def _stop(self, reason: str) -> None:
         """Start nothing more."""
@@ -290,12 +334,15 @@ class Run:
         """Let go of everything under way, as it stands."""
         self._strands.close()
         for name, result in self._results.items():
-            if result.outcome is Outcome.RUNNING:
-                self._update(name, reason=f"{self._stopped}; the execution goes on")
-            elif result.outcome is Outcome.NOT_STARTED and name in self._sent:
-                self._update(
-                    name, outcome=Outcome.AMBIGUOUS, reason=f"{self._stopped}; a refresh may have been started"
-                )
+            execution_id = result.execution_id
+            if result.outcome is Outcome.NOT_STARTED and self._is_under_way(name) and name not in self._open:
+                execution_id = self._records[name].execution_id
+            if result.outcome is Outcome.RUNNING or (result.outcome is Outcome.NOT_STARTED and execution_id):
+                reason = f"{self._stopped}; the execution goes on"
+                self._update(name, outcome=Outcome.RUNNING, execution_id=execution_id, reason=reason)
+            elif result.outcome is Outcome.NOT_STARTED and name in self._open:
+                reason = f"{self._stopped}; a refresh may have been started"
+                self._update(name, outcome=Outcome.AMBIGUOUS, reason=reason)
 
     def _update(self, name: str, **changes: object) -> None:
         self._results[name] = attrs.evolve(self._results[name], **changes)  # type: ignore[arg-type]
