@@ -54,7 +54,7 @@ class Seen:
 class Fault:
     """What goes wrong with one request: *error* in place of the answer; *accepted*: Dune did its work all the same."""
 
-    error: Exception
+    error: BaseException
     accepted: bool = False
     takes: float = 0.0
 

@@ -266,10 +266,10 @@ def test_where_nothing_is_under_way_a_refresh_is_started(end: ExecutionState) ->
 def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type[BaseException]) -> None:
     """Ctrl-C passes on unchanged, with a note of what may have started and how to find it."""
     dune = Dune()
-    flow = start(dune.session(), dune, VIEW, None, "start")
-    next(flow)
+    dune.faults = iter([Fault(interruption(), accepted=True)])
     with pytest.raises(interruption) as caught:
-        flow.throw(interruption())
+        run(start(dune.session(), dune, VIEW, None, "start"), sleep=dune.rest)
+    assert len(dune.seen) == 1
     assert caught.value.__notes__ == [
         f"A refresh of {VIEW} may have started; refresh({VIEW!r}, if_running='adopt') finds it while it runs."
     ]

@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -344,7 +345,20 @@ def test_whatever_happens_order_limits_and_bills_are_kept(
     dune = Dune(round_trip=0.1)
     dune.scenarios = dict(zip(graph, lives, strict=False))
     dune.faults = iter(troubles)
-    report = refresh_all(dune, graph, max_parallel=max_parallel, timeout=timeout, max_credits=max_credits)
+    seen: dict[str, float] = {}
+    started = dune._start
+
+    def start_within_budget(name: str, performance: str | None) -> str:
+        assert sum(seen.values()) <= max_credits, "started although the costs seen had passed the cap"
+        return started(name, performance)
+
+    def see(name: str, result: ViewResult) -> None:
+        seen[name] = result.cost_credits or 0.0
+
+    dune._start = start_within_budget  # type: ignore[method-assign]
+    report = refresh_all(
+        dune, graph, max_parallel=max_parallel, timeout=timeout, max_credits=max_credits, on_update=see
+    )
     billed = {each.name: each for each in dune.ledger}
     assert len(billed) == len(dune.ledger)
     for name, execution in billed.items():
@@ -454,10 +468,18 @@ def killed(
     except StopIteration as stop:
         report: RefreshReport = stop.value
         return report
+    if isinstance(effect, Together):
+        if calls:
+            before = path.stat().st_size
+            carried_out(dune, effect, calls)
+        if len(effect.calls) > calls:  # the next one's intent is written, and it never arrives
+            before = path.stat().st_size
+            dune.faults, later = iter([Fault(KeyboardInterrupt())]), dune.faults
+            with suppress(KeyboardInterrupt):
+                effect.calls[calls].sync(math.inf)
+            dune.faults = later
     left = path.read_bytes()
-    if calls and isinstance(effect, Together):
-        carried_out(dune, effect, calls)
-    else:
+    if not calls or not isinstance(effect, Together) or len(effect.calls) > calls:
         left = left[: len(left) - round((len(left) - before) * torn)]
     survivor = path.with_name(f"{path.name}.")
     survivor.write_bytes(left)

@@ -6,6 +6,7 @@ This module must not know the environment, nor anything that needs a request to 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -77,6 +78,13 @@ def count(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {brief(value)}")
     return value
+
+
+def path(value: object, what: str) -> str:
+    """A file's path."""
+    if not isinstance(value, str | os.PathLike):
+        raise InvalidArgumentError(f"{what} must be a path, not {value!r}")
+    return os.fsdecode(value)
 
 
 def choice(value: object, what: str, choices: tuple[C, ...]) -> C:

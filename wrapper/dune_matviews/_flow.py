@@ -35,6 +35,19 @@ class Call(Generic[T]):
         """The flow that is this call alone, in at most *limit* seconds."""
         return cast(T, (yield attrs.evolve(self, limit=limit)))
 
+    def preceded_by(self, action: Callable[[], object]) -> Call[T]:
+        """The same call, with *action* in the moment before it; what that raises, the call raises."""
+
+        def sync(limit: float) -> T:
+            action()
+            return self.sync(limit)
+
+        async def asyncio(limit: float) -> T:
+            action()
+            return await self.asyncio(limit)
+
+        return Call(sync, asyncio)
+
 
 @attrs.frozen
 class Sleep:

@@ -169,10 +169,10 @@ def submit(session: Session, call: Call[str], key: str, before: Callable[[], obj
     prevent it by raising.
     """
     patience = session.patience()
+    call = call.preceded_by(before)
     failures = 0
     while True:
         yield from _admitted(session, "low", patience)
-        before()
         sent_at = session.clock()
         try:
             with session.sending(key):

@@ -389,7 +389,9 @@ class _Core:
         found = reads(views)
         by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)
         if unknown := by_name.keys() - found.keys():
-            raise InvalidArgumentError(f"performance names views that are not refreshed: {', '.join(sorted(unknown))}")
+            raise InvalidArgumentError(
+                f"performance names views that are not refreshed: {', '.join(map(repr, unknown))}"
+            )
         return _schedule.refresh_all(
             self.session,
             self.api,
@@ -403,7 +405,7 @@ class _Core:
             ),
             _arguments.choice(if_running, "if_running", IF_RUNNING),
             _arguments.callback(on_update, "on_update"),
-            journal,
+            None if journal is None else _arguments.path(journal, "journal"),
         )
 
     def attach(self, execution_id: str) -> str:
