@@ -109,7 +109,7 @@ async def awaited(name: str, result: ViewResult) -> None:
         ([DAILY], {"timeout": "soon"}, "timeout"),
         ([DAILY], {"performance": "huge"}, "huge"),
         ([DAILY], {"performance": {DAILY: "huge"}}, "huge"),
-        ([DAILY], {"performance": {BASE: "large"}}, f"not refreshed: {BASE}"),
+        ([DAILY], {"performance": {BASE: "large"}}, f"not refreshed: {BASE!r}"),
         ([DAILY], {"if_running": "stop"}, "if_running"),
         ([DAILY], {"on_update": awaited}, "on_update must be a plain function"),
     ],
