@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -529,24 +530,28 @@ def test_a_new_file_is_flushed_with_its_folder(path: Path, monkeypatch: pytest.M
     assert flushed == [path.stat().st_ino, path.parent.stat().st_ino]
 
 
-@pytest.fixture
-def room(path: Path) -> Iterator[Callable[[int], None]]:
-    """Lets files grow to so many bytes and no further, as a full disk does."""
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """Let files grow to so many bytes and no further, as a full disk does; for as long as this lasts."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_told(path: Path, room: Callable[[int], None]) -> None:
+def test_a_full_disk_is_told(path: Path) -> None:
     """An event that does not fit is an error, half of it costs nothing that was written, and nothing follows it."""
     before = left_by_a_crash(path)
     with Journal.open(path, VIEWS) as journal:
-        room(len(before) + 10)
-        with pytest.raises(JournalError, match=r"cannot be used: .*File too large") as caught:
+        with (
+            room(len(before) + 10),
+            pytest.raises(JournalError, match=r"cannot be used: .*File too large") as caught,
+        ):
             journal.started(DAILY, "E2")
         assert isinstance(caught.value.__cause__, OSError)
-        room(len(before) + 1000)
         with pytest.raises(JournalError, match="an earlier write failed"):
             journal.started(DAILY, "E2")
         assert len(path.read_bytes()) == len(before) + 10
@@ -555,15 +560,13 @@ def test_a_full_disk_is_told(path: Path, room: Callable[[int], None]) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 10, 60])
-def test_a_fresh_start_that_fails_can_be_made_again(path: Path, room: Callable[[int], None], size: int) -> None:
+def test_a_fresh_start_that_fails_can_be_made_again(path: Path, size: int) -> None:
     """Where there is no room for the new header, the file is as good as new once there is."""
     with Journal.open(path, VIEWS) as journal:
         journal.finished()
-    room(size)
-    with pytest.raises(JournalError, match="File too large"):
+    with room(size), pytest.raises(JournalError, match="File too large"):
         Journal.open(path, VIEWS)
     assert path.stat().st_size == size
-    room(10_000)
     assert records(path) == {}
 
 
