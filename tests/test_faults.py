@@ -402,6 +402,27 @@ def test_failures_of_the_look_up_itself_are_outlasted(
     assert (refreshes(sandbox), len(sandbox.ledger)) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"last_execution_ids": "E1"},
+        {"last_execution_ids": {"0": "E1"}},
+        {"last_execution_ids": [{"id": "E1"}]},
+        {"last_execution_ids": None},
+        {"error": "temporarily unavailable"},
+        {},
+    ],
+)
+def test_executions_that_cannot_be_read_are_not_none(
+    dune: MatviewsClient, sandbox: DuneSandbox, answer: dict[str, Any]
+) -> None:
+    """Where it cannot be read what runs, `if_running="refuse"` starts nothing beside it."""
+    sandbox.fail("get", *[Fault(body=json.dumps(answer).encode())] * 30)
+    with pytest.raises(UnexpectedResponseError):
+        dune.refresh(VIEW, if_running="refuse")
+    assert sandbox.ledger == ()
+
+
 @pytest.mark.parametrize("date", [None, "nonsense"])
 def test_without_the_servers_time_nothing_is_adopted(
     dune: MatviewsClient, sandbox: DuneSandbox, date: str | None

@@ -33,7 +33,7 @@ from dune_matviews import (
     UnsupportedTierError,
     WaitTimeoutError,
 )
-from dune_matviews._flow import run
+from dune_matviews._flow import Flow, Sleep, run
 from dune_matviews._lookup import look
 from dune_matviews._refresh import _concluded, cancel, start, watch
 from tests.simulation import Dune, Fault
@@ -330,6 +330,28 @@ def test_a_bare_name_is_the_same_view() -> None:
     ours, lost = dune.run_together(*(start(session, dune, name, None, "start") for name in (VIEW, bare)))
     assert ours.result() == "E1"
     assert isinstance(lost.exception(), AmbiguousRefreshError)
+
+
+def test_adopting_takes_nothing_from_a_lost_refresh() -> None:
+    """While a lost refresh is looked for, another call may adopt its execution: both then follow it."""
+    dune = Dune(length=100.0, listed_after=3.0)
+    session = dune.session()
+    dune.faults = iter([Fault(LOST, accepted=True)])
+
+    def adopt_later() -> Flow[str]:
+        yield Sleep(3.1)
+        return (yield from start(session, dune, VIEW, None, "adopt"))
+
+    lost, adopted = dune.run_together(start(session, dune, VIEW, None, "start"), adopt_later())
+    assert (lost.result(), adopted.result(), billed(dune)) == ("E1", "E1", 1)
+
+
+def test_the_look_for_what_runs_has_the_hint_for_bare_names_too() -> None:
+    """A 404 says what a full name looks like, also where it comes from the look before the refresh."""
+    dune = Dune()
+    dune.faults = iter([Fault(NotFoundError("Object not found", status_code=404))])
+    with pytest.raises(NotFoundError, match=r"dune\.my_team\.my_matview"):
+        dune.run(start(dune.session(), dune, "my_matview", None, "adopt"))
 
 
 def test_an_interrupted_refresh_leaves_its_execution_to_nobody() -> None:
