@@ -2,7 +2,6 @@
 Must not read or write files, nor know the generator or the command line."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from jsonpath_ng import DatumInContext
@@ -10,18 +9,11 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse as parse_path
 from oas_patch import apply_overlay, validate  # type: ignore[import-untyped]  # oas-patch has no type information
 
-from tools.document import Document, ToolError, copy, find, operations, schemas
+from tools.additions import complete
+from tools.document import Corrected, Document, ToolError, copy, find
 from tools.rules import apply_rules
 
 REFRESH = "POST /v1/materialized-views/{name}/refresh"
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """A document, and what was done on the way to it, one line for each thing."""
-
-    document: Document
-    report: list[str]
 
 
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
@@ -36,22 +28,6 @@ def correct(published: Document, additions: Document, overlay: Document) -> Corr
     except (AttributeError, KeyError, TypeError) as problem:
         # So ends a walk through a document that has something else where OpenAPI has an object or a list.
         raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
-
-
-def complete(published: Document, additions: Document) -> Corrected:
-    """Add the operations and schemas of *additions* that *published* lacks; the others are dropped, and reported."""
-    document, ours = copy(published), copy(additions)
-    dropped: list[str] = []
-    for operation in operations(ours):
-        item = document["paths"].setdefault(operation.path, {})
-        if operation.method in item:
-            dropped.append(str(operation))
-        else:
-            item[operation.method] = operation.content
-    theirs = document.setdefault("components", {}).setdefault("schemas", {})
-    dropped += [name for name in schemas(ours) if name in theirs]
-    document["components"]["schemas"] = schemas(ours) | theirs
-    return Corrected(document, [f"additions.yaml: {name} is published now; our entry is dropped" for name in dropped])
 
 
 def lay_over(document: Document, overlay: Document) -> Corrected:
