@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import attrs
 
 from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
-from dune_matviews._endpoints import Endpoints, ViewHistory
+from dune_matviews._endpoints import Endpoints
 from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
+from dune_matviews._values import Started, ViewHistory
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,8 +133,8 @@ class Dune(Endpoints):
 
     # The operations, in place of those that reach a network.
 
-    def refresh(self, name: str, performance: str | None) -> Call[str]:
-        return self._call(f"refresh {name}", lambda: self._start(name, performance))
+    def refresh(self, name: str, performance: str | None) -> Call[Started]:
+        return self._call(f"refresh {name}", lambda: Started(self._start(name, performance)))
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
         return self._call(f"status {execution_id}", lambda: self._status(execution_id))
@@ -141,7 +142,7 @@ class Dune(Endpoints):
     def cancel(self, execution_id: str) -> Call[bool]:
         return self._call(f"cancel {execution_id}", lambda: self._cancel(execution_id))
 
-    def view(self, name: str) -> Call[ViewHistory]:
+    def history(self, name: str) -> Call[ViewHistory]:
         return self._call(f"view {name}", lambda: self._view(name))
 
     def _call(self, what: str, work: Callable[[], T]) -> Call[T]:
