@@ -34,7 +34,7 @@ def tell_classes_apart(document: Document, given: Mapping[str, str]) -> list[str
     for found in _classes(document, given):
         module = PythonIdentifier(_class(found, given), PREFIX)
         if module in taken:
-            title, number = found.schema.get("title", found.name), 2
+            title, number = f"{found.schema.get('title', found.name)}_variant_", 2
             while (module := PythonIdentifier(_class(found._replace(name=f"{title}{number}"), given), PREFIX)) in taken:
                 number += 1
             found.schema["title"] = f"{title}{number}"
@@ -50,9 +50,10 @@ def _class(found: Named, given: Mapping[str, str]) -> str:
 
 
 def _classes(document: Document, given: Mapping[str, str]) -> Iterator[Named]:
-    """Go through the schemas of which classes are made: first those with names, as nobody should have to look for
-    them, then those declared within others and in operations."""
+    """Go through the schemas of which classes are made. Whoever comes first keeps the name: those whose classes people
+    name, then those that Dune names, then those declared within others and in operations."""
     named = [Named(name, schema, "", name) for name, schema in schemas(document).items()]
+    named.sort(key=lambda found: ClassName(found.name, PREFIX) not in given)
     yield from (found for found in named if _has_class(found.schema))
     for found in named:
         yield from _within(found, given)
