@@ -330,7 +330,13 @@ def test_an_update_that_became_another_view_is_logged(
 
 def test_what_a_view_leaves_out_is_none(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """Only the name is certain: it is what was asked for where Dune does not tell it."""
-    nonsense = {"sql_id": None, "query_id": "x", "is_private": 0, "table_size_bytes": [], "schedule": None}
+    nonsense: dict[str, Any] = {
+        "sql_id": None,
+        "query_id": "x",
+        "is_private": 0,
+        "table_size_bytes": [],
+        "schedule": None,
+    }
     for strange in (dict[str, Any](), nonsense):
         sandbox.fail("get", answer(**strange))
         assert dune.get(VIEW) == Matview(name=VIEW)
