@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate check test build lock clean
+.PHONY: help setup demo generate update check test build lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,12 +35,18 @@ demo: $(MAIN)/.ready ## Refresh a view in a local sandbox; with DUNE_API_KEY and
 generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
 	$(PYTHON) -m tools.generate
 
-check: $(MAIN)/.ready ## Lint, format, types, and whether generated/ is what the spec gives.
+# FROM reaches the shell as it is: an address may hold what make or the shell would take for its own.
+update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of Dune's pages or of OpenAPI files.
+	@test -n "$$FROM" || { echo "Say where from: make update FROM=page.md, or an address; several in quotes." >&2; exit 2; }
+	@$(PYTHON) -m tools.update $$FROM
+
+check: $(MAIN)/.ready ## Lint, format, types, whether generated/ is what the spec gives, and the spec what we need.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(PYTHON)
 	$(PYTHON) -m tools.generate --check
+	$(PYTHON) -m tools.facts
 
 test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is present.
 	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and was not tested."; done

@@ -43,6 +43,11 @@ def tell_classes_apart(document: Document, given: Mapping[str, str]) -> list[str
     return report
 
 
+def classes_by_schema(document: Document, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the class of each schema that has a name."""
+    return {name: _class(Named(name, schema, "", name), given) for name, schema in schemas(document).items()}
+
+
 def _class(found: Named, given: Mapping[str, str]) -> str:
     title = found.schema.get("title", found.name)
     own = ClassName(pascal_case(found.parent) + pascal_case(title) if found.parent else title, PREFIX)

@@ -60,10 +60,14 @@ def load(root: Path) -> Corrected:
     """Read the spec files of *root*, and make of them the document to generate from."""
     published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
     corrected = correct(published, additions, overlay)
-    overrides = settings(root).get("class_overrides", {})
-    given = {own: override["class_name"] for own, override in overrides.items() if "class_name" in override}
-    told = tell_classes_apart(corrected.document, given)
+    told = tell_classes_apart(corrected.document, given_classes(root))
     return Corrected(corrected.document, corrected.report + told)
+
+
+def given_classes(root: Path) -> dict[str, str]:
+    """Return the names that the settings give to classes, by the generator's own."""
+    overrides = settings(root).get("class_overrides", {})
+    return {own: override["class_name"] for own, override in overrides.items() if "class_name" in override}
 
 
 def settings(root: Path) -> Document:

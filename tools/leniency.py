@@ -4,11 +4,13 @@ Must not know any operation or schema by name.
 The generated models raise where an answer lacks a required property, has a value that an enum does not list, or a text
 that is no date. Dune adds values from time to time; how a refresh ended must not be lost to one."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from tools.document import Document, nodes, operations, reachable, resolve, schemas, subschemas
 
+KNOWN = "Known values:"
 PARSED = ("date", "date-time", "uuid")
 
 
@@ -45,7 +47,7 @@ def read_answers_leniently(document: Document) -> list[str]:
 
 def _loosen(schema: Document) -> list[str]:
     """Drop what makes the generated model raise, and return its names."""
-    dropped = [key for key in ("required", "default", "enum") if key in schema]
+    dropped: list[str] = [key for key in ("required", "default", "enum") if key in schema]
     if schema.get("format") in PARSED:
         dropped.append(f"format {schema.pop('format')}")
     if "enum" in schema:
@@ -58,7 +60,13 @@ def _loosen(schema: Document) -> list[str]:
 def _open(schema: Document) -> None:
     """Say the values of an enum in words alone."""
     told = ", ".join(f"`{value}`" for value in schema.pop("enum"))
-    schema["description"] = f"{schema.get('description', '')} Known values: {told}.".strip()
+    schema["description"] = f"{schema.get('description', '')} {KNOWN} {told}.".strip()
+
+
+def known_values(schema: Document) -> list[str]:
+    """Return the values that *schema* lists in words, in place of the enum that it had."""
+    _, known, told = schema.get("description", "").rpartition(KNOWN)
+    return re.findall(r"`(.*?)`", told) if known else []
 
 
 def _nameable(values: list[Any]) -> bool:

@@ -63,8 +63,8 @@ def name_answers(document: Document, operation: Operation) -> list[str]:
     answers = operation.content.get("responses", {})
     for code in [code for code in answers if code != code.upper() and code != "default"]:
         answers[code.upper()] = answers.pop(code)
-    for code, answer in answers.items():
-        answer = resolve(document, answer)  # noqa: PLW2901 - what was referred to
+    for code in answers:
+        answer = resolve(document, answers[code])
         content = answer.get("content")
         if not content:
             continue

@@ -22,7 +22,9 @@ PLACE = re.compile(r"\{(.*?)\}")
 
 def apply_rules(document: Document) -> list[str]:
     """Apply every rule to every operation of *document*, in place, and return a line for each time that one acted."""
-    report = [f"{path}: the parameters of the path are now of each operation" for path in spread_path_parameters(document)]
+    report = [
+        f"{path}: the parameters of the path are now of each operation" for path in spread_path_parameters(document)
+    ]
     report += mend_schemas(document)
     for operation in operations(document):
         for rule in (

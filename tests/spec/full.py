@@ -17,28 +17,34 @@ BINARY: Document = {"type": "string", "format": "binary"}
 
 
 def ref(name: str) -> Document:
+    """A reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def many(items: Document) -> Document:
+    """A list."""
     return {"type": "array", "items": items}
 
 
 def thing(**properties: Document) -> Document:
+    """An object, of which nothing is required."""
     return {"properties": properties, "type": "object"}
 
 
 def parameter(place: str, name: str, schema: Document = TEXT) -> Document:
+    """A parameter."""
     required = {"required": True} if place != "query" else {}
     return {"description": f"The {name}", "in": place, "name": name, **required, "schema": schema}
 
 
 def body(schema: Document, *media_types: str) -> Document:
+    """A body, as the converter leaves it."""
     content = {media_type: {"schema": schema} for media_type in media_types or ("*/*",)}
     return {"content": content, "description": "The body", "x-originalParamName": "body"}
 
 
 def answer(schema: Document | None, *media_types: str) -> Document:
+    """An answer."""
     if schema is None:
         return {"description": "OK"}
     return {"content": {each: {"schema": schema} for each in media_types or (JSON,)}, "description": "OK"}
@@ -120,7 +126,9 @@ def executions() -> Document:
         f"{path}/results/text": {"get": operation("Prints a result", EXECUTION, answers=answer(TEXT, "text/plain"))},
         "/v1/sql/execute": {
             "post": operation(
-                "Runs SQL", sends=body(ref("models.ExecuteSQLRequest")), answers=answer(ref("models.ExecuteSQLResponse"))
+                "Runs SQL",
+                sends=body(ref("models.ExecuteSQLRequest")),
+                answers=answer(ref("models.ExecuteSQLResponse")),
             )
         },
     }
@@ -266,7 +274,9 @@ def others() -> Document:
             "get": operation("Gets a data set", parameter("path", "slug"), answers=answer(ref("models.Dataset")))
         },
         "/v1/datasets/search": {
-            "post": operation("Finds data sets", sends=body(ref("models.Search")), answers=answer(ref("models.DatasetList")))
+            "post": operation(
+                "Finds data sets", sends=body(ref("models.Search")), answers=answer(ref("models.DatasetList"))
+            )
         },
         "/v1/visualizations/{visualization_id}": {
             "get": operation("Gets a chart", parameter("path", "id", WHOLE), answers=answer(ref("models.Chart"))),
@@ -279,7 +289,9 @@ def others() -> Document:
             "delete": operation("Deletes a chart", parameter("path", "visualization_id"), answers=answer(TEXT, "*/*")),
         },
         "/v1/visualizations/{visualization_id}/image": {
-            "get": operation("Draws a chart", parameter("path", "visualization_id"), answers=answer(BINARY, "image/png"))
+            "get": operation(
+                "Draws a chart", parameter("path", "visualization_id"), answers=answer(BINARY, "image/png")
+            )
         },
         "/v1/whoami": {"get": operation("Tells whose the key is", answers=answer(thing(customer_id=TEXT)), errors=())},
     }

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tools.additions import complete
 from tools.document import Document, ToolError, copy, find, parse, resolve, schemas
-from tools.spec import REFRESH, complete, correct, lay_over
+from tools.spec import REFRESH, correct, lay_over
 
 STATUS = "GET /v1/execution/{execution_id}/status"
 CANCEL = "POST /v1/execution/{execution_id}/cancel"
