@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ._tiers import SmallTierWarning
     from .client import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
     from .models import ErrorDetail, ExecutionState, ExecutionStatus
-    from .report import Outcome, RefreshReport, ViewResult
+    from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 __version__ = "0.1.0"
 
@@ -82,6 +82,7 @@ __all__ = [
     "RequestFailedError",
     "ServerError",
     "SmallTierWarning",
+    "StopReason",
     "UnexpectedResponseError",
     "UnsupportedTierError",
     "ViewResult",
@@ -100,6 +101,7 @@ _LAZY = {
     "RefreshReport": "report",
     "RequestBudget": "_pacing",
     "SmallTierWarning": "_tiers",
+    "StopReason": "report",
     "ViewResult": "report",
 }
 
