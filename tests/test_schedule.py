@@ -678,6 +678,19 @@ def recorded(path: Path, dune: Dune, graph: Mapping[str, list[str]]) -> Journal:
     return Journal.open(path, reads(graph), now=lambda: wall_clock(dune))
 
 
+def test_an_execution_that_dune_keeps_no_longer_was_over_long_ago(tmp_path: Path) -> None:
+    """A 404 to what an earlier run left running has it refreshed again a day later, and not just after its start."""
+    for hours, expected in ((1, {"v": "running"}), (25, {"v": "succeeded"})):
+        dune = Dune()
+        path = tmp_path / f"{hours}.jsonl"
+        with recorded(path, dune, {"v": []}) as journal:
+            journal.intended("v")
+            journal.started("v", "E99")
+        dune.rest(hours * 3600)
+        assert outcomes(dune.run(journaled(dune, {"v": []}, path).flow())) == expected
+        assert len(dune.ledger) == (expected["v"] == "succeeded")
+
+
 def test_a_success_that_nobody_saw_does_not_count_for_ever(tmp_path: Path) -> None:
     """An execution that ended while no run watched is refreshed again once its success is older than a day."""
     for hours, bills in ((23, 1), (25, 2)):

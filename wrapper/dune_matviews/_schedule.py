@@ -17,10 +17,11 @@ import attrs
 from ._flow import Flow, Result
 from ._journal import Journal, Record
 from ._lookup import last_success
+from ._memory import Memory
 from ._order import Order
 from ._refresh import IfRunning, start, watch
 from ._requests import Session
-from ._resume import check_ends, earlier_end, earlier_execution, is_open, still_counts, what_counts
+from ._resume import check_ends, earlier_end, earlier_execution, still_counts
 from ._strands import Strands
 from ._tally import CallerError, Tally
 from .errors import (
@@ -107,16 +108,11 @@ class Run:
         self._tiers = tiers
         self._limits = limits
         self._if_running: IfRunning = if_running
-        self._journal = journal
         self._now = now
         self._order = Order(views)
         self._strands: Strands[str, Outcome] = Strands(session.clock)
         self._tally = Tally(views, limits.max_credits, on_update, now)
-        self._records = journal.records if journal else {}
-        self._open = {name for name, record in self._records.items() if is_open(record)}
-        self._sent: set[str] = set()
-        self._renewed: set[str] = set()
-        self._to_be_continued = False
+        self._memory = Memory(journal)
 
     def flow(self) -> Flow[RefreshReport]:
         """Refresh everything; an interruption passes on with what there is to report by then, as `report`."""
@@ -144,27 +140,21 @@ class Run:
             raise
         finally:
             self._strands.close()
-            if self._journal is not None:
-                self._journal.close()
+            self._memory.close()
         return self._tally.report()
 
     def _start_what_may(self) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
         started = False
         while len(self._strands) < self._limits.max_parallel and (name := self._order.take()) is not None:
-            if self._tally.stopped is None or self._is_under_way(name):
+            if self._tally.stopped is None or self._memory.is_under_way(name):
                 self._strands.add(name, self._refresh(name))
                 started = True
         return started
 
-    def _is_under_way(self, name: str) -> bool:
-        """An earlier run started the view, or may have done so, and did not see its end."""
-        record = self._records.get(name, Record())
-        return name in self._open or (record.execution_id is not None and record.end is None)
-
     def _refresh(self, name: str) -> Flow[Outcome]:
         """One view, from what an earlier run has left of it to its end."""
-        record = what_counts(self._records, name, self._views[name], self._renewed)
+        record = self._memory.record(name, self._views[name])
         if (end := self._earlier_end(name, record)) is not None:
             return end
         execution_id = yield from self._earlier_execution(name, record)
@@ -174,15 +164,12 @@ class Run:
             execution_id = yield from start(
                 self._session, self._api, name, self._tiers[name], self._if_running, lambda: self._before_sending(name)
             )
-        self._open.discard(name)
-        self._renewed.add(name)
         self._tally.update(name, outcome=Outcome.RUNNING, execution_id=execution_id)
-        if self._journal is not None and execution_id != record.execution_id:
-            try:
-                self._journal.started(name, execution_id)
-            except JournalError as failure:
-                # What is under way still comes to its end, and into the report.
-                self._tally.stop(StopReason.JOURNAL, str(failure))
+        try:
+            self._memory.follow(name, execution_id, record)
+        except JournalError as failure:
+            # What is under way still comes to its end, and into the report.
+            self._tally.stop(StopReason.JOURNAL, str(failure))
         yield from watch(
             self._session,
             self._api,
@@ -205,12 +192,13 @@ class Run:
 
     def _earlier_execution(self, name: str, record: Record) -> Flow[str | None]:
         """The execution that an earlier run of the same journal started, if it counts."""
-        execution_id = yield from earlier_execution(self._session, self._api, name, record, self._now)
-        if execution_id is not None and (
-            yield from still_counts(self._session, self._api, name, execution_id, self._limits.max_age)
+        session, api, now = self._session, self._api, self._now
+        found = yield from earlier_execution(session, api, name, record, now)
+        if found is not None and (
+            yield from still_counts(session, api, name, found, record, self._limits.max_age, now())
         ):
-            return execution_id
-        self._open.discard(name)
+            return found
+        self._memory.was_not_sent(name)
         if self._tally.stopped is not None:
             raise StoppedError
         return None
@@ -232,10 +220,7 @@ class Run:
         """The last moment before a refresh is sent: the run may have been stopped while it waited for its turn."""
         if self._tally.stopped is not None:
             raise StoppedError
-        if self._journal is not None:
-            self._journal.intended(name)
-        self._open.add(name)
-        self._sent.add(name)
+        self._memory.intend(name)
 
     def _settle(self, name: str, result: Result[Outcome]) -> None:
         """Take in the end of a view, and what it means for those that read it."""
@@ -250,7 +235,7 @@ class Run:
             if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
                 journal = isinstance(failure, JournalError)
                 self._tally.stop(StopReason.JOURNAL if journal else StopReason.REFUSED, str(failure))
-                self._to_be_continued = True
+                self._memory.keep_for_another_run()
         elif failure is not None:
             raise failure
         elif result.result is not None:
@@ -263,19 +248,11 @@ class Run:
             self._block_readers(name, outcome)
 
     def _note_end(self, name: str) -> None:
-        """Write how an execution ended into the journal; a refresh that was refused may be asked for again."""
-        result = self._tally.results[name]
-        if self._journal is None or name not in self._sent | self._renewed or result.outcome is Outcome.RUNNING:
-            return
         try:
-            if result.outcome is Outcome.AMBIGUOUS or result.execution_id is not None:
-                self._journal.ended(name, result.to_dict())
-            else:
-                self._journal.forget(name)
-            self._open.discard(name)
+            self._memory.end(name, self._tally.results[name])
         except JournalError as failure:
             self._tally.stop(StopReason.JOURNAL, str(failure))
-            self._to_be_continued = True
+            self._memory.keep_for_another_run()
 
     def _block_readers(self, name: str, outcome: Outcome) -> None:
         for reader in self._order.block(name):
@@ -286,30 +263,19 @@ class Run:
         for name, result in self._tally.results.items():
             if result.outcome is Outcome.NOT_STARTED and result.reason is None:
                 self._tally.update(name, reason=self._tally.stopped)
-        if self._journal is not None and not self._to_be_continued and not any(map(self._is_left, self._tally.results)):
-            try:
-                self._journal.finished()
-            except JournalError as failure:
-                _log.warning("The next run will take over the ends of this one: %s", failure)
-
-    def _is_left(self, name: str) -> bool:
-        """Another run with the same journal has something to do for the view."""
-        outcome = self._tally.results[name].outcome
-        return outcome in (Outcome.NOT_STARTED, Outcome.RUNNING) or (
-            outcome is Outcome.AMBIGUOUS and name in self._open
-        )
+        self._memory.conclude(self._tally.results)
 
     def _abandon(self) -> None:
         """Let go of everything under way, as it stands."""
         self._strands.close()
         for name, result in self._tally.results.items():
             execution_id = result.execution_id
-            if result.outcome is Outcome.NOT_STARTED and self._is_under_way(name) and name not in self._open:
-                execution_id = self._records[name].execution_id
+            if result.outcome is Outcome.NOT_STARTED and not self._memory.is_open(name):
+                execution_id = execution_id or self._memory.earlier_execution_id(name)
             if result.outcome is Outcome.RUNNING or (result.outcome is Outcome.NOT_STARTED and execution_id):
                 reason = f"{self._tally.stopped}; the execution goes on"
                 self._tally.update(name, outcome=Outcome.RUNNING, execution_id=execution_id, reason=reason)
-            elif result.outcome is Outcome.NOT_STARTED and name in self._open:
+            elif result.outcome is Outcome.NOT_STARTED and self._memory.is_open(name):
                 reason = f"{self._tally.stopped}; a refresh may have been started"
                 self._tally.update(name, outcome=Outcome.AMBIGUOUS, reason=reason)
 
