@@ -79,6 +79,7 @@ def test_a_view_is_refreshed_after_what_it_reads() -> None:
     assert [each.name for each in dune.ledger] == ["d.a", "d.b", "d.c"]
     assert all(later.submitted >= earlier.ends for earlier, later in zip(dune.ledger, dune.ledger[1:], strict=False))
     assert report.ok
+    assert report.stopped_by is None
     assert list(report.results) == ["d.c", "d.b", "d.a"]
     assert report.cost_credits == 3.0
 
@@ -147,6 +148,7 @@ def test_a_refused_key_or_an_empty_purse_ends_the_run(refusal: Exception) -> Non
     assert outcomes(report)["a"] in ("succeeded", "running")
     assert [outcomes(report)[name] for name in "bcd"] == ["failed", "not_started", "not_started"]
     assert len(dune.ledger) == 1
+    assert report.stopped_by == "refused"
 
 
 def test_a_budget_of_credits_is_live() -> None:
@@ -157,6 +159,7 @@ def test_a_budget_of_credits_is_live() -> None:
     assert sorted(outcomes(report).values()) == ["canceled"] * 3 + ["not_started"] * 3
     assert report.cost_credits == pytest.approx(sum(each.credits for each in dune.ledger))
     assert 100 < report.cost_credits < 105
+    assert report.stopped_by == "credits"
 
 
 def test_the_time_of_a_run_ends_it_and_leaves_executions_running() -> None:
@@ -167,6 +170,7 @@ def test_the_time_of_a_run_ends_it_and_leaves_executions_running() -> None:
     assert dune.now - began == pytest.approx(30, abs=0.01)
     assert outcomes(report) == {"a": "running", "b": "running", "c": "not_started"}
     assert report.results["a"].execution_id == "E1"
+    assert report.stopped_by == "timeout"
     assert all(each.end is ExecutionState.COMPLETED for each in dune.ledger)
 
 
@@ -248,6 +252,7 @@ def test_an_interruption_carries_the_report() -> None:
     report: RefreshReport = interruption.report  # type: ignore[attr-defined]
     assert outcomes(report) == {"a": "running", "b": "not_started"}
     assert report.results["a"].execution_id == "E1"
+    assert report.stopped_by == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -729,3 +734,4 @@ def test_a_journal_that_fails_in_the_middle_starts_nothing_more(
     expected = {"intended": {"b": "not_started", "a": "not_started"}, "finished": {"b": "succeeded", "a": "succeeded"}}
     assert outcomes(report) == expected.get(event, {"b": "not_started", "a": "succeeded"})
     assert len(dune.ledger) == {"intended": 0, "finished": 2}.get(event, 1)
+    assert report.stopped_by == (None if event == "finished" else "journal")

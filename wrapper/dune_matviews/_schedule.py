@@ -36,7 +36,7 @@ from .errors import (
     WaitTimeoutError,
 )
 from .models import ExecutionStatus
-from .report import Outcome, RefreshReport, ViewResult
+from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 if TYPE_CHECKING:
     from ._endpoints import Endpoints
@@ -115,6 +115,7 @@ class Run:
         self._results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in views}
         self._credits = 0.0
         self._stopped: str | None = None
+        self._stopped_by: StopReason | None = None
         self._records = journal.records if journal else {}
         self._open = {name for name, record in self._records.items() if is_open(record)}
         self._sent: set[str] = set()
@@ -128,7 +129,7 @@ class Run:
         try:
             while True:
                 if self._session.clock() >= deadline:
-                    self._stop(f"the time of {self._limits.timeout:g} s is over")
+                    self._stop(StopReason.TIMEOUT, f"the time of {self._limits.timeout:g} s is over")
                     self._abandon()
                     break
                 if not self._start_what_may() and not len(self._strands):
@@ -140,7 +141,7 @@ class Run:
             raise
         except BaseException as interruption:
             self._on_update = None  # nobody is to be called any more
-            self._stop("the run was interrupted")
+            self._stop(StopReason.INTERRUPTED, "the run was interrupted")
             self._abandon()
             interruption.report = self.report()  # type: ignore[attr-defined]
             raise
@@ -152,7 +153,7 @@ class Run:
 
     def report(self) -> RefreshReport:
         """What came of each view so far."""
-        return RefreshReport(self._results, self._began, self._now())
+        return RefreshReport(self._results, self._began, self._now(), self._stopped_by)
 
     def _start_what_may(self) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
@@ -187,7 +188,9 @@ class Run:
             try:
                 self._journal.started(name, execution_id)
             except JournalError as failure:
-                self._stop(str(failure))  # what is under way still comes to its end, and into the report
+                self._stop(
+                    StopReason.JOURNAL, str(failure)
+                )  # what is under way still comes to its end, and into the report
         yield from watch(
             self._session,
             self._api,
@@ -261,7 +264,8 @@ class Run:
         """Count what the run costs, and start nothing more once that is too much."""
         self._credits += credits
         if self._credits > self._limits.max_credits:
-            self._stop(f"{self._credits:g} credits are over max_credits={self._limits.max_credits:g}")
+            reason = f"{self._credits:g} credits are over max_credits={self._limits.max_credits:g}"
+            self._stop(StopReason.CREDITS, reason)
 
     def _settle(self, name: str, result: Result[Outcome]) -> None:
         """Take in the end of a view, and what it means for those that read it."""
@@ -274,7 +278,8 @@ class Run:
             if isinstance(failure, CreditLimitError):  # which tells what this one view was allowed
                 self._update(name, reason=f"cancelled: {self._stopped}")
             if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
-                self._stop(str(failure))
+                journal = isinstance(failure, JournalError)
+                self._stop(StopReason.JOURNAL if journal else StopReason.REFUSED, str(failure))
                 self._to_be_continued = True
         elif failure is not None:
             raise failure  # of the caller's on_update
@@ -299,7 +304,7 @@ class Run:
                 self._journal.forget(name)
             self._open.discard(name)
         except JournalError as failure:
-            self._stop(str(failure))
+            self._stop(StopReason.JOURNAL, str(failure))
             self._to_be_continued = True
 
     def _block_readers(self, name: str, outcome: Outcome) -> None:
@@ -324,11 +329,11 @@ class Run:
             outcome is Outcome.AMBIGUOUS and name in self._open
         )
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, cause: StopReason, reason: str) -> None:
         """Start nothing more."""
         if self._stopped is None:
             _log.info("Nothing more is started: %s", reason)
-            self._stopped = reason
+            self._stopped, self._stopped_by = reason, cause
 
     def _abandon(self) -> None:
         """Let go of everything under way, as it stands."""
