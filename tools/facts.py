@@ -87,6 +87,7 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
     problems = [told for name in facts.operations for told in _operation(document, name, facts, classes)]
     by_class = {made: schema for schema, made in classes.items()}
     for where, verb, properties in ((READERS, "reads", facts.reads), (ENDPOINTS, "sends", facts.sends)):
+        table = f"`{'SPEC_READS' if verb == 'reads' else 'SPEC_SENDS'}` in {where}"
         for name, expected in properties.items():
             if name not in by_class:
                 problems.append(
@@ -94,7 +95,10 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
                     "`class_overrides` in generator-config.yaml give that name to the schema as it is called now."
                 )
                 continue
-            problems += _properties(document, by_class[name], expected, classes, f"{where} {verb} as {name}")
+            user = f"{where} {verb} as {name}"
+            problems += _properties(
+                document, by_class[name], expected, classes, user, f"{table} follow, and the sandbox"
+            )
     problems += _states(document, by_class.get("ExecutionStatusResponse"), facts.states)
     problems += _tiers(document, by_class.get("RefreshRequest"), facts.sentence)
     return problems
@@ -171,21 +175,25 @@ def _schema(content: Document) -> str:
 
 
 def _properties(
-    document: Document, schema: str, expected: Mapping[str, str], classes: Mapping[str, str], user: str
+    document: Document,
+    schema: str,
+    expected: Mapping[str, str],
+    classes: Mapping[str, str],
+    user: str,
+    following: str,
 ) -> Iterator[str]:
-    where = user.split()[0]
     properties = schemas(document)[schema].get("properties", {})
     for name, kind in expected.items():
         if name not in properties:
-            others = get_close_matches(name, properties.keys() - expected.keys(), n=1, cutoff=0.4)
+            others = get_close_matches(name, sorted(properties.keys() - expected.keys()), n=1, cutoff=0.4)
             yield (
-                f"{schema} has no property `{name}` any more, which {user}.{name}.{_instead(others)} Let {where} "
-                f"follow, with the table `SPEC_…` in it, and the sandbox. {OTHERWISE}"
+                f"{schema} has no property `{name}` any more, which {user}.{name}.{_instead(others)} Let the code and "
+                f"{following}. {OTHERWISE}"
             )
         elif not _fits(document, properties[name], kind, classes):
             yield (
-                f"{schema} has `{name}` as {_told(properties[name])} now, which {user}.{name}, as {kind}. Let {where} "
-                f"follow, with the table `SPEC_…` in it, and the sandbox. {OTHERWISE}"
+                f"{schema} has `{name}` as {_told(properties[name])} now, which {user}.{name}, as {kind}. Let the code "
+                f"and {following}. {OTHERWISE}"
             )
 
 

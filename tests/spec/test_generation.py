@@ -154,14 +154,14 @@ def test_only_pythons_cache_is_no_drift(repository: Path, fresh: Path) -> None:
 
 def test_a_warning_of_the_generator_fails(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the generator drops an operation with a mere warning, nothing is replaced, and its words are told."""
-    replace_in(repository / "overlay.yaml", "      application/json:\n", "      application/unheard-of:\n")
+    replace_in(repository / "overlay.yaml", "      type: integer\n", "      type: integer\n      default: many\n")
     before = contents(repository / "generated")
     assert main([], repository) == 1
     assert contents(repository / "generated") == before
     told = capsys.readouterr()
     assert "rule: POST /v1/execution/{execution_id}/cancel: the key is the security scheme" in told.out
     assert told.err.startswith("error: openapi-python-client refuses the corrected spec or warns of it:")
-    assert "Unsupported content type application/unheard-of" in told.err
+    assert "WARNING parsing GET /v1/materialized-views" in told.err
 
 
 def test_a_lost_operation_fails(tmp_path: Path, additions: Document) -> None:

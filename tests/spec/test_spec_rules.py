@@ -8,11 +8,13 @@ import pytest
 from tools.document import Document, copy
 from tools.rules import apply_rules
 
+NAMED = {"operationId": "do_it", "tags": ["things"]}
 
-def spec_of(path: str = "/things/{id}", **operation: Any) -> Document:
-    """Return a spec of one operation, with two schemas that it may refer to."""
+
+def spec_of(path: str = "/things", **operation: Any) -> Document:
+    """Return a spec of one operation, which has a name, with two schemas that it may refer to."""
     return {
-        "paths": {path: {"post": {"responses": {}, **operation}}},
+        "paths": {path: {"post": NAMED | {"responses": {}, **operation}}},
         "components": {"schemas": {"Thing": {"type": "object"}, "Text": {"type": "string"}}},
         "security": [],
     }
@@ -30,9 +32,10 @@ def body_of(schema: Document, media_type: str = "*/*") -> Document:
     return {"content": {media_type: {"schema": schema}}}
 
 
-def parameter(place: str, name: str) -> Document:
+def parameter(place: str, name: str, schema: Document | None = None) -> Document:
     """Return a parameter."""
-    return {"in": place, "name": name, "schema": {"type": "string"}}
+    required = {"required": True} if place == "path" else {}
+    return {"in": place, "name": name, **required, "schema": schema or {"type": "string"}}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def parameter(place: str, name: str) -> Document:
 def test_an_object_in_any_form_is_sent_as_json(schema: Document) -> None:
     """A body declared as */* becomes application/json where its schema is an object, and this is listed."""
     document = spec_of(requestBody=body_of(schema))
-    assert apply_rules(document) == ["rule: POST /things/{id}: the body declared as */* is application/json"]
+    assert apply_rules(document) == ["rule: POST /things: the body declared as */* is application/json"]
     assert operation_of(document)["requestBody"] == body_of(schema, "application/json")
 
 
@@ -59,7 +62,7 @@ def test_anything_else_is_sent_as_bytes(schema: Document) -> None:
     """A body declared as */* becomes application/octet-stream where its schema is no object, and this is listed."""
     document = spec_of(requestBody=body_of(schema))
     assert apply_rules(document) == [
-        "rule: POST /things/{id}: the body declared as */* is no object, so application/octet-stream"
+        "rule: POST /things: the body declared as */* is no object, so application/octet-stream"
     ]
     binary = {"type": "string", "format": "binary"}
     assert operation_of(document)["requestBody"] == body_of(binary, "application/octet-stream")
@@ -67,7 +70,8 @@ def test_anything_else_is_sent_as_bytes(schema: Document) -> None:
 
 def test_a_path_parameter_without_a_place_is_removed() -> None:
     """A path parameter that the path lacks is removed, and listed; one that it has stays."""
-    document = spec_of(parameters=[parameter("path", "id"), parameter("path", "name"), parameter("query", "name")])
+    parameters = [parameter("path", "id"), parameter("path", "name"), parameter("query", "name")]
+    document = spec_of("/things/{id}", parameters=parameters)
     assert apply_rules(document) == [
         "rule: POST /things/{id}: the path has no place for the parameter name, which is removed"
     ]
@@ -77,12 +81,12 @@ def test_a_path_parameter_without_a_place_is_removed() -> None:
 def test_the_key_becomes_a_security_scheme() -> None:
     """The key's parameters give way to one header scheme, required by document and operation, and this is listed."""
     document = spec_of(
-        parameters=[parameter("path", "id"), parameter("header", "X-Dune-Api-Key"), parameter("query", "api_key")]
+        parameters=[parameter("query", "id"), parameter("header", "X-Dune-Api-Key"), parameter("query", "api_key")]
     )
     assert apply_rules(document) == [
-        "rule: POST /things/{id}: the key is the security scheme X-Dune-Api-Key in place of parameters"
+        "rule: POST /things: the key is the security scheme X-Dune-Api-Key in place of parameters"
     ]
-    assert operation_of(document)["parameters"] == [parameter("path", "id")]
+    assert operation_of(document)["parameters"] == [parameter("query", "id")]
     assert operation_of(document)["security"] == document["security"] == [{"apiKey": []}]
     assert document["components"]["securitySchemes"] == {
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-Dune-Api-Key"}
@@ -92,19 +96,18 @@ def test_the_key_becomes_a_security_scheme() -> None:
 def test_an_echo_of_the_summary_is_removed() -> None:
     """A description that only repeats the summary is removed, and listed."""
     document = spec_of(summary="Does it", description="Does it")
-    assert apply_rules(document) == [
-        "rule: POST /things/{id}: the description only repeats the summary, and is removed"
-    ]
-    assert operation_of(document) == {"summary": "Does it", "responses": {}}
+    assert apply_rules(document) == ["rule: POST /things: the description only repeats the summary, and is removed"]
+    assert operation_of(document) == NAMED | {"summary": "Does it", "responses": {}}
 
 
 def test_what_is_right_is_left_alone() -> None:
     """No rule acts on an operation that declares a media type, real path parameters and no key."""
     document = spec_of(
+        "/things/{id}",
         summary="Does it",
         description="And how",
         parameters=[parameter("path", "id"), parameter("query", "key"), parameter("header", "X-Other")],
-        requestBody=body_of({"type": "string"}, "text/csv"),
+        requestBody=body_of({"type": "string", "format": "binary"}, "text/csv"),
     )
     before = copy(document)
     assert apply_rules(document) == []
