@@ -221,7 +221,7 @@ def _states(document: Document, schema: str | None, states: Mapping[str, list[st
             f"{schema} names the state {name}, which `_STATES` in {READERS} does not know: add it there, and to "
             "`ExecutionState` in models.py if it is none of those, with what it means for a refresh."
         )
-    listed = named if known_values(state) else set()
+    listed = set(known_values(state))
     for meaning, names in states.items():
         if listed and not listed.intersection(names):
             yield (
