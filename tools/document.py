@@ -115,14 +115,19 @@ def resolve(document: Document, node: Document) -> Document:
     """Return *node*, or what it refers to in *document*."""
     seen: list[str] = []
     while "$ref" in node:
-        reference, node = node["$ref"], document
-        if reference in seen:
-            raise ToolError(f"The spec refers in a circle: {' -> '.join([*seen, reference])}")
-        seen.append(reference)
-        for key in reference.removeprefix("#/").split("/"):
-            if key not in node:
-                raise ToolError(f"The spec refers to {reference}, which it does not have")
-            node = node[key]
+        if node["$ref"] in seen:
+            raise ToolError(f"The spec refers in a circle: {' -> '.join([*seen, node['$ref']])}")
+        seen.append(node["$ref"])
+        node = _target(document, node["$ref"])
+    return node
+
+
+def _target(document: Document, reference: str) -> Document:
+    node = document
+    for key in reference.removeprefix("#/").split("/"):
+        if key not in node:
+            raise ToolError(f"The spec refers to {reference}, which it does not have")
+        node = node[key]
     return node
 
 
@@ -165,7 +170,7 @@ def reachable(document: Document, start: Iterable[Any]) -> list[str]:
             if not isinstance(reference, str) or reference in found:
                 continue
             found[reference] = None
-            waiting.append(resolve(document, node))
+            waiting.append(_target(document, reference))
     return [reference.removeprefix(SCHEMAS) for reference in found if reference.startswith(SCHEMAS)]
 
 
