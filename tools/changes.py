@@ -111,7 +111,7 @@ class _Comparison:
                 used = any(schema == name for schema, _ in self._used.properties)
                 yield Change(_effect(True, used), f"`{name}`", "schema removed")
             else:
-                yield from self._schema(name, before[name], after[name], name in self._sent, "")
+                yield from self._schema(name, before[name], after[name], name in self._sent)
 
     def _parameters(self, name: str, before: Document, after: Document) -> Iterator[Change]:
         old, new = _parameters(self._old, before), _parameters(self._new, after)
@@ -169,15 +169,14 @@ class _Comparison:
             else:
                 one, other = (each[media_type].get("schema", NONE) for each in (old, new))
                 if schema_name(one) != schema_name(other) or schema_name(one) is None:
-                    for change in self._schema(name, one, other, sent, f"{what}: "):
+                    for change in self._schema(name, one, other, sent):
                         effect = Effect.BREAKING if used and change.effect is Effect.GENERATED else change.effect
-                        yield Change(effect, change.subject, change.what)
+                        yield Change(effect, change.subject, f"{what}: {change.what}")
 
-    def _schema(self, name: str, old: Document, new: Document, sent: bool, inside: str) -> Iterator[Change]:
+    def _schema(self, name: str, old: Document, new: Document, sent: bool, inside: str = "") -> Iterator[Change]:
         """Compare two schemas, and those within; *inside* is where in *name* they are."""
-        prefix = inside.removesuffix(".")
-        for hurts, told in _differences(old, new, sent):
-            yield Change(_effect(hurts, False), f"`{name}`", f"{prefix + ' ' if prefix else ''}{told}")
+        for hurts, told in () if inside else _differences(old, new, sent):
+            yield Change(_effect(hurts, False), f"`{name}`", told)
         before, after = old.get("properties", NONE), new.get("properties", NONE)
         asked = set(old.get("required", ())), set(new.get("required", ()))
         for key in sorted(before.keys() | after.keys()):
@@ -212,8 +211,7 @@ class _Comparison:
         while "items" in old and "items" in new:
             old, new, inside = old["items"], new["items"], inside.removesuffix(".") + "[]."
         if "properties" in old and "properties" in new:
-            inner = [change for change in self._schema(name, old, new, sent, inside) if "property" in change.what]
-            yield from inner
+            yield from self._schema(name, old, new, sent, inside)
 
 
 def _effect(hurts: bool, used: bool) -> Effect:
