@@ -27,7 +27,7 @@ def name_operations(document: Document) -> list[str]:
             unnamed.add(str(operation))
     for operation in operations(document):
         content = operation.content
-        content["tags"] = content.get("tags") or [tags.get(first := _segments(operation)[0], first)]
+        content["tags"] = content.get("tags") or [tags.get(first := _segments(operation)[0], _bare(first))]
         if str(operation) in unnamed:
             content["operationId"] = _free(_names(operation), taken)
             report.append(f"{operation}: its name is {content['tags'][0]}.{content['operationId']}")

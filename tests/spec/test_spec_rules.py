@@ -120,3 +120,71 @@ def test_an_operation_without_anything_is_left_alone() -> None:
     before = copy(document)
     assert apply_rules(document) == []
     assert document == before
+
+
+@pytest.mark.parametrize("spelling", ["query_id", "QueryId", "query-id"])
+def test_a_path_parameter_that_is_spelled_otherwise_is_renamed(spelling: str) -> None:
+    """`{queryId}` is declared by `query_id`: the declaration is moved to the name that the path has."""
+    document = spec_of("/query/{queryId}", parameters=[parameter("path", spelling, {"type": "integer"})])
+    assert apply_rules(document) == [
+        "rule: POST /query/{queryId}: the parameter queryId of the path was not declared, and is integer now",
+        f"rule: POST /query/{{queryId}}: the path has no place for the parameter {spelling}, which is removed",
+    ]
+    assert operation_of(document)["parameters"] == [parameter("path", "queryId", {"type": "integer"})]
+
+
+def test_a_place_that_nothing_is_declared_for_takes_a_text() -> None:
+    """A path with a place for which no parameter is declared gets one; what is no required one becomes required."""
+    document = spec_of("/a/{one}/{two}", parameters=[{"in": "path", "name": "one", "schema": {"type": "integer"}}])
+    assert apply_rules(document) == [
+        "rule: POST /a/{one}/{two}: the parameter two of the path was not declared, and is string now"
+    ]
+    assert operation_of(document)["parameters"] == [
+        parameter("path", "one", {"type": "integer"}),
+        parameter("path", "two"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "content-type", "Accept", "Authorization"])
+def test_a_header_that_is_no_parameter_is_removed(name: str) -> None:
+    """A header that says what the body or the key says is no parameter, in any spelling; elsewhere the name is free."""
+    document = spec_of(parameters=[parameter("header", name), parameter("query", name)])
+    assert apply_rules(document) == [f"rule: POST /things: the header {name} is no parameter, and is removed"]
+    assert operation_of(document)["parameters"] == [parameter("query", name)]
+
+
+def test_a_parameter_that_is_there_twice_is_there_once() -> None:
+    """Of two parameters with one name and place the first stays; one name at two places is two parameters."""
+    first, second = parameter("query", "id", {"type": "integer"}), parameter("query", "id")
+    document = spec_of(parameters=[first, second, parameter("header", "id")])
+    assert apply_rules(document) == ["rule: POST /things: the parameter id is there twice, and once now"]
+    assert operation_of(document)["parameters"] == [first, parameter("header", "id")]
+
+
+@pytest.mark.parametrize(
+    ("declared", "schema"),
+    [
+        ({"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "string"}}),
+        ({"content": {"application/json": {"schema": {"type": "object"}}}}, {"type": "object"}),
+        ({"type": "integer", "default": 5}, {"type": "integer", "default": 5}),
+        ({}, {"type": "string"}),
+    ],
+)
+def test_a_parameter_without_a_schema_is_given_one(declared: Document, schema: Document) -> None:
+    """What Swagger 2.0 had beside the name, or what is in a content, is the schema; nothing at all is a text."""
+    document = spec_of(parameters=[{"in": "query", "name": "q", **declared}])
+    assert apply_rules(document) == [
+        f"rule: POST /things: the parameter q has no schema, and is given {schema}",
+    ]
+    assert operation_of(document)["parameters"] == [parameter("query", "q", schema)]
+
+
+def test_parameters_of_a_path_are_those_of_its_operations() -> None:
+    """What a path declares for all its operations is declared for each, but for what one declares itself."""
+    own, shared = parameter("query", "q", {"type": "integer"}), [parameter("query", "q"), parameter("query", "r")]
+    document = spec_of(parameters=[own])
+    document["paths"]["/things"] |= {"parameters": shared, "get": {**NAMED, "operationId": "get_it", "responses": {}}}
+    assert apply_rules(document) == ["rule: /things: the parameters of the path are now of each operation"]
+    item = document["paths"]["/things"]
+    assert item.keys() == {"get", "post"}
+    assert (item["get"]["parameters"], item["post"]["parameters"]) == (shared, [shared[1], own])
