@@ -155,21 +155,33 @@ def test_a_view_needs_a_definition(client: httpx.Client, body: bytes) -> None:
 
 def test_a_schedule_is_told(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A view with a schedule tells it, with its tier, its end and when it is due next, by the sandbox's clock."""
-    expiry = "2999-12-31T23:00:00.5+01:00"
+    expiry = "2999-12-31T23:00:00Z"
     upsert(client, cron_expression="30 6 * * *", expires_at=expiry, performance="medium")
     for _ in range(2):
+        schedule = look(client)["schedule"]
         now = sandbox.requests[-1].at
         today = now.replace(hour=6, minute=30, second=0, microsecond=0)
         due = today if now < today else today + timedelta(days=1)
-        schedule = look(client)["schedule"]
-        assert schedule.pop("expires_at") in ("2999-12-31T23:00:00.500000+01:00", expiry)
         assert schedule == {
             "cron_expression": "30 6 * * *",
             "performance": "medium",
             "next_execution_time": f"{due:%Y-%m-%dT%H:%M:%SZ}",
+            "expires_at": expiry,
         }
         sandbox.advance(86_400)
-        client.get(VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("expiry", "told"),
+    [
+        ("2999-12-31t23:00:00z", "2999-12-31T23:00:00Z"),
+        ("2999-12-31T23:00:00.123456789+01:00", "2999-12-31T23:00:00.123456+01:00"),
+    ],
+)
+def test_an_expiry_is_any_time_of_the_standard(client: httpx.Client, expiry: str, told: str) -> None:
+    """What RFC 3339 allows is an expiry: small letters, parts of a second, and any offset."""
+    upsert(client, cron_expression="0 6 * * *", expires_at=expiry)
+    assert look(client)["schedule"]["expires_at"] == told
 
 
 def test_what_a_schedule_leaves_out_is_absent(client: httpx.Client) -> None:
