@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test build lock clean
+.PHONY: help setup demo generate update check test test-full build lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is pre
 
 test-%: .envs/%/.ready .envs/prism/.ready
 	.envs/$*/bin/python -m pytest
+
+test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
+	$(PYTHON) -m tests.spec.on_full_spec
 
 build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist

@@ -13,6 +13,7 @@ TEXT: Document = {"type": "string"}
 WHOLE: Document = {"type": "integer"}
 FLAG: Document = {"type": "boolean"}
 MOMENT: Document = {"type": "string", "format": "date-time"}
+ERRORS = ("400", "401", "404", "500")
 BINARY: Document = {"type": "string", "format": "binary"}
 
 
@@ -56,7 +57,7 @@ def operation(
     sends: Document | None = None,
     answers: Document | None = None,
     more: Document | None = None,
-    errors: tuple[str, ...] = ("400", "401", "404", "500"),
+    errors: tuple[str, ...] = ERRORS,
 ) -> Document:
     """One operation, with the key and the errors that all have."""
     key = [
@@ -93,8 +94,12 @@ def views() -> Document:
             ),
         },
         "/v1/materialized-views/{name}": {
-            "get": operation("Gets a view", VIEW, answers=answer(ref("matviews.MatviewsGetResponse"))),
-            "delete": operation("Deletes a view", VIEW, answers=answer(ref("matviews.MatviewsDeleteResponse"))),
+            "get": operation(
+                "Gets a view", VIEW, answers=answer(ref("matviews.MatviewsGetResponse")), errors=(*ERRORS, "403")
+            ),
+            "delete": operation(
+                "Deletes a view", VIEW, answers=answer(ref("matviews.MatviewsDeleteResponse")), errors=(*ERRORS, "403")
+            ),
         },
     }
 
