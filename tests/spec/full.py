@@ -6,7 +6,8 @@ nothing required, and, here and there, what is plainly wrong. Nobody has to keep
 
 from typing import Any
 
-from tools.document import Document
+from tools.document import Document, copy, operations, reachable
+from tools.document import schemas as schemas_of
 
 JSON = "application/json"
 TEXT: Document = {"type": "string"}
@@ -307,7 +308,7 @@ def schemas() -> Document:
     errors = {f"models.Error{code}": thing(error=TEXT | {"example": "No"}) for code in (400, 401, 403, 404, 500)}
     shared = errors | {
         "matviews.MatviewsRefreshRequest": thing(
-            performance=TEXT | {"description": "The tier. Accepts `small`,\n`medium`, `large`."}
+            performance=TEXT | {"description": "The tier. Accepts `small`, `medium`, `large`."}
         ),
         "matviews.MatviewsRefreshResponse": thing(execution_id=TEXT, sql_id=TEXT),
         # Without the schedule, which is newer.
@@ -476,3 +477,15 @@ def full_spec() -> dict[str, Any]:
         "servers": [{"url": "https://api.dune.com/api"}],
         "x-original-swagger-version": "2.0",
     }
+
+
+def part_of(document: Document, *calls: str) -> Document:
+    """Return the operations *calls* of *document* as a page of Dune's has them: with the schemas that they need."""
+    part = copy(document)
+    for operation in list(operations(part)):
+        if str(operation) not in calls:
+            del part["paths"][operation.path][operation.method]
+    part["paths"] = {path: item for path, item in part["paths"].items() if item.keys() - {"parameters"}}
+    needed = set(reachable(part, [part["paths"]]))
+    part["components"]["schemas"] = {name: each for name, each in schemas_of(part).items() if name in needed}
+    return part

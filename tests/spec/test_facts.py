@@ -2,7 +2,6 @@
 Must not know how the facts are used."""
 
 import ast
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +9,16 @@ import pytest
 
 import dune_api.models
 from dune_matviews import _readers
-from tools.document import Document, copy, find, nodes, schemas
+from tests.spec.conftest import read
+from tests.spec.pages import SPEC
+from tools.document import Document, copy, find, nodes, parse, schemas
 from tools.facts import ENDPOINTS, READERS, TIERS, check, main, read_facts, used_of
-from tools.generate import ROOT, given_classes, load
-from tools.sources import RECORD, SPEC
+from tools.generate import ROOT, given_classes
+from tools.spec import correct
 
 FACTS = read_facts(ROOT)
 GIVEN = given_classes(ROOT)
-CORRECTED = load(ROOT).document
+CORRECTED = correct(parse("", SPEC), read("additions.yaml"), read("overlay.yaml")).document
 SCHEMAS = {
     "RefreshRequest": "matviews.MatviewsRefreshRequest",
     "RefreshResponse": "matviews.MatviewsRefreshResponse",
@@ -253,40 +254,29 @@ def test_the_tables_are_what_the_endpoints_call() -> None:
 
 def test_what_the_wrapper_uses_is_known_by_dunes_names() -> None:
     """Of a published spec, it is known what the wrapper takes, sends and reads, whatever the schemas are called."""
-    text = (ROOT / SPEC).read_text("utf-8").replace("matviews.MatviewsRefreshResponse", "models.Other")
-    import yaml
-
-    used = used_of(yaml.safe_load(text), FACTS)
+    text = SPEC.replace("matviews.MatviewsRefreshResponse", "models.Other")
+    used = used_of(parse("", text), FACTS)
     assert used.properties == {("matviews.MatviewsRefreshRequest", "performance"), ("models.Other", "execution_id")}
     assert used.bodies == {"matviews.MatviewsRefreshRequest"}
     assert used.sentences == {("matviews.MatviewsRefreshRequest", "performance"): FACTS.sentence}
 
 
-@pytest.fixture
-def whole(repository: Path) -> Path:
-    """A copy of all that the facts are about."""
-    for path in (READERS, ENDPOINTS, TIERS, Path(RECORD)):
-        (repository / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, repository / path)
-    return repository
-
-
-def test_a_spec_edited_by_hand_is_told(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_spec_edited_by_hand_is_told(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A byte of openapi.yaml that did not come from Dune fails the check, and the way to change it is named."""
-    assert main(whole) == 0
-    with (whole / SPEC).open("a") as file:
+    assert main(repository) == 0
+    with (repository / "openapi.yaml").open("a") as file:
         file.write("# edited\n")
-    assert main(whole) == 1
+    assert main(repository) == 1
     assert "openapi.yaml is not what came from Dune, by openapi.sources.yaml" in capsys.readouterr().err
 
 
-def test_every_broken_fact_is_an_error(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_broken_fact_is_an_error(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command fails, and tells each fact in a line of its own."""
-    additions = (whole / "additions.yaml").read_text("utf-8")
-    (whole / "additions.yaml").write_text(
+    additions = (repository / "additions.yaml").read_text("utf-8")
+    (repository / "additions.yaml").write_text(
         additions.replace("next_offset", "next_page").replace("queue_position", "place_in_queue"), "utf-8"
     )
-    assert main(whole) == 1
+    assert main(repository) == 1
     told = capsys.readouterr().err.splitlines()
     assert [line.split(" any more")[0] for line in told] == [
         "error: matviews.MatviewsListResponse has no property `next_offset`",
@@ -296,10 +286,10 @@ def test_every_broken_fact_is_an_error(whole: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("module", "constant"), [(READERS, "SPEC_READS"), (TIERS, "SPEC_SENTENCE")])
 def test_a_fact_that_is_not_stated_is_told(
-    module: Path, constant: str, whole: Path, capsys: pytest.CaptureFixture[str]
+    module: Path, constant: str, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A module that no longer states its facts ends the command with a message that names them."""
-    text = (whole / module).read_text("utf-8")
-    (whole / module).write_text(text.replace(f"{constant} =", "RENAMED ="), "utf-8")
-    assert main(whole) == 1
+    text = (repository / module).read_text("utf-8")
+    (repository / module).write_text(text.replace(f"{constant} =", "RENAMED ="), "utf-8")
+    assert main(repository) == 1
     assert f"has no {constant}, by which the spec is checked" in capsys.readouterr().err

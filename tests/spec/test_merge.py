@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.spec.full import full_spec
+from tests.spec.full import full_spec, part_of
 from tests.spec.pages import spec_of
-from tools.document import Document, ToolError, copy, operations, parse, reachable, render, schemas
+from tools.document import Document, ToolError, copy, operations, parse, render, schemas
 from tools.merge import Merged, merge, same
 from tools.pages import Source
 
@@ -123,18 +123,6 @@ def test_the_order_of_sources_does_not_count(order: tuple[int, ...]) -> None:
     assert merge(None, {}, [sources[place] for place in order]).text == merge(None, {}, sources).text
 
 
-def part_of(document: Document, wanted: list[str]) -> Document:
-    """Return the operations *wanted* of *document* as a page of Dune's has them: with the schemas that they need."""
-    part = copy(document)
-    for operation in list(operations(part)):
-        if str(operation) not in wanted:
-            del part["paths"][operation.path][operation.method]
-    part["paths"] = {path: item for path, item in part["paths"].items() if set(item) - {"parameters"}}
-    needed = set(reachable(part, [part["paths"]]))
-    part["components"]["schemas"] = {name: content for name, content in schemas(part).items() if name in needed}
-    return part
-
-
 FULL = full_spec()
 CALLS = [str(each) for each in operations(FULL)]
 
@@ -144,7 +132,7 @@ CALLS = [str(each) for each in operations(FULL)]
 def test_pages_in_any_order_and_grouping_give_the_whole(data: st.DataObject) -> None:
     """Page by page or all at once, in any order, even twice, what there is in the end is what the pages say."""
     chosen = data.draw(st.lists(st.sampled_from(CALLS), min_size=2, max_size=6, unique=True))
-    pages = [source(f"{place}.md", part_of(FULL, [call])) for place, call in enumerate(chosen)]
+    pages = [source(f"{place}.md", part_of(FULL, call)) for place, call in enumerate(chosen)]
     at_once = merge(None, {}, pages)
     document: Document | None = None
     providers: dict[str, str] = {}
@@ -153,7 +141,7 @@ def test_pages_in_any_order_and_grouping_give_the_whole(data: st.DataObject) -> 
         document, providers = merged.document, dict(merged.providers)
     assert document is not None
     assert same(document, at_once.document)
-    assert same(document, part_of(FULL, chosen))
+    assert same(document, part_of(FULL, *chosen))
     assert providers == dict(at_once.providers) == {call: f"{place}.md" for place, call in enumerate(chosen)}
 
 
