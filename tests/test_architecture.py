@@ -40,7 +40,7 @@ ALLOWED = {
     "_values": {"attrs", "models"},
     "_cron": {"cronsim", "errors"},
     "_requests": {"_flow", "_pacing", "_values", "attrs", "errors"},
-    "_lookup": {"_flow", "_pacing", "_requests", "_values", "attrs", "errors", "models"},
+    "_lookup": {"_flow", "_pacing", "_requests", "_scalars", "_values", "attrs", "errors", "models"},
     "_refresh": {"_answers", "_flow", "_lookup", "_requests", "_tiers", "_values", "errors", "models"},
     "_life": {"_flow", "_lookup", "_refresh", "_requests", "_values", "attrs", "errors", "models"},
     "_lineage": {"_flow", "_refresh", "_requests", "_values", "errors"},

@@ -325,6 +325,16 @@ def test_an_update_that_became_another_view_is_logged(
     assert "update of dune.others.result_x with a view named dune.my_team.result_x" in caplog.text
 
 
+def test_an_update_keeps_the_full_name(
+    dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handle has it also where the answer leaves the name out, and nothing is said of another view."""
+    sandbox.add_view(VIEW)
+    sandbox.fail("upsert", answer(execution_id="E1"))
+    assert dune.update(VIEW, query_id=3).name == VIEW
+    assert "with a view named" not in caplog.text
+
+
 # Reading
 
 

@@ -32,22 +32,23 @@ def get(session: Session, api: Endpoints, name: str) -> Flow[Matview]:
         return (yield from read(session, api.matview(name)))
 
 
-def upsert(session: Session, api: Endpoints, view: Definition) -> Flow[Started]:
+def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | None = None) -> Flow[Started]:
     """Create a view, or replace the one of that name; return the execution that this starts, and the full name."""
+    name = full_name or view.name
     try:
         with tier_explained(view.performance):
-            started = yield from launch(session, api, api.upsert(view), view.name, by_bare_name=True)
+            started = yield from launch(session, api, api.upsert(view), name, view=view)
     except NotFoundError as refusal:
         refusal.hint = f"Query {view.query_id} must be saved, without parameters, and owned by the key's account."
         raise
-    return attrs.evolve(started, name=started.name or view.name)
+    return attrs.evolve(started, name=started.name or name)
 
 
 def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, Any]) -> Flow[Started]:
     """Change parts of a view, by their names in `Definition`, and send the others again as they are."""
     with name_explained(name):
         stored = yield from read(session, api.stored(name))
-    started = yield from upsert(session, api, _changed(stored, changes))
+    started = yield from upsert(session, api, _changed(stored, changes), stored.name)
     if started.name != stored.name:
         _log.warning("Dune answers to the update of %s with a view named %s", stored.name, started.name)
     return started
