@@ -530,6 +530,27 @@ def test_an_answer_without_an_order_is_an_error(
         dune.lineage(VIEW)
 
 
+def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """It is whole, and will not get better: the error says at once what to do."""
+    sandbox.fail("pipeline", answer(pipeline={"nodes": []}))
+    with pytest.raises(UnexpectedResponseError, match="a mapping of your own"):
+        dune.lineage(VIEW)
+    assert seen(sandbox) == ["get", "pipeline"]
+
+
+def test_a_name_of_the_servers_is_shown_on_one_line(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """Whatever stands in it, a message is printable, and no terminal is told what to do."""
+    odd = "dune.t.\x1b[31m\nresult_x"
+    sandbox.fail("get", answer(sql_id=odd, query_id=1), answer(sql_id=odd, query_id=1))
+    steps = [(1, [], odd), (2, [1], "b"), (3, [2], odd)]
+    nodes = [{"id": each, "dependencies": on, "materialized_view_refresh": {"name": name}} for each, on, name in steps]
+    sandbox.fail("pipeline", answer(pipeline={"nodes": nodes}))
+    for call in (lambda: dune.update(VIEW, query_id=2), lambda: dune.lineage(VIEW)):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            call()
+        assert str(caught.value).isprintable()
+
+
 def test_nulls_in_a_node_are_no_obstacle(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """A node may say by null that it is not of the other kind, or depends on nothing."""
     base = {"id": 1, "dependencies": None, "materialized_view_refresh": {"name": "a"}, "query_execution": None}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ._answers import readable
 from ._flow import Flow
 from ._lookup import last_part, last_success
 from ._refresh import launch, name_explained, tier_explained
@@ -50,23 +51,24 @@ def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, An
         stored = yield from read(session, api.stored(name))
     started = yield from upsert(session, api, _changed(stored, changes), stored.name)
     if started.name != stored.name:
-        _log.warning("Dune answers to the update of %s with a view named %s", stored.name, started.name)
+        told = readable(stored.name), readable(started.name or "")
+        _log.warning("Dune answers to the update of %s with a view named %s", *told)
     return started
 
 
 def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
-    parts = {**stored.parts, **changes}
+    parts, shown = {**stored.parts, **changes}, readable(stored.name)
     if changes.get("cron_expression", "") is None:
         parts["expires_at"] = None
     unknown = [each.name for each in attrs.fields(Definition) if each.name != "name" and each.name not in parts]
     if unknown:
         raise UnexpectedResponseError(
-            f"the answer does not tell the {' and '.join(unknown)} of {stored.name} in a form that can be read",
+            f"the answer does not tell the {' and '.join(unknown)} of {shown} in a form that can be read",
             status_code=200,
             hint=f"An update has to send it again, so nothing was changed; pass {' and '.join(unknown)} to update().",
         )
     if parts["expires_at"] is not None and parts["cron_expression"] is None:
-        raise InvalidArgumentError(f"expires_at ends a schedule, and {stored.name} has none; pass cron_expression, too")
+        raise InvalidArgumentError(f"expires_at ends a schedule, and {shown} has none; pass cron_expression, too")
     return Definition(name=last_part(stored.name), **parts)
 
 

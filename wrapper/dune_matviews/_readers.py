@@ -175,8 +175,8 @@ def nodes(response: Response[Any]) -> tuple[Node, ...]:
     """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
     pipeline = _parsed(response, PipelineResponse).pipeline
     found: object = pipeline.nodes if isinstance(pipeline, Pipeline) else None
-    if not isinstance(found, list) or not found:
-        raise _unexpected(response, "the pipeline has no nodes")
+    if not isinstance(found, list):
+        raise _unexpected(response, "the nodes of the pipeline cannot be read")
     return tuple(_node(response, each) for each in found)
 
 
