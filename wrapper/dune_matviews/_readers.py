@@ -79,7 +79,7 @@ def canceled(response: Response[Any]) -> bool:
 
 
 def deleted(response: Response[Any]) -> None:
-    """That a view is gone, which any success says."""
+    """That a view is gone."""
     _parsed(response, DeleteResponse)
 
 

@@ -159,7 +159,9 @@ class MatviewsClient:
     def list(self) -> Iterator[Matview]:
         """The account's views (`GET /v1/materialized-views`), one by one; asks for the next page when it is needed.
 
-        Dune lists neither executions nor schedules; `get` has them. Raises, while it is gone through, what `get` does.
+        Dune lists neither executions nor schedules; `get` has them. It counts views to find the next page, and passes
+        one over for each that was deleted meanwhile: to delete, go through `list(dune.list())`, which has them all.
+        Raises, while it is gone through, what `get` does.
         """
         offset: int | None = 0
         while offset is not None:
