@@ -288,6 +288,7 @@ def test_an_update_does_not_guess(
 
 def test_what_is_passed_need_not_be_told(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """With all of it passed, whatever the read lacks is not missed."""
+    sandbox.add_view(VIEW)
     sandbox.fail("get", answer(sql_id=VIEW, schedule=7))
     dune.update(VIEW, query_id=2, is_private=True, performance="large", cron_expression=None)
     assert bodies(sandbox, "upsert") == [{"name": BARE, "query_id": 2, "is_private": True, "performance": "large"}]
@@ -316,13 +317,28 @@ def test_a_foreign_view_is_not_updated_into_one_of_ones_own(dune: MatviewsClient
     assert sandbox.ledger == ()
 
 
+def test_a_foreign_view_that_dune_shows_is_not_updated_either(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """One's own view of that bare name would be replaced, and billed, since Dune creates by the bare name alone."""
+    dune.upsert("result_x", 1, cron_expression="0 0 * * *")
+    before = dune.get("dune.my_team.result_x")
+    sandbox.fail("get", answer(sql_id="dune.others.result_x", query_id=9, is_private=False))
+    with pytest.raises(
+        InvalidArgumentError, match=r"dune\.others\.result_x is not among the views of the key's account"
+    ):
+        dune.update("dune.others.result_x", performance="large")
+    after = dune.get("dune.my_team.result_x")
+    assert (after.query_id, after.last_execution_ids) == (before.query_id, before.last_execution_ids)
+    assert len(sandbox.ledger) == 1
+
+
 def test_an_update_that_became_another_view_is_logged(
     dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should Dune show a foreign view and create one's own, the handle has the true name, and a warning says so."""
-    sandbox.fail("get", answer(sql_id="dune.others.result_x", query_id=1, is_private=False))
-    assert dune.update("dune.others.result_x", query_id=2).name == "dune.my_team.result_x"
-    assert "update of dune.others.result_x with a view named dune.my_team.result_x" in caplog.text
+    """Should Dune answer with another name all the same, the handle has it, and a warning says so."""
+    sandbox.add_view(VIEW)
+    sandbox.fail("upsert", answer(name="dune.others.result_x", execution_id="E1"))
+    assert dune.update(VIEW, query_id=2).name == "dune.others.result_x"
+    assert f"update of {VIEW} with a view named dune.others.result_x" in caplog.text
 
 
 def test_an_update_keeps_the_full_name(

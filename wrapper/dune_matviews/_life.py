@@ -14,7 +14,7 @@ import attrs
 
 from ._answers import readable
 from ._flow import Flow
-from ._lookup import last_part, last_success
+from ._lookup import last_part, last_success, listed
 from ._refresh import launch, name_explained, tier_explained
 from ._requests import Session, maybe_accepted, read
 from ._values import Definition, Started, Stored
@@ -49,7 +49,14 @@ def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, An
     """Change parts of a view, by their names in `Definition`, and send the others again as they are."""
     with name_explained(name):
         stored = yield from read(session, api.stored(name))
-    started = yield from upsert(session, api, _changed(stored, changes), stored.name)
+    view = _changed(stored, changes)
+    # Dune may show views of others; an upsert of their bare name would make, or replace, one of the account's own.
+    if (yield from listed(session, api, lambda each: each == stored.name)) is None:
+        raise InvalidArgumentError(
+            f"{readable(stored.name)} is not among the views of the key's account: an update would create one of that "
+            "bare name there, or replace it, so nothing was changed"
+        )
+    started = yield from upsert(session, api, view, stored.name)
     if started.name != stored.name:
         told = readable(stored.name), readable(started.name or "")
         _log.warning("Dune answers to the update of %s with a view named %s", *told)

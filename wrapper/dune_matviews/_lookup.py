@@ -1,4 +1,4 @@
-"""Finding executions by their view, as flows: the one that is under way, and the one whose start was lost.
+"""Finding executions by their view, as flows: the one that is under way, and the one whose start was lost; and views.
 
 This module must not know how an execution is started or watched.
 """
@@ -120,17 +120,25 @@ def _second(text: str | None) -> datetime | None:
 def _full_name(session: Session, api: Endpoints, bare: str, patience: Patience) -> Flow[str | None]:
     """The full name of the account's view of that bare name, which may be so new that it is not listed yet."""
     looks = 0
-    while True:
-        offset: int | None = 0
-        while offset is not None:
-            page = yield from next_page(session, api, offset, patience)
-            for view in page.views:
-                if last_part(view.name) == bare:
-                    return view.name
-            offset = page.next_offset
+    while (full := (yield from listed(session, api, lambda name: last_part(name) == bare, patience))) is None:
         looks += 1
         if not (yield from _paused(session, looks, patience)):
             return None
+    return full
+
+
+def listed(
+    session: Session, api: Endpoints, matches: Callable[[str], bool], patience: Patience | None = None
+) -> Flow[str | None]:
+    """The full name of the first of the account's views whose name matches."""
+    offset: int | None = 0
+    while offset is not None:
+        page = yield from next_page(session, api, offset, patience)
+        for view in page.views:
+            if matches(view.name):
+                return view.name
+        offset = page.next_offset
+    return None
 
 
 def next_page(session: Session, api: Endpoints, offset: int, patience: Patience | None = None) -> Flow[Page]:

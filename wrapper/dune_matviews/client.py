@@ -217,9 +217,9 @@ class MatviewsClient:
     ) -> Refresh:
         """Change parts of a view and keep the others, which starts an execution, billed as a refresh is.
 
-        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), and sends it
-        again with what is passed in place of what was (`POST /v1/materialized-views`). A view that somebody else
-        changes in between is overwritten.
+        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), makes sure that
+        it is the account's own (`GET /v1/materialized-views`), and sends it again with what is passed in place of what
+        was (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
 
         Args:
             name: the view's full name.
@@ -233,7 +233,7 @@ class MatviewsClient:
             The handle of the execution; its `name` is the view's full name.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used; nothing was changed.
+            InvalidArgumentError: an argument cannot be used, or the view is another account's; nothing was changed.
             UnexpectedResponseError: Dune does not tell what has to be sent again; nothing was changed.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
