@@ -235,7 +235,7 @@ class Dune(Endpoints):
         names = list(dict.fromkeys(each.name for each in self.ledger if self.now >= each.submitted + self.listed_after))
         views = tuple(Matview(name=name) for name in names[offset : offset + self.page_size])
         following = offset + self.page_size
-        return Page(views, following if following < len(names) else None, self._wall(self.now).replace(microsecond=0))
+        return Page(views, following if following < len(names) else None)
 
     def _delete(self, name: str) -> None:
         if name in self.deleted or not any(each.name == name for each in self.ledger):

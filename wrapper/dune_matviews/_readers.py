@@ -155,7 +155,7 @@ def page(response: Response[Any]) -> Page:
     following = 0 if offset is None or isinstance(offset, Unset) else integer(offset)
     if following is None:
         raise _unexpected(response, "where the list of views goes on cannot be read")
-    return Page(tuple(_listed(response, each) for each in listed), following or None, _date(response))
+    return Page(tuple(_listed(response, each) for each in listed), following or None)
 
 
 def _listed(response: Response[Any], view: MatviewListElement) -> Matview:
