@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -163,9 +163,9 @@ def test_what_dune_would_refuse_is_refused_before(
 ) -> None:
     """The rule is in the message, and nothing is sent."""
     with pytest.raises(InvalidArgumentError, match=problem):
-        dune.upsert(BARE, **{"query_id": 1} | arguments)
+        dune.upsert(BARE, **cast(dict[str, Any], {"query_id": 1} | arguments))
     with pytest.raises(InvalidArgumentError, match=problem):
-        dune.update(VIEW, **{"cron_expression": None} | arguments)
+        dune.update(VIEW, **cast(dict[str, Any], {"cron_expression": None} | arguments))
     assert sandbox.requests == ()
 
 
