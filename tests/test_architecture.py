@@ -43,7 +43,7 @@ ALLOWED = {
     "_lookup": {"_flow", "_pacing", "_requests", "_scalars", "_values", "attrs", "errors", "models"},
     "_refresh": {"_answers", "_flow", "_lookup", "_requests", "_tiers", "_values", "errors", "models"},
     "_life": {"_answers", "_flow", "_lookup", "_refresh", "_requests", "_values", "attrs", "errors", "models"},
-    "_lineage": {"_answers", "_flow", "_refresh", "_requests", "_values", "errors"},
+    "_lineage": {"_answers", "_flow", "_lookup", "_refresh", "_requests", "_values", "errors"},
     "report": {"attrs", "errors", "models"},
     "_order": {"_arguments", "errors"},
     "_strands": {"_flow", "attrs"},

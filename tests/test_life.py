@@ -294,6 +294,19 @@ def test_what_is_passed_need_not_be_told(dune: MatviewsClient, sandbox: DuneSand
     assert bodies(sandbox, "upsert") == [{"name": BARE, "query_id": 2, "is_private": True, "performance": "large"}]
 
 
+def test_a_forbidden_tier_is_not_sent_again(connect: Connect, sandbox: DuneSandbox) -> None:
+    """A view that has the tier `small` is not updated with it where that is forbidden; another tier may be passed."""
+    connect(sandbox.api_key, base_url=sandbox.url, small_tier="allow").upsert(
+        BARE, 1, performance="small", cron_expression="0 0 * * *"
+    )
+    dune = connect(sandbox.api_key, base_url=sandbox.url, small_tier="forbid")
+    with pytest.raises(InvalidArgumentError, match="small_tier='forbid'"):
+        dune.update(VIEW, query_id=2)
+    assert len(sandbox.ledger) == 1
+    dune.update(VIEW, query_id=2, performance="medium")
+    assert sandbox.ledger[-1].performance == "medium"
+
+
 def test_an_end_needs_a_schedule_to_end(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """`expires_at` for a view without a schedule is refused before anything is written."""
     sandbox.add_view(VIEW)
@@ -406,14 +419,17 @@ def test_an_account_without_views_has_an_empty_list(
 
 
 @pytest.mark.parametrize("repeated", [2, 1, -1])
-def test_a_list_never_goes_in_circles(dune: MatviewsClient, sandbox: DuneSandbox, repeated: int) -> None:
-    """A page that says to go on from where the list has been already is the last."""
+def test_a_list_never_goes_in_circles(
+    dune: MatviewsClient, sandbox: DuneSandbox, repeated: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page that says to go on from where the list has been already is the last, which is logged."""
     page = [{"sql_id": "a"}, {"sql_id": "b"}]
     sandbox.fail(
         "list", answer(materialized_views=page, next_offset=2), answer(materialized_views=page, next_offset=repeated)
     )
     assert len(list(dune.list())) == 4
     assert len(sandbox.requests) == 2
+    assert f"ends at 2, because Dune says to go on at {repeated}" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,11 @@ def test_a_view_is_one_with_its_quotes_or_without() -> None:
     }
 
 
+def test_the_view_itself_may_be_named_by_its_bare_name() -> None:
+    """The view is not taken for another one, and refreshed twice, because its pipeline leaves out whose it is."""
+    assert dict(views_of(ROOT, (view(1, "a"), view(2, "result_root", 1)))) == {"a": (), ROOT: ("a",)}
+
+
 @pytest.mark.parametrize(
     ("nodes", "problem"),
     [

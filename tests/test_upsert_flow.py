@@ -83,7 +83,7 @@ def test_a_lost_update_is_looked_for_under_the_name_that_is_known() -> None:
     session = dune.session()
     dune.run(upsert(session, dune, BEFORE))
     dune.faults = iter([None, None, Fault(BAD_GATEWAY, accepted=True)])
-    started = dune.run(update(session, dune, VIEW, {"query_id": 2}))
+    started = dune.run(update(session, dune, VIEW, {"query_id": 2}, lambda tier: None))
     assert (started.execution_id, started.name) == (dune.ledger[1].execution_id, VIEW)
     asked = [each.what.partition(" ")[0] for each in dune.seen]
     assert asked == ["upsert", "stored", "page", "upsert", "view", "status", "stored"]

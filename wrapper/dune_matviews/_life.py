@@ -6,7 +6,7 @@ This module must not know how an execution is started or found, nor how requests
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import attrs
 
 from ._answers import readable
 from ._flow import Flow
-from ._lookup import last_part, last_success, listed
+from ._lookup import last_part, last_success, listed, unquoted
 from ._refresh import launch, name_explained, tier_explained
 from ._requests import Session, maybe_accepted, read
 from ._values import Definition, Started, Stored
@@ -45,13 +45,23 @@ def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | 
     return attrs.evolve(started, name=started.name or name)
 
 
-def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, Any]) -> Flow[Started]:
-    """Change parts of a view, by their names in `Definition`, and send the others again as they are."""
+def update(
+    session: Session,
+    api: Endpoints,
+    name: str,
+    changes: Mapping[str, Any],
+    check_tier: Callable[[str | None], object],
+) -> Flow[Started]:
+    """Change parts of a view, by their names in `Definition`, and send the others again as they are.
+
+    *check_tier* raises for a tier that is not to be sent, though the view has it.
+    """
     with name_explained(name):
         stored = yield from read(session, api.stored(name))
     view = _changed(stored, changes)
+    check_tier(view.performance)
     # Dune may show views of others; an upsert of their bare name would make, or replace, one of the account's own.
-    if (yield from listed(session, api, lambda each: each == stored.name)) is None:
+    if (yield from listed(session, api, lambda each: unquoted(each) == unquoted(stored.name))) is None:
         raise InvalidArgumentError(
             f"{readable(stored.name)} is not among the views of the key's account: an update would create one of that "
             "bare name there, or replace it, so nothing was changed"

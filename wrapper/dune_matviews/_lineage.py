@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ._answers import readable
 from ._flow import Flow
+from ._lookup import last_part, unquoted
 from ._refresh import name_explained
 from ._requests import Session, read
 from ._values import Node
@@ -43,9 +43,9 @@ def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
         order = list(TopologicalSorter({node.id: node.depends_on for node in nodes}).static_order())
     except CycleError as circle:
         raise _unclear(f"its nodes depend on each other in a circle, {circle.args[1]}") from None
-    # A part of a name may be quoted, as SQL wants it, or not. One taken for two would be refreshed, and paid, twice.
-    spelled = {_unquoted(name): name}
-    views = {node.id: node.view and spelled.setdefault(_unquoted(node.view), node.view) for node in nodes}
+    # One view under two names would be refreshed, and paid, twice.
+    spelled = {unquoted(name): name, last_part(name): name}
+    views = {node.id: node.view and spelled.setdefault(unquoted(node.view), node.view) for node in nodes}
     # Which views are met first on the way up from a node: the node itself, or through a query what that depends on.
     met: dict[int, dict[str, None]] = {}
     reads: dict[str, dict[str, None]] = {}
@@ -62,17 +62,13 @@ def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
     return _in_order(reads)
 
 
-def _unquoted(name: str) -> str:
-    return name.replace('"', "")
-
-
 def _in_order(reads: Mapping[str, Mapping[str, None]]) -> Lineage:
     """*reads*, upstream first; two nodes of one view may make a circle where their nodes make none."""
     try:
         order = list(TopologicalSorter(reads).static_order())
     except CycleError as circle:
         raise _unclear(f"views read each other in a circle, {' reads '.join(reversed(circle.args[1]))}") from None
-    return MappingProxyType({name: tuple(reads[name]) for name in order})
+    return {name: tuple(reads[name]) for name in order}
 
 
 def _unclear(problem: str) -> UnexpectedResponseError:

@@ -144,8 +144,10 @@ def listed(
 def next_page(session: Session, api: Endpoints, offset: int, patience: Patience | None = None) -> Flow[Page]:
     """The page of the account's views that begins at *offset*. Where it says to go on from no later, it is the last."""
     page = yield from read(session, api.page(offset), patience)
-    goes_on = page.next_offset is not None and page.next_offset > offset
-    return page if goes_on else attrs.evolve(page, next_offset=None)
+    if page.next_offset is None or page.next_offset > offset:
+        return page
+    _log.warning("The list of views ends at %d, because Dune says to go on at %d", offset, page.next_offset)
+    return attrs.evolve(page, next_offset=None)
 
 
 def search(
@@ -208,6 +210,11 @@ def _look_if_kept(
 def last_part(name: str) -> str:
     """What a view's full name and its bare one have in common."""
     return name.rpartition(".")[2]
+
+
+def unquoted(name: str) -> str:
+    """A view's name as it is the same for every spelling: SQL quotes a part that begins with a digit, others do not."""
+    return name.replace('"', "")
 
 
 @contextmanager
