@@ -288,9 +288,23 @@ def test_an_update_does_not_guess(
 
 def test_what_is_passed_need_not_be_told(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """With all of it passed, whatever the read lacks is not missed."""
+    sandbox.add_view(VIEW)
     sandbox.fail("get", answer(sql_id=VIEW, schedule=7))
     dune.update(VIEW, query_id=2, is_private=True, performance="large", cron_expression=None)
     assert bodies(sandbox, "upsert") == [{"name": BARE, "query_id": 2, "is_private": True, "performance": "large"}]
+
+
+def test_a_forbidden_tier_is_not_sent_again(connect: Connect, sandbox: DuneSandbox) -> None:
+    """A view that has the tier `small` is not updated with it where that is forbidden; another tier may be passed."""
+    connect(sandbox.api_key, base_url=sandbox.url, small_tier="allow").upsert(
+        BARE, 1, performance="small", cron_expression="0 0 * * *"
+    )
+    dune = connect(sandbox.api_key, base_url=sandbox.url, small_tier="forbid")
+    with pytest.raises(InvalidArgumentError, match="small_tier='forbid'"):
+        dune.update(VIEW, query_id=2)
+    assert len(sandbox.ledger) == 1
+    dune.update(VIEW, query_id=2, performance="medium")
+    assert sandbox.ledger[-1].performance == "medium"
 
 
 def test_an_end_needs_a_schedule_to_end(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
@@ -316,13 +330,38 @@ def test_a_foreign_view_is_not_updated_into_one_of_ones_own(dune: MatviewsClient
     assert sandbox.ledger == ()
 
 
+def test_a_foreign_view_that_dune_shows_is_not_updated_either(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """One's own view of that bare name would be replaced, and billed, since Dune creates by the bare name alone."""
+    dune.upsert("result_x", 1, cron_expression="0 0 * * *")
+    before = dune.get("dune.my_team.result_x")
+    sandbox.fail("get", answer(sql_id="dune.others.result_x", query_id=9, is_private=False))
+    with pytest.raises(
+        InvalidArgumentError, match=r"dune\.others\.result_x is not among the views of the key's account"
+    ):
+        dune.update("dune.others.result_x", performance="large")
+    after = dune.get("dune.my_team.result_x")
+    assert (after.query_id, after.last_execution_ids) == (before.query_id, before.last_execution_ids)
+    assert len(sandbox.ledger) == 1
+
+
 def test_an_update_that_became_another_view_is_logged(
     dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should Dune show a foreign view and create one's own, the handle has the true name, and a warning says so."""
-    sandbox.fail("get", answer(sql_id="dune.others.result_x", query_id=1, is_private=False))
-    assert dune.update("dune.others.result_x", query_id=2).name == "dune.my_team.result_x"
-    assert "update of dune.others.result_x with a view named dune.my_team.result_x" in caplog.text
+    """Should Dune answer with another name all the same, the handle has it, and a warning says so."""
+    sandbox.add_view(VIEW)
+    sandbox.fail("upsert", answer(name="dune.others.result_x", execution_id="E1"))
+    assert dune.update(VIEW, query_id=2).name == "dune.others.result_x"
+    assert f"update of {VIEW} with a view named dune.others.result_x" in caplog.text
+
+
+def test_an_update_keeps_the_full_name(
+    dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handle has it also where the answer leaves the name out, and nothing is said of another view."""
+    sandbox.add_view(VIEW)
+    sandbox.fail("upsert", answer(execution_id="E1"))
+    assert dune.update(VIEW, query_id=3).name == VIEW
+    assert "with a view named" not in caplog.text
 
 
 # Reading
@@ -380,14 +419,17 @@ def test_an_account_without_views_has_an_empty_list(
 
 
 @pytest.mark.parametrize("repeated", [2, 1, -1])
-def test_a_list_never_goes_in_circles(dune: MatviewsClient, sandbox: DuneSandbox, repeated: int) -> None:
-    """A page that says to go on from where the list has been already is the last."""
+def test_a_list_never_goes_in_circles(
+    dune: MatviewsClient, sandbox: DuneSandbox, repeated: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page that says to go on from where the list has been already is the last, which is logged."""
     page = [{"sql_id": "a"}, {"sql_id": "b"}]
     sandbox.fail(
         "list", answer(materialized_views=page, next_offset=2), answer(materialized_views=page, next_offset=repeated)
     )
     assert len(list(dune.list())) == 4
     assert len(sandbox.requests) == 2
+    assert f"ends at 2, because Dune says to go on at {repeated}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -518,6 +560,27 @@ def test_an_answer_without_an_order_is_an_error(
     sandbox.fail("pipeline", *[answer(**pipeline)] * 20)
     with pytest.raises(UnexpectedResponseError):
         dune.lineage(VIEW)
+
+
+def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """It is whole, and will not get better: the error says at once what to do."""
+    sandbox.fail("pipeline", answer(pipeline={"nodes": []}))
+    with pytest.raises(UnexpectedResponseError, match="a mapping of your own"):
+        dune.lineage(VIEW)
+    assert seen(sandbox) == ["get", "pipeline"]
+
+
+def test_a_name_of_the_servers_is_shown_on_one_line(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """Whatever stands in it, a message is printable, and no terminal is told what to do."""
+    odd = "dune.t.\x1b[31m\nresult_x"
+    sandbox.fail("get", answer(sql_id=odd, query_id=1), answer(sql_id=odd, query_id=1))
+    steps = [(1, [], odd), (2, [1], "b"), (3, [2], odd)]
+    nodes = [{"id": each, "dependencies": on, "materialized_view_refresh": {"name": name}} for each, on, name in steps]
+    sandbox.fail("pipeline", answer(pipeline={"nodes": nodes}))
+    for call in (lambda: dune.update(VIEW, query_id=2), lambda: dune.lineage(VIEW)):
+        with pytest.raises(UnexpectedResponseError) as caught:
+            call()
+        assert str(caught.value).isprintable()
 
 
 def test_nulls_in_a_node_are_no_obstacle(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
