@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test test-full build lock clean
+.PHONY: help setup demo generate update check test test-full build check-wheel lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a cli
 build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist
 	$(PYTHON) -m build --outdir dist
+
+check-wheel: build ## Try the wheel in bare environments, away from the source tree.
+	$(PYTHON) -m tools.wheel
 
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 	$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \

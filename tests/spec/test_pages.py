@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -47,11 +48,9 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """Answers what the server was told to; 302 leads to what is in the body."""
 
-    server: Server
-
     def do_GET(self) -> None:
         """Answer."""
-        status, body = self.server.answers.get(self.path, (404, b"<html>not here</html>"))
+        status, body = cast(Server, self.server).answers.get(self.path, (404, b"<html>not here</html>"))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if status == 302:
