@@ -40,13 +40,15 @@ update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of D
 	@test -n "$$FROM" || { echo "Say where from: make update FROM=page.md, or an address; several in quotes." >&2; exit 2; }
 	@$(PYTHON) -m tools.update $$FROM
 
-check: $(MAIN)/.ready ## Lint, format, types, whether generated/ is what the spec gives, and the spec what we need.
+check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and the wheel.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(PYTHON)
 	$(PYTHON) -m tools.generate --check
 	$(PYTHON) -m tools.facts
+	$(BIN)/zizmor --offline --quiet .github
+	@$(MAKE) --no-print-directory check-wheel
 
 test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is present.
 	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and was not tested."; done
@@ -62,7 +64,7 @@ build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	$(PYTHON) -m build --outdir dist
 
 check-wheel: build ## Try the wheel in bare environments, away from the source tree.
-	$(PYTHON) -m tools.wheel
+	@$(PYTHON) -m tools.wheel --tag "$$TAG"
 
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 	$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \

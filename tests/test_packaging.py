@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools.document import ToolError
-from tools.wheel import ARCHIVED, found, main, require_archive, require_contents, require_metadata, run
+from tools.wheel import ARCHIVED, found, main, require_archive, require_contents, require_metadata, require_tag, run
 
 METADATA = """Metadata-Version: 2.4
 Name: dune-matviews
@@ -128,8 +128,17 @@ def test_there_is_one_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert found(tmp_path) == (tmp_path / "a.whl", tmp_path / "a.tar.gz")
 
 
+def test_a_tag_names_the_version() -> None:
+    """What a tag would publish has its version; without a tag any version will do."""
+    wheel = Path("dune_matviews-0.2.0-py3-none-any.whl")
+    require_tag(wheel, "")
+    require_tag(wheel, "v0.2.0")
+    with pytest.raises(ToolError, match=r"is version 0\.2\.0, which is tagged v0\.2\.0 and not v0\.3\.0"):
+        require_tag(wheel, "v0.3.0")
+
+
 def test_what_fails_is_told_with_its_words(tmp_path: Path) -> None:
     """A step that fails is named, with all that it said, and the source tree is not on its path."""
     run("nothing", [sys.executable, "-c", "import os; assert 'PYTHONPATH' not in os.environ"], tmp_path)
-    with pytest.raises(ToolError, match="the snippet failed:\nTraceback[^$]*boom"):
+    with pytest.raises(ToolError, match=r"the snippet failed:\nTraceback[^$]*boom"):
         run("the snippet", [sys.executable, "-c", "raise SystemError('boom')"], tmp_path)

@@ -45,9 +45,11 @@ with DuneSandbox(speed=1000) as sandbox:
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Check what is in `dist/`, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.wheel", description="Check what is to be published.")
-    parser.parse_args(arguments)
+    parser.add_argument("--tag", default="", help="the tag that the version has to be that of")
+    tag = parser.parse_args(arguments).tag
     try:
         wheel, archive = found(root / "dist")
+        require_tag(wheel, tag)
         require_contents(wheel, root)
         require_archive(archive)
         require_metadata(wheel)
@@ -75,6 +77,13 @@ def found(dist: Path) -> tuple[Path, Path]:
             f"{dist} has {len(wheels)} wheels and {len(archives)} source archives, where one each is expected"
         )
     return wheels[0], archives[0]
+
+
+def require_tag(wheel: Path, tag: str) -> None:
+    """Fail unless *wheel* has the version of *tag*, if there is one."""
+    version = wheel.name.split("-")[1]
+    if tag not in ("", f"v{version}"):
+        raise ToolError(f"{wheel.name} is version {version}, which is tagged v{version} and not {tag}")
 
 
 def require_contents(wheel: Path, root: Path) -> None:
