@@ -41,12 +41,13 @@ update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of D
 	@$(PYTHON) -m tools.update $$FROM
 
 check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and the wheel.
+	@# First, because it says what to change, where the type checkers only say that something does not fit.
+	$(PYTHON) -m tools.facts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(PYTHON)
 	$(PYTHON) -m tools.generate --check
-	$(PYTHON) -m tools.facts
 	$(BIN)/zizmor --offline --quiet .github
 	@$(MAKE) --no-print-directory check-wheel
 

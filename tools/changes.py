@@ -161,6 +161,10 @@ class _Comparison:
     def _contents(self, name: str, what: str, old: Document, new: Document, *, sent: bool) -> Iterator[Change]:
         # Errors are read by the wrapper whatever they are declared as.
         used = name in self._used.operations and (sent or what == "answer 200")
+        if list(old) == ["*/*"] and len(new) == 1 and new.keys() != old.keys():
+            (named,) = new  # more than nothing was said before, and nothing else than it may have meant
+            yield Change(Effect.NONE, f"`{name}`", f"{what} is {named} now, and was */*")
+            old = {named: old["*/*"]}
         for media_type in sorted(old.keys() | new.keys()):
             if media_type not in old:
                 yield Change(Effect.NONE, f"`{name}`", f"{what} as {media_type} added")

@@ -114,16 +114,16 @@ def _summary(
     lines += [str(change) for change in changes] or ["The operations and schemas are what they were."]
     if broken:
         lines += ["", "## To mend before `make check` passes", "", *(f"- {told}" for told in broken)]
-    if notes := [line for line in corrected.report if not line.startswith("rule: ")]:
+    news = _news(root, old, corrected)
+    if notes := [line for line in news if not line.startswith("rule: ")]:
         lines += [
             "",
             "## Additions and corrections that are not needed as they are",
             "",
             *(f"- {note}" for note in notes),
         ]
-    if rules := _new_rules(root, old, corrected):
-        told = [f"- {line.removeprefix('rule: ')}" for line in rules]
-        lines += ["", "## What the general rules did to what is new", "", *told]
+    if rules := [line.removeprefix("rule: ") for line in news if line.startswith("rule: ")]:
+        lines += ["", "## What the general rules did to what is new", "", *(f"- {rule}" for rule in rules)]
     return "\n".join(lines) + "\n"
 
 
@@ -133,13 +133,13 @@ def _count(changes: Sequence[Change]) -> str:
     return f"{total}, {breaking or 'none'} of them breaking for users of dune_matviews."
 
 
-def _new_rules(root: Path, old: Document | None, corrected: Corrected) -> list[str]:
-    """Return what the general rules did that they did not do before."""
+def _news(root: Path, old: Document | None, corrected: Corrected) -> list[str]:
+    """Return what was done to the spec that was not done before."""
     try:
         known = [] if old is None else load(root).report
     except ToolError:  # a repository that somebody is in the middle of changing
         known = []
-    return [line for line in corrected.report if line.startswith("rule: ") and line not in known]
+    return [line for line in corrected.report if line not in known]
 
 
 if __name__ == "__main__":

@@ -106,6 +106,12 @@ SCHEMA = "components schemas"
         # Bodies and answers.
         (f"{REFRESH} requestBody required", True, BREAKING, f"`{CALL}`: body is required"),
         (f"{REFRESH} requestBody content text/csv", {}, HARMLESS, f"`{CALL}`: body as text/csv added"),
+        (
+            f"{REFRESH} requestBody content",
+            {"application/json": {"schema": {"$ref": f"#/components/schemas/{ASKED}"}}},
+            HARMLESS,
+            f"`{CALL}`: body is application/json now, and was */*",
+        ),
         (f"{REFRESH} requestBody content */*", None, BREAKING, f"`{CALL}`: body as */* removed"),
         (f"{REFRESH} responses 202", {"description": "OK"}, HARMLESS, f"`{CALL}`: answer 202 added"),
         (f"{REFRESH} responses 200", None, BREAKING, f"`{CALL}`: answer 200 removed"),
