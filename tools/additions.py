@@ -18,6 +18,7 @@ from tools.document import (
     operations,
     schema_name,
     schemas,
+    shape,
     spread_path_parameters,
 )
 
@@ -47,11 +48,22 @@ def complete(published: Document, additions: Document) -> Corrected:
     return Corrected(document, report)
 
 
+def keep_path(document: Document, call: str) -> tuple[Document, list[str]]:
+    """Return *document* with the operation *call* at the path of that name, if it has it with other places in it."""
+    method, path = call.split()
+    ours = Operation(method.lower(), path, {})
+    theirs = _same_call(document, ours)
+    if theirs is None or theirs.path == path:
+        return document, []
+    document = copy(document)
+    spread_path_parameters(document)
+    same = next(each for each in operations(document) if str(each) == str(theirs))
+    return document, _keep_path(document, ours, same)
+
+
 def _same_call(document: Document, ours: Operation) -> Operation | None:
-    """Find the operation that is sent as *ours* is: names in a path are not part of what is sent."""
-    shape = re.sub(r"\{.*?\}", "{}", ours.path)
-    same = (each for each in operations(document) if each.method == ours.method)
-    return next((each for each in same if re.sub(r"\{.*?\}", "{}", each.path) == shape), None)
+    """Find the operation that is sent as *ours* is."""
+    return next((each for each in operations(document) if shape(str(each)) == shape(str(ours))), None)
 
 
 def _keep_path(document: Document, ours: Operation, theirs: Operation) -> list[str]:
@@ -66,7 +78,7 @@ def _keep_path(document: Document, ours: Operation, theirs: Operation) -> list[s
     for parameter in theirs.content.get("parameters", []):
         if parameter.get("in") == "path":
             parameter["name"] = names.get(parameter["name"], parameter["name"])
-    return [f"additions.yaml: {theirs} is {ours} to the client, as in our entry"]
+    return [f"additions.yaml: {theirs} is {ours} to the client, as it was before"]
 
 
 def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Operation) -> list[str]:
@@ -83,7 +95,7 @@ def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Ope
     for name, kept in match.names.items():
         schemas(document)[kept] = schemas(document).pop(name)
     return [
-        f"additions.yaml: the schema {name} is {kept} to the client, as in our entry"
+        f"additions.yaml: the schema {name} is {kept} to the client, as it was before"
         for name, kept in match.names.items()
     ]
 

@@ -255,7 +255,8 @@ def _type(schema: Document) -> str:
             return (" and " if how == "allOf" else " or ").join(_type(part) for part in schema[how])
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', NONE))}"
-    return str(schema.get("type") or ("object" if "properties" in schema else "anything"))
+    types = schema.get("type") or ("object" if "properties" in schema else "anything")
+    return " or ".join(types) if isinstance(types, list) else str(types)
 
 
 def _texts(content: Document) -> tuple[object, object]:

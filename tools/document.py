@@ -2,6 +2,7 @@
 Must not know of Dune, nor of what is wrong with its spec."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -96,6 +97,11 @@ def operations(document: Document) -> Iterator[Operation]:
         for method in METHODS:
             if method in item:
                 yield Operation(method, path, item[method])
+
+
+def shape(call: str) -> str:
+    """Return *call*, an operation's name or path, without the names in it: they are not part of what is sent."""
+    return re.sub(r"\{.*?\}", "{}", call)
 
 
 def schemas(document: Document) -> Document:

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from tools.changes import Used
 from tools.classes import classes_by_schema
-from tools.document import COMBINATIONS, Document, ToolError, find, operations, resolve, schema_name, schemas
+from tools.document import COMBINATIONS, Document, ToolError, find, operations, resolve, schema_name, schemas, shape
 from tools.generate import ROOT, given_classes, load
 from tools.leniency import known_values
 from tools.sources import require_as_recorded
@@ -106,10 +106,12 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
 
 def used_of(document: Document, facts: Facts) -> Used:
     """Find what the wrapper uses of *document*, a spec as published, by the names that it has there."""
-    used = Used(operations=set(facts.operations))
+    used = Used()
+    calls = {shape(name): expected for name, expected in facts.operations.items()}
     for operation in operations(document):
-        if (expected := facts.operations.get(str(operation))) is None:
+        if (expected := calls.get(shape(str(operation)))) is None:
             continue
+        used.operations.add(str(operation))
         used.parameters.update((str(operation), name) for name in expected.get("takes", {}))
         body = resolve(document, operation.content.get("requestBody", {}))
         answer = resolve(document, operation.content.get("responses", {}).get("200", {}))
@@ -209,7 +211,10 @@ def _fits(document: Document, schema: Document, kind: str, classes: Mapping[str,
         return declared.get("type") == "array" and _fits(document, declared.get("items", {}), kind[1:-1], classes)
     if kind[0].isupper():
         return False
-    return declared.get("type", kind) in (kind, "integer" if kind == "number" else kind)
+    types = declared.get("type", kind)
+    return bool(
+        {kind, "integer" if kind == "number" else kind}.intersection(types if isinstance(types, list) else [types])
+    )
 
 
 def _states(document: Document, schema: str | None, states: Mapping[str, list[str]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse as parse_path
 from oas_patch import apply_overlay, validate  # type: ignore[import-untyped]  # oas-patch has no type information
 
-from tools.additions import complete
+from tools.additions import complete, keep_path
 from tools.document import Corrected, Document, ToolError, copy, find
 from tools.rules import apply_rules
 
@@ -19,12 +19,13 @@ REFRESH = "POST /v1/materialized-views/{name}/refresh"
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
     """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation."""
     try:
+        published, renamed = keep_path(published, REFRESH)
         if find(published, REFRESH) is None:
             raise ToolError(f"openapi.yaml lacks {REFRESH}, the operation that this project exists for")
         completed = complete(published, additions)
         overlaid = lay_over(completed.document, overlay)
         document = copy(overlaid.document)
-        return Corrected(document, completed.report + overlaid.report + apply_rules(document))
+        return Corrected(document, renamed + completed.report + overlaid.report + apply_rules(document))
     except (AttributeError, KeyError, TypeError) as problem:
         # So ends a walk through a document that has something else where OpenAPI has an object or a list.
         raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
@@ -32,6 +33,7 @@ def correct(published: Document, additions: Document, overlay: Document) -> Corr
 
 def lay_over(document: Document, overlay: Document) -> Corrected:
     """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and reported."""
+    document = copy(document)
     if (verdict := validate(overlay, "sh")) != "Validation successful":
         raise ToolError(f"overlay.yaml is no OpenAPI Overlay: {verdict}")
     report: list[str] = []
@@ -44,9 +46,20 @@ def lay_over(document: Document, overlay: Document) -> Corrected:
             if name not in present
         ]
         if present:
+            report += _drop_names(document, action, present)
             _require_fit(document, action, present)
             document = _apply(document, action)
     return Corrected(document, report)
+
+
+def _drop_names(document: Document, action: Document, names: Iterable[str]) -> list[str]:
+    """Drop the tags of the operations that *action* gives others: what a module is called is ours to choose."""
+    report: list[str] = []
+    for name in names:
+        node = find(document, name) or {}
+        if "tags" in action.get("update", {}) and node.pop("tags", []):
+            report.append(f"overlay.yaml: {name} has tags by now; it keeps its place by ours")
+    return report
 
 
 def _subjects(action: Document) -> list[str]:

@@ -2,7 +2,7 @@
 Must not know any operation of Dune's."""
 
 from tests.spec.pages import spec_of
-from tools.additions import complete
+from tools.additions import complete, keep_path
 from tools.document import Document, copy, find, schemas
 
 CALL = "GET /things/{thing_id}"
@@ -44,8 +44,8 @@ def test_names_of_ours_stay_where_dune_has_others() -> None:
     }
     assert completed.report == [
         f"additions.yaml: {CALL} is published now; our entry is dropped",
-        "additions.yaml: the schema ThingV2 is Thing to the client, as in our entry",
-        "additions.yaml: the schema PartV2 is Part to the client, as in our entry",
+        "additions.yaml: the schema ThingV2 is Thing to the client, as it was before",
+        "additions.yaml: the schema PartV2 is Part to the client, as it was before",
         "additions.yaml: Thing is published now; our entry is dropped",
         "additions.yaml: Part is published now; our entry is dropped",
     ]
@@ -93,7 +93,7 @@ def test_names_in_a_path_stay_ours() -> None:
     assert completed.report[:3] == [
         "rule: /things/{thingId}: the parameters of the path are declared for each of its operations",
         f"additions.yaml: {CALL} is published now; our entry is dropped",
-        f"additions.yaml: GET /things/{{thingId}} is {CALL} to the client, as in our entry",
+        f"additions.yaml: GET /things/{{thingId}} is {CALL} to the client, as it was before",
     ]
     paths = completed.document["paths"]
     assert paths["/things/{thing_id}"]["get"]["parameters"][0]["name"] == "thing_id"
@@ -110,3 +110,13 @@ def test_only_what_is_known_to_be_missing_is_filled_in() -> None:
     assert completed.report[-1] == "additions.yaml: Thing is published without new, which is ours still"
     published = answering(CALL, ref("Thing"), Thing=thing(new={"type": "integer"}))
     assert schemas(complete(published, ours).document)["Thing"] == thing(new={"type": "integer"})
+
+
+def test_one_operation_keeps_its_path() -> None:
+    """An operation whose path has other names is found, and called as it was; another one is left alone."""
+    document = spec_of("GET /things/{id}", "PUT /things/{id}")
+    kept, report = keep_path(document, CALL)
+    assert find(kept, CALL) == find(document, "GET /things/{id}")
+    assert report == [f"additions.yaml: GET /things/{{id}} is {CALL} to the client, as it was before"]
+    assert keep_path(document, "GET /other/{id}") == (document, [])
+    assert keep_path(kept, CALL) == (kept, [])

@@ -3,7 +3,6 @@ Must not know how the rules bring that about."""
 
 import ast
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.spec.full import full_spec
 from tests.spec.on_full_spec import copy_with_full_spec, run_in
-from tools.document import operations
+from tools.document import operations, shape
 from tools.generate import load
 
 # The tests of the wrapper that pass through most of the generated code.
@@ -45,8 +44,8 @@ def pairs(node: ast.AST) -> list[tuple[Any, Any]]:
 def test_no_operation_is_lost(repository: Path) -> None:
     """Each operation of the spec, and each further body of one, has a module of its own at a readable place."""
     places = modules(repository)
-    sent = {re.sub(r"\{.*?\}", "{}", call.split("#")[0]) for call in places}
-    assert sent == {re.sub(r"\{.*?\}", "{}", str(each)) for each in operations(full_spec())}
+    sent = {shape(call.split("#")[0]) for call in places}
+    assert sent == {shape(str(each)) for each in operations(full_spec())}
     assert len(places) == len(set(places.values())) == len(list(operations(full_spec()))) + 2
     assert {
         "GET /v1/execution/{execution_id}/results": "executions.get_execution_results",
