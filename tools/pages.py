@@ -10,12 +10,12 @@ import httpx
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tools.document import METHODS, Document, ToolError, find, operations, parse
+from tools.document import METHODS, Document, ToolError, operations, parse, shape
 
 SECONDS = 60
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # The block of a page says after its language for which operation it is: `yaml POST /v1/things`.
-CALL = re.compile(rf"(?:ya?ml|json)\s+(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
+CALL = re.compile(rf"(?:ya?ml|json)\s(?:.*\s)?(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
 SPEC = re.compile(r"""["']?(openapi|swagger)["']?\s*:|\{\s*"(openapi|swagger|info|paths|components|servers)"\s*:""")
 
 
@@ -79,25 +79,29 @@ def _download(place: str, name: str) -> bytes:
 
 def _spec_in(name: str, page: str) -> str:
     """Return the spec that *page* is, or the one in its OpenAPI block."""
-    start = page.lstrip()[:1000].lower()
-    if start.startswith(("<!doctype", "<html", "<?xml")) or "<head" in start or "<body" in start:
-        raise ToolError(
-            f"{name} is an HTML page, as a server sends it for an error or to a browser. Take the page in Markdown: "
-            "its address ends in .md"
-        )
-    if not page.strip():
-        raise ToolError(f"{name} is empty")
     blocks = [block for block in MarkdownIt("commonmark").parse(page) if _is_spec(block)]
-    if not blocks and (page.lstrip().startswith("{") or re.search(r"^(openapi|swagger|paths)\s*:", page, re.MULTILINE)):
-        return page
     if not blocks:
-        raise ToolError(
-            f"{name} has no OpenAPI block, and is no OpenAPI file either. A reference page of Dune's has one at its "
-            "end, after the heading OpenAPI"
-        )
+        if page.lstrip().startswith("{") or re.search(r"^(openapi|swagger|paths)\s*:", page, re.MULTILINE):
+            return page
+        raise ToolError(f"{name} {_what_else(page)}")
     if len(blocks) > 1:
         raise ToolError(f"{name} has {len(blocks)} OpenAPI blocks, where a page of Dune's has one")
     return _content(name, blocks[0], page)
+
+
+def _what_else(page: str) -> str:
+    """Say what *page* is, which has no spec."""
+    if not page.strip():
+        return "is empty"
+    if re.search(r"^\s*<(!doctype|\?xml)|<(html|head|body)[\s>]", page, re.IGNORECASE):
+        return (
+            "is an HTML page, as a server sends it for an error or to a browser. Take the page in Markdown: its address "
+            "ends in .md"
+        )
+    return (
+        "has no OpenAPI block, and is no OpenAPI file either. A reference page of Dune's has one at its end, after the "
+        "heading OpenAPI"
+    )
 
 
 def _is_spec(block: Token) -> bool:
@@ -112,8 +116,9 @@ def _content(name: str, block: Token, page: str) -> str:
         raise ToolError(f"{name} breaks off within its OpenAPI block")
     if told := CALL.match(block.info):
         method, path = told["call"].split()
-        if find(parse(name, block.content), f"{method.upper()} {path}") is None:
-            raise ToolError(f"{name} announces {method.upper()} {path}, but its OpenAPI block has no such operation")
+        call = f"{method.upper()} {path}"
+        if shape(call) not in {shape(str(each)) for each in operations(parse(name, block.content))}:
+            raise ToolError(f"{name} announces {call}, but its OpenAPI block has no such operation")
     return block.content
 
 

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         require_archive(archive)
         require_metadata(wheel)
         with TemporaryDirectory() as scratch:
-            for resolution in ("highest", "lowest-direct"):
+            for resolution in ("lowest-direct", "highest"):
                 python = install(wheel, Path(scratch, resolution), resolution)
                 run(
                     f"the README's first snippet, on the {resolution} dependencies",

@@ -14,7 +14,7 @@ from tools.document import operations, shape
 from tools.generate import load
 
 # The tests of the wrapper that pass through most of the generated code.
-THROUGH_THE_CLIENT = ("test_clients.py", "test_life.py", "test_prism.py", "test_transport.py")
+THROUGH_THE_CLIENT = ("test_clients.py", "test_life.py", "test_prism.py")
 
 
 @pytest.fixture(scope="module")

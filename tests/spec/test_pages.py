@@ -123,6 +123,8 @@ def test_a_spec_that_quotes_a_block_is_a_file(read: Reading) -> None:
         ("<!DOCTYPE html>\n<html><body>502</body></html>", "is an HTML page"),
         ("\n<html>\n<head><title>Just a moment</title></head></html>", "is an HTML page"),
         ('<?xml version="1.0"?><html/>', "is an HTML page"),
+        ("<!-- from a cache -->\n<html><body>502</body></html>", "is an HTML page"),
+        (PROSE.replace("# Do it", "<Header>Do it</Header>"), "has no OpenAPI block"),
         (page() + page(), "has 2 OpenAPI blocks"),
         (page()[:-6], "breaks off within its OpenAPI block"),
         (page().split("      requestBody")[0], "breaks off within its OpenAPI block"),
@@ -214,6 +216,14 @@ def test_a_redirect_away_from_https_is_refused(monkeypatch: pytest.MonkeyPatch) 
         read_source("https://dune.test/spec")
 
 
-def test_the_block_is_announced_for_its_operation(read: Reading) -> None:
-    """The operation that a page announces may be spelled in either case."""
-    assert read(page(call=CALL.replace("POST", "post"))).text == SPEC
+@pytest.mark.parametrize(
+    "call", [CALL.replace("POST", "post"), f"openapi.json {CALL}", CALL.replace("{name}", "{view}"), "", "title"]
+)
+def test_the_block_is_announced_in_several_ways(read: Reading, call: str) -> None:
+    """The operation that a page announces may be spelled in either case, stand after a file's name, or be missing."""
+    assert read(page(call=call)).text == SPEC
+
+
+def test_a_page_may_show_html(read: Reading) -> None:
+    """Samples in other languages, HTML among them, do not hide the block."""
+    assert read("```html\n<html><body></body></html>\n```\n" + page()).text == SPEC
