@@ -106,17 +106,17 @@ class Exchange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self.request.headers.pop(KEY_HEADER, None)
+        _take_key_out(self.request)
         if self._response is not None and self._response.next_request is not None:
-            self._response.next_request.headers.pop(KEY_HEADER, None)  # httpx copies it for where a redirect leads
+            _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
         self._failure = error if isinstance(error, Exception) else None
         return self._failure is not None
 
     def begin(self, response: httpx.Response) -> None:
         """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
         self._response = response
-        encodings = [each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")]
-        if encodings not in ([""], ["gzip"], ["identity"]):
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "gzip", "identity"):
             raise _GivenUpError("the answer is encoded in another way than gzip")
 
     def add(self, chunk: bytes) -> None:
@@ -138,14 +138,14 @@ class Exchange:
         response = self._response
         if response is None or self._failure or not response.is_success:
             return None
-        self._note(str(response.status_code))
+        self._note(response.status_code)
         return _Answer(response.status_code, response.headers, bytes(self._body), self._key)
 
     def _error(self) -> APIError | RequestFailedError:
         """Our error: a refusal says by its status and headers what it is, however little of its body came."""
         response, failure = self._response, self._failure
         if response is not None and not response.is_success:
-            self._note(str(response.status_code))
+            self._note(response.status_code)
             return refusal(response.status_code, response.headers, bytes(self._body), self._key)
         self._note(type(failure).__name__)
         sent = response is not None or not _is_unsent(self.request, failure)
@@ -161,13 +161,19 @@ class Exchange:
         failure, self._failure = self._failure, None  # its traceback leads back to here: no circle to clean up
         return None if failure is None or self._key.is_shown_by(failure) else failure
 
-    def _note(self, outcome: str) -> None:
-        milliseconds = (time.monotonic() - self.started) * 1000
-        _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
+    def _note(self, outcome: object) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            milliseconds = (time.monotonic() - self.started) * 1000
+            _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
 
 
 class _GivenUpError(Exception):
     """An answer that is not waited for, or not read, any further."""
+
+
+def _take_key_out(request: httpx.Request) -> None:
+    if KEY_HEADER in request.headers:
+        del request.headers[KEY_HEADER]
 
 
 def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:

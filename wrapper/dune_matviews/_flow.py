@@ -33,7 +33,7 @@ class Call(Generic[T]):
 
     def within(self, limit: float) -> Flow[T]:
         """The flow that is this call alone, in at most *limit* seconds."""
-        return cast(T, (yield attrs.evolve(self, limit=limit)))
+        return cast(T, (yield Call(self.sync, self.asyncio, limit)))
 
     def preceded_by(self, action: Callable[[], object]) -> Call[T]:
         """The same call, with *action* in the moment before it; what that raises, the call raises."""

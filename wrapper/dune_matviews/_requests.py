@@ -101,7 +101,8 @@ class Session:
         finally:
             with self._lock:
                 self._sending[key] -= 1
-                self._sending += Counter()  # drops what has come down to zero
+                if not self._sending[key]:
+                    del self._sending[key]
 
     def is_sending(self, key: str) -> bool:
         """An answer about *key* is outstanding, whose execution could be mistaken for a lost one."""

@@ -3,8 +3,9 @@
 This module must not know operations, flows or policies, nor what an answer means.
 
 Both clients are subclasses that override `send`, because a custom `transport=` would switch the environment's proxies
-off. What is sent, and what came back, is the `Exchange`'s: nothing of it is a local variable of `send`, whose frame is
-in the traceback of every error.
+off. They leave out what httpx does for each request and nobody needs here: merging a URL and headers that never
+change, and looking for cookies. What is sent, and what came back, is the `Exchange`'s: nothing of it is a local
+variable of `send`, whose frame is in the traceback of every error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -25,8 +25,55 @@ from ._settings import Settings
 from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 
 
-class SyncTransport(httpx.Client):
+class _NoCookies(httpx.Cookies):
+    """Dune's API needs no cookies, and one of them may echo the key: none is kept."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _Outlet:
+    """What both kinds of httpx client do otherwise here."""
+
+    _settings: Settings
+    _own: Any
+    _constant_headers: list[tuple[str, str]]
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """None, and none is kept."""
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: Any) -> None:
+        """Keep none."""
+
+    def build_request(
+        self,
+        method: str,
+        url: httpx.URL | str,
+        *,
+        headers: Any = None,
+        timeout: Any = None,
+        **parts: Any,
+    ) -> httpx.Request:
+        """The request for *url*, which begins where the base URL ends. How long it may take is said when it is sent."""
+        merged = [*self._constant_headers, *(headers or {}).items()]
+        return httpx.Request(method, f"{self._settings.base_url}{url}", headers=merged, **parts)
+
+    def check_open(self) -> None:
+        """Nothing is sent once a client is closed, ours or the caller's own."""
+        _check_open(self)
+        _check_open(self._own)
+
+
+class SyncTransport(_Outlet, httpx.Client):
     """Sends through httpx, or through the caller's own client where there is one."""
+
+    _own: httpx.Client | None
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         options = _options(settings, own, httpx.Client, httpx.BaseTransport())
@@ -34,11 +81,12 @@ class SyncTransport(httpx.Client):
             super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._constant_headers = self.headers.multi_items()
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send *request* once."""
-        _check_open(self, self._own)
+        self.check_open()
         with Exchange(self._settings, request) as exchange:
             self._carry_out(exchange)
         return exchange.outcome()
@@ -59,8 +107,10 @@ class SyncTransport(httpx.Client):
         self._end_hiding()
 
 
-class AsyncTransport(httpx.AsyncClient):
+class AsyncTransport(_Outlet, httpx.AsyncClient):
     """Sends through httpx, or through the caller's own client where there is one."""
+
+    _own: httpx.AsyncClient | None
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
         options = _options(settings, own, httpx.AsyncClient, httpx.AsyncBaseTransport())
@@ -68,13 +118,14 @@ class AsyncTransport(httpx.AsyncClient):
             super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._constant_headers = self.headers.multi_items()
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send *request* once."""
         import asyncio  # 40 ms that the synchronous client does not need
 
-        _check_open(self, self._own)
+        self.check_open()
         with Exchange(self._settings, request) as exchange:
             # Each phase ends by its own timeout; this one ends headers that drip on, which no phase bounds.
             async with asyncio.timeout(exchange.time_left.limit + 0.1):
@@ -105,8 +156,6 @@ def _options(settings: Settings, own: object, kind: type, unused: object) -> dic
         "base_url": settings.base_url,
         "headers": {"User-Agent": f"dune-matviews/{__version__}", "Accept-Encoding": "gzip"},
         "follow_redirects": False,
-        # Dune's API needs no cookies, and one of them may echo the key.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         "trust_env": not settings.is_plaintext,
         # Behind the caller's client nothing of ours is sent, so no certificates need loading.
@@ -132,6 +181,6 @@ def _hide_in_logs(transport: SyncTransport | AsyncTransport, key: ApiKey) -> Cal
     return weakref.finalize(transport, keyless_logs.remove, key)
 
 
-def _check_open(*clients: httpx.Client | httpx.AsyncClient | None) -> None:
-    if any(client is not None and client.is_closed for client in clients):
+def _check_open(client: Any) -> None:
+    if client is not None and client.is_closed:
         raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
