@@ -85,7 +85,7 @@ def http_date(value: str) -> datetime | None:
 
 def _decoded(body: bytes) -> str:
     """The JSON that *body* is in UTF-8: Python would accept other encodings, in which a key cannot be found."""
-    return body.decode("utf-8-sig")
+    return body.decode().removeprefix("\ufeff")
 
 
 def _said(body: bytes, text: str) -> str:

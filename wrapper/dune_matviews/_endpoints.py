@@ -6,8 +6,7 @@ importer of `dune_api`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from dune_api import AuthenticatedClient
@@ -174,23 +173,30 @@ def _call(
     """Both colours of one operation; typed, so that a renamed parameter of the generated code is an error here."""
 
     def run(limit: float) -> T:
-        with time_limit(limit), _understood():
+        with _Attempt(limit):
             return read(sync(*args, **kwargs))
 
     async def run_async(limit: float) -> T:
-        with time_limit(limit), _understood():
+        with _Attempt(limit):
             return read(await asyncio(*args, **kwargs))
 
     return Call(run, run_async)
 
 
-@contextmanager
-def _understood() -> Generator[None]:
-    """Whatever the generated code trips over in an answer is an answer that cannot be understood."""
-    try:
-        yield
-    except DuneError:
-        raise
-    except Exception as problem:
-        message = f"the answer does not fit the API's description ({type(problem).__name__})"
-        raise UnexpectedResponseError(message, status_code=200) from problem
+class _Attempt:
+    """One call of the generated code, in so many seconds at most.
+
+    Whatever it trips over in an answer is an answer that cannot be understood.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._token = time_limit.set(self._limit)
+
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
+        time_limit.reset(self._token)
+        if isinstance(problem, Exception) and not isinstance(problem, DuneError):
+            message = f"the answer does not fit the API's description ({type(problem).__name__})"
+            raise UnexpectedResponseError(message, status_code=200) from problem

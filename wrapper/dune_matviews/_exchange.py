@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, cast
@@ -30,21 +30,14 @@ MAX_BODY = 10_000_000
 
 _log = logging.getLogger("dune_matviews")
 
-# Generated functions take no time limit of their own, so it travels beside them; each thread and task has its own.
-_limit: ContextVar[float] = ContextVar("limit")
+time_limit: ContextVar[float] = ContextVar("time_limit")
+"""Seconds that a request may take, its whole answer included; each thread and task has its own.
+
+Generated functions have no such parameter, so that it travels beside them.
+"""
 
 # Failures before a connection was made: Dune has seen nothing. Any other leaves that open.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-
-
-@contextmanager
-def time_limit(seconds: float) -> Generator[None]:
-    """Requests sent in here may take at most so long each, their whole answer included."""
-    token = _limit.set(seconds)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
 
 
 class _TimeLeft(dict[str, float]):
@@ -55,11 +48,11 @@ class _TimeLeft(dict[str, float]):
         self.limit = limit
         self.end = time.monotonic() + limit
 
-    def __getitem__(self, phase: str) -> float:
+    def get(self, phase: str, default: object = None) -> float:
         return max(self.end - time.monotonic(), 0.001)
 
-    def get(self, phase: str, default: object = None) -> float:
-        return self[phase]
+    def __getitem__(self, phase: str) -> float:
+        return self.get(phase)
 
     @property
     def is_over(self) -> bool:
@@ -92,7 +85,7 @@ class Exchange:
     def __init__(self, settings: Settings, request: httpx.Request) -> None:
         self.request = request
         self.started = time.monotonic()
-        self.time_left = _TimeLeft(min(settings.timeout, _limit.get(settings.timeout)))
+        self.time_left = _TimeLeft(min(settings.timeout, time_limit.get(settings.timeout)))
         self._key = settings.api_key
         self._response: httpx.Response | None = None
         self._body = bytearray()
@@ -172,7 +165,7 @@ class _GivenUpError(Exception):
 
 
 def _take_key_out(request: httpx.Request) -> None:
-    if KEY_HEADER in request.headers:
+    with suppress(KeyError):  # a hook of the caller's may have been quicker
         del request.headers[KEY_HEADER]
 
 

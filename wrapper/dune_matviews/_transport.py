@@ -13,6 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -34,13 +35,23 @@ class _NoCookies(httpx.Cookies):
 
 _NO_COOKIES = _NoCookies()
 
+_HEADERS = httpx.Headers(
+    {
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+        "User-Agent": f"dune-matviews/{__version__}",
+    }
+)
+
+_parsed = lru_cache(maxsize=1024)(httpx.URL)  # an execution is looked at again and again
+
 
 class _Outlet:
     """What both kinds of httpx client do otherwise here."""
 
     _settings: Settings
     _own: Any
-    _constant_headers: list[tuple[str, str]]
 
     @property
     def cookies(self) -> httpx.Cookies:
@@ -61,13 +72,15 @@ class _Outlet:
         **parts: Any,
     ) -> httpx.Request:
         """The request for *url*, which begins where the base URL ends. How long it may take is said when it is sent."""
-        merged = [*self._constant_headers, *(headers or {}).items()]
-        return httpx.Request(method, f"{self._settings.base_url}{url}", headers=merged, **parts)
+        merged = httpx.Headers(_HEADERS)
+        for name, value in (headers or {}).items():
+            merged[name] = value
+        return httpx.Request(method, _parsed(f"{self._settings.base_url}{url}"), headers=merged, **parts)
 
-    def check_open(self) -> None:
+    def check_open(self: Any) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
-        _check_open(self)
-        _check_open(self._own)
+        if self.is_closed or (self._own is not None and self._own.is_closed):
+            raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
 
 
 class SyncTransport(_Outlet, httpx.Client):
@@ -81,7 +94,6 @@ class SyncTransport(_Outlet, httpx.Client):
             super().__init__(**options)
         self._settings = settings
         self._own = own
-        self._constant_headers = self.headers.multi_items()
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
@@ -118,7 +130,6 @@ class AsyncTransport(_Outlet, httpx.AsyncClient):
             super().__init__(**options)
         self._settings = settings
         self._own = own
-        self._constant_headers = self.headers.multi_items()
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
@@ -154,7 +165,6 @@ def _options(settings: Settings, own: object, kind: type, unused: object) -> dic
         raise InvalidArgumentError(f"http_client must be an httpx.{kind.__name__}, not {type(own).__name__}")
     return {
         "base_url": settings.base_url,
-        "headers": {"User-Agent": f"dune-matviews/{__version__}", "Accept-Encoding": "gzip"},
         "follow_redirects": False,
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         "trust_env": not settings.is_plaintext,
@@ -179,8 +189,3 @@ def _hide_in_logs(transport: SyncTransport | AsyncTransport, key: ApiKey) -> Cal
     """Keep the key out of logs until the returned function is called, or *transport* is forgotten without."""
     keyless_logs.add(key)
     return weakref.finalize(transport, keyless_logs.remove, key)
-
-
-def _check_open(client: Any) -> None:
-    if client is not None and client.is_closed:
-        raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
