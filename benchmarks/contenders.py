@@ -1,98 +1,183 @@
-"""The contenders: how each of them refreshes a view, looks at an execution, and waits for its end.
+"""The contenders: how each of them refreshes a view, looks at an execution, and follows one to its end.
 
-Each is a class that imports its library when it is made, so that a process holds one library only. All of them send
-the same two requests with the same key in the same header. What this module must not know is how they are measured.
+Each imports its library when it is made, so that a process holds that of one contender only. All send the same requests
+with the same key in the same header, and read what came back. This module must not know how they are measured.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from importlib import import_module
+from itertools import count
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 KEY = "a-key-of-thirty-two-characters-xx"
-VIEW = "dune.my_team.result_daily_volume"
 EXECUTION = "01JJX6M1V5Q8W7Z2K3N4P5R6S7"
 """An execution that never ends."""
 
 MANY = 1_000_000
-"""Requests a minute: a budget that is kept, and holds nobody up."""
+"""Requests a minute: a budget that is kept, and that holds nobody up."""
+
+_numbers = count()
 
 
-class Contender(Protocol):
-    """One library, ready to send."""
-
-    def refresh(self) -> object:
-        """Start a refresh, and read the answer."""
-        ...
-
-    def status(self) -> object:
-        """Look at an execution, and read the answer."""
-        ...
+def view() -> str:
+    """A view's name, and the next time that of another: no view is refreshed again and again."""
+    return f"dune.my_team.result_daily_volume_{next(_numbers) % 10_000}"
 
 
-class Httpx:
-    """What a person writes with httpx alone."""
+class Sync(NamedTuple):
+    """One library's synchronous way: refresh a view, and return its execution's id; look at `EXECUTION`."""
 
-    def __init__(self, url: str) -> None:
-        import httpx
-
-        self._client = httpx.Client(headers={"X-Dune-Api-Key": KEY}, timeout=10)
-        self._url = f"{url}/api/v1"
-
-    def refresh(self) -> object:
-        url = f"{self._url}/materialized-views/{quote(VIEW, safe='')}/refresh"
-        return self._client.post(url, json={"performance": "large"}).json()["execution_id"]
-
-    def status(self) -> object:
-        return self._client.get(f"{self._url}/execution/{quote(EXECUTION, safe='')}/status").json()["state"]
+    refresh: Callable[[], str]
+    status: Callable[[], object]
 
 
-class Generated:
+class Async(NamedTuple):
+    """One library's asynchronous way; *follow* looks at an execution until its end, and returns how often."""
+
+    refresh: Callable[[], Awaitable[str]]
+    status: Callable[[], Awaitable[object]]
+    follow: Callable[[str], Awaitable[int]]
+    close: Callable[[], Awaitable[object]]
+
+
+def httpx_alone(url: str) -> Sync:
+    """What a person writes with httpx."""
+    import httpx
+
+    client = httpx.Client(headers={"X-Dune-Api-Key": KEY}, timeout=10)
+
+    def refresh() -> str:
+        path = f"/api/v1/materialized-views/{quote(view(), safe='')}/refresh"
+        execution_id: str = client.post(url + path, json={"performance": "large"}).json()["execution_id"]
+        return execution_id
+
+    def status() -> object:
+        return client.get(f"{url}/api/v1/execution/{quote(EXECUTION, safe='')}/status").json()["state"]
+
+    return Sync(refresh, status)
+
+
+def httpx_alone_async(url: str) -> Async:
+    """What a person writes with httpx, looking once a second."""
+    import httpx
+
+    client = httpx.AsyncClient(headers={"X-Dune-Api-Key": KEY}, timeout=10)
+
+    async def refresh() -> str:
+        path = f"/api/v1/materialized-views/{quote(view(), safe='')}/refresh"
+        answer = await client.post(url + path, json={"performance": "large"})
+        execution_id: str = answer.json()["execution_id"]
+        return execution_id
+
+    async def look(execution_id: str) -> dict[str, Any]:
+        answer = await client.get(f"{url}/api/v1/execution/{quote(execution_id, safe='')}/status")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def follow(execution_id: str) -> int:
+        looks = 1
+        while not (await look(execution_id))["is_execution_finished"]:
+            looks += 1
+            await asyncio.sleep(1)
+        return looks
+
+    return Async(refresh, lambda: look(EXECUTION), follow, client.aclose)
+
+
+def generated(url: str) -> Sync:
     """The generated client alone."""
+    from dune_api import AuthenticatedClient
+    from dune_api.api.executions import get_execution_status
+    from dune_api.api.materialized_views import refresh_materialized_view
+    from dune_api.models import RefreshRequest
 
-    def __init__(self, url: str) -> None:
-        from dune_api import AuthenticatedClient
-        from dune_api.api.executions import get_execution_status
-        from dune_api.api.materialized_views import refresh_materialized_view
-        from dune_api.models import RefreshRequest
+    client = AuthenticatedClient(f"{url}/api", token=KEY, prefix="", auth_header_name="X-Dune-Api-Key")
 
-        client = AuthenticatedClient(f"{url}/api", token=KEY, prefix="", auth_header_name="X-Dune-Api-Key")
-        self.refresh = lambda: refresh_materialized_view.sync_detailed(
-            VIEW, client=client, body=RefreshRequest(performance="large")
-        )
-        self.status = lambda: get_execution_status.sync_detailed(EXECUTION, client=client)
+    def refresh() -> str:
+        answer: Any = refresh_materialized_view.sync(view(), client=client, body=RefreshRequest(performance="large"))
+        return str(answer.execution_id)
 
-
-class Matviews:
-    """This SDK, with everything on: typing, pacing, retries, error mapping."""
-
-    def __init__(self, url: str) -> None:
-        from dune_matviews import MatviewsClient, RequestBudget
-
-        self._client = MatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
-        self._handle = self._client.attach(EXECUTION)
-
-    def refresh(self) -> object:
-        return self._client.refresh(VIEW, performance="large").execution_id
-
-    def status(self) -> object:
-        return self._handle.status().state
+    return Sync(refresh, lambda: get_execution_status.sync(EXECUTION, client=client))
 
 
-class DuneClient:
-    """dune-client's own calls: it knows no views, so it executes a query, which is answered alike."""
+def matviews(url: str) -> Sync:
+    """This SDK with everything on: typing, pacing, retries, mapping of errors."""
+    from dune_matviews import MatviewsClient, RequestBudget
 
-    def __init__(self, url: str) -> None:
-        from dune_client.client import DuneClient
-        from dune_client.query import QueryBase
+    client = MatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
+    handle = client.attach(EXECUTION)
+    return Sync(lambda: client.refresh(view(), performance="large").execution_id, handle.status)
 
-        self._client = DuneClient(KEY, base_url=url)
-        self._query = QueryBase(query_id=4321)
 
-    def refresh(self) -> object:
-        return self._client.execute_query(self._query, performance="large").execution_id
+def matviews_async(url: str) -> Async:
+    """This SDK with everything on: typing, pacing, retries, mapping of errors."""
+    from dune_matviews import AsyncMatviewsClient, RequestBudget
 
-    def status(self) -> object:
-        return self._client.get_execution_status(EXECUTION).state
+    client = AsyncMatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
+
+    async def refresh() -> str:
+        return (await client.refresh(view(), performance="large")).execution_id
+
+    async def follow(execution_id: str) -> int:
+        looks: list[object] = []
+        await client.attach(execution_id).wait(on_update=looks.append)
+        return len(looks)
+
+    return Async(refresh, client.attach(EXECUTION).status, follow, client.aclose)
+
+
+def dune_client(url: str) -> Sync:
+    """dune-client's own calls: it has none for views, so it executes a query, which is answered alike."""
+    query: Any = import_module("dune_client.query").QueryBase
+    client: Any = import_module("dune_client.client").DuneClient(KEY, base_url=url)
+
+    def refresh() -> str:
+        return str(client.execute_query(query(next(_numbers)), performance="large").execution_id)
+
+    return Sync(refresh, lambda: client.get_execution_status(EXECUTION))
+
+
+def dune_client_async(url: str) -> Async:
+    """dune-client's own calls, looking once a second: every five seconds, as it does by itself, would be late."""
+    query: Any = import_module("dune_client.query").QueryBase
+    ends = import_module("dune_client.models").ExecutionState.terminal_states()
+    client: Any = import_module("dune_client.client_async").AsyncDuneClient(KEY, base_url=url)
+
+    async def connected() -> Any:
+        if client._session is None:
+            await client.connect()  # needs a running loop
+        return client
+
+    async def refresh() -> str:
+        execution = await (await connected()).execute_query(query(next(_numbers)), performance="large")
+        return str(execution.execution_id)
+
+    async def look(execution_id: str) -> Any:
+        return await (await connected()).get_execution_status(execution_id)
+
+    async def follow(execution_id: str) -> int:
+        looks = 1
+        while (await look(execution_id)).state not in ends:
+            looks += 1
+            await asyncio.sleep(1)
+        return looks
+
+    return Async(refresh, lambda: look(EXECUTION), follow, client.disconnect)
+
+
+CONTENDERS: dict[str, Callable[[str], Sync | Async]] = {
+    each.__name__: each
+    for each in (
+        httpx_alone,
+        generated,
+        matviews,
+        dune_client,
+        httpx_alone_async,
+        matviews_async,
+        dune_client_async,
+    )
+}

@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # tells type checkers what TCP has
+        assert isinstance(transport, asyncio.Transport)  # over TCP it is one
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
