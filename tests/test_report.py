@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dune_matviews import ErrorDetail, ExecutionState, ExecutionStatus
 from dune_matviews.errors import DuneError, RefreshesFailedError
-from dune_matviews.report import Outcome, RefreshReport, ViewResult
+from dune_matviews.report import Outcome, RefreshReport, StopReason, ViewResult
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 FAILURE = ErrorDetail(type="syntax_error", message="mismatched input 'FORM'", line=3, column=9)
@@ -74,7 +74,9 @@ view_results = st.builds(
     ended_at=st.none() | moments,
     cost_credits=st.none() | amounts,
 )
-reports = st.builds(RefreshReport, st.dictionaries(st.text(), view_results), moments, moments)
+reports = st.builds(
+    RefreshReport, st.dictionaries(st.text(), view_results), moments, moments, st.none() | st.sampled_from(StopReason)
+)
 
 
 # The table
@@ -152,6 +154,7 @@ def test_the_data_is_what_a_program_needs() -> None:
     views = data.pop("views")
     assert data == {
         "ok": False,
+        "stopped_by": None,
         "cost_credits": pytest.approx(1247.467),
         "started_at": "2025-03-01T12:00:00+00:00",
         "ended_at": "2025-03-01T12:01:20+00:00",

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
     from .models import ErrorDetail, ExecutionState, ExecutionStatus, Freshness, Matview, Schedule, Usage
-    from .report import Outcome, RefreshReport, ViewResult
+    from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 __version__ = "0.1.0"
 
@@ -89,6 +89,7 @@ __all__ = [
     "Schedule",
     "ServerError",
     "SmallTierWarning",
+    "StopReason",
     "UnexpectedResponseError",
     "UnsupportedTierError",
     "Usage",
@@ -113,6 +114,7 @@ _LAZY = {
     "RequestBudget": "_pacing",
     "Schedule": "models",
     "SmallTierWarning": "_tiers",
+    "StopReason": "report",
     "Usage": "models",
     "ViewResult": "report",
 }

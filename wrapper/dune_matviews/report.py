@@ -43,6 +43,16 @@ class Outcome(StrEnum):
         return self in (Outcome.SUCCEEDED, Outcome.FRESH)
 
 
+class StopReason(StrEnum):
+    """What ended a run of `refresh_all` early: from then on, nothing more was started."""
+
+    CREDITS = "credits"  # the costs together passed `max_credits`
+    TIMEOUT = "timeout"  # the time for all was over
+    REFUSED = "refused"  # Dune refused the key (401) or the account (402)
+    JOURNAL = "journal"  # the journal could no longer be written
+    INTERRUPTED = "interrupted"  # Ctrl-C, or a task's cancellation
+
+
 @attrs.frozen(kw_only=True)
 class ViewResult:
     """What became of one view.
@@ -92,11 +102,14 @@ class RefreshReport:
     Attributes:
         results: the result of each view by its name, read-only.
         started_at, ended_at: when the run began and ended, by this computer's clock; aware datetimes.
+        stopped_by: why nothing more was started from some moment on; None where nothing stopped the run. A cap that
+            only the last execution passed is told, too: whether every view is fresh, `ok` says.
     """
 
     results: Mapping[str, ViewResult] = attrs.field(converter=_read_only)
     started_at: datetime
     ended_at: datetime
+    stopped_by: StopReason | None = None
 
     @property
     def ok(self) -> bool:
@@ -122,6 +135,7 @@ class RefreshReport:
         """Plain data, ready for `json.dumps`: `views` has the results by name, times are ISO 8601 text."""
         return {
             "ok": self.ok,
+            "stopped_by": self.stopped_by and self.stopped_by.value,
             "cost_credits": self.cost_credits,
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
@@ -138,7 +152,7 @@ class RefreshReport:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A read-only mapping does not pickle; what it was made from does.
-        return type(self), (dict(self.results), self.started_at, self.ended_at)
+        return type(self), (dict(self.results), self.started_at, self.ended_at, self.stopped_by)
 
     def _totals(self) -> str:
         counts = Counter(result.outcome for result in self.results.values())
