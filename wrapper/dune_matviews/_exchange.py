@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, cast
 
-import attrs
 import httpx
 
 from ._answers import payload, readable, refusal
@@ -59,18 +58,18 @@ class _TimeLeft(dict[str, float]):
         return time.monotonic() > self.end
 
 
-@attrs.frozen
 class _Answer:
     """A success, read to its end: all that the generated code asks of an `httpx.Response`, which costs much to make."""
 
-    status_code: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    content: bytes = attrs.field(repr=False)
-    key: ApiKey
+    def __init__(self, status_code: int, headers: Mapping[str, str], content: bytes, key: ApiKey) -> None:
+        self.status_code = status_code
+        self.headers = headers
+        self.content = content
+        self._key = key
 
     def json(self) -> dict[str, Any]:
         """The JSON object that the answer is; our error if it is none."""
-        found = payload(self.status_code, self.content, self.key)
+        found = payload(self.status_code, self.content, self._key)
         if isinstance(found, APIError):
             raise found
         return found
