@@ -33,6 +33,7 @@ class Sync(NamedTuple):
 
     refresh: Callable[[], str]
     status: Callable[[], object]
+    close: Callable[[], object]
 
 
 class Async(NamedTuple):
@@ -58,7 +59,7 @@ def httpx_alone(url: str) -> Sync:
     def status() -> object:
         return client.get(f"{url}/api/v1/execution/{quote(EXECUTION, safe='')}/status").json()["state"]
 
-    return Sync(refresh, status)
+    return Sync(refresh, status, client.close)
 
 
 def httpx_alone_async(url: str) -> Async:
@@ -101,7 +102,7 @@ def generated(url: str) -> Sync:
         answer: Any = refresh_materialized_view.sync(view(), client=client, body=RefreshRequest(performance="large"))
         return str(answer.execution_id)
 
-    return Sync(refresh, lambda: get_execution_status.sync(EXECUTION, client=client))
+    return Sync(refresh, lambda: get_execution_status.sync(EXECUTION, client=client), client.get_httpx_client().close)
 
 
 def matviews(url: str) -> Sync:
@@ -110,7 +111,7 @@ def matviews(url: str) -> Sync:
 
     client = MatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
     handle = client.attach(EXECUTION)
-    return Sync(lambda: client.refresh(view(), performance="large").execution_id, handle.status)
+    return Sync(lambda: client.refresh(view(), performance="large").execution_id, handle.status, client.close)
 
 
 def matviews_async(url: str) -> Async:
@@ -138,7 +139,7 @@ def dune_client(url: str) -> Sync:
     def refresh() -> str:
         return str(client.execute_query(query(next(_numbers)), performance="large").execution_id)
 
-    return Sync(refresh, lambda: client.get_execution_status(EXECUTION))
+    return Sync(refresh, lambda: client.get_execution_status(EXECUTION), client.http.close)
 
 
 def dune_client_async(url: str) -> Async:

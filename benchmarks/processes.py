@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ def python_of(contender: str) -> Path:
 @contextmanager
 def serving(length: float = 1.0) -> Iterator[str]:
     """A server whose executions last *length* seconds; its URL."""
-    command = [str(OURS), "-m", "benchmarks.server", "--length", str(length)]
+    command = [sys.executable, "-m", "benchmarks.server", "--length", str(length)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # PIPE makes it one
@@ -74,7 +75,7 @@ def _worker(contender: str, url: str) -> Iterator[Worker]:
 def fresh(code: str, python: Path = OURS) -> dict[str, float]:
     """Seconds on the clock and of CPU that a new interpreter takes for *code*, from its start to its end."""
     began = time.perf_counter()
-    process = subprocess.Popen([python, "-c", code], cwd=ROOT, env=_environment())
+    process = subprocess.Popen([python, "-c", code], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)

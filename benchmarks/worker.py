@@ -103,7 +103,9 @@ def main(name: str, url: str) -> None:
     with asyncio.Runner() as runner:
         contender = CONTENDERS[name](url)
         obey(contender, runner.get_loop())
-        if isinstance(contender, Async):
+        if isinstance(contender, Sync):
+            contender.close()
+        else:
             runner.get_loop().run_until_complete(contender.close())
 
 
