@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test test-full build check-wheel lock clean
+.PHONY: help setup demo generate update check test test-full bench build check-wheel lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ test-%: .envs/%/.ready .envs/prism/.ready
 test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
 	$(PYTHON) -m tests.spec.on_full_spec
 
+bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
+	$(PYTHON) -m benchmarks
+
 build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist
 	$(PYTHON) -m build --outdir dist
@@ -80,6 +83,19 @@ clean: ## Remove everything that these targets made, but for generated/.
 	"$(call find-python,$*)" -m venv .envs/$*
 	.envs/$*/bin/python -m pip install --quiet --requirement requirements-dev.txt
 	.envs/$*/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# Libraries are measured as their users have them, without what development brings along; dune-client apart from ours.
+.envs/bench/.ready: $(MAIN)/.ready
+	rm -rf .envs/bench
+	$(PYTHON) -m venv .envs/bench
+	.envs/bench/bin/python -m pip install --quiet --constraint requirements-dev.txt --editable .
+	touch $@
+
+.envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
+	rm -rf .envs/dune-client
+	$(PYTHON) -m venv .envs/dune-client
+	.envs/dune-client/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	touch $@
 
 .envs/prism/.ready: $(MAIN)/.ready

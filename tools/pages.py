@@ -16,7 +16,7 @@ SECONDS = 60
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # The block of a page says after its language for which operation it is: `yaml POST /v1/things`.
 CALL = re.compile(rf"(?:ya?ml|json)\s(?:.*\s)?(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
-SPEC = re.compile(r"""["']?(openapi|swagger)["']?\s*:|\{\s*"(openapi|swagger|info|paths|components|servers)"\s*:""")
+SPEC = re.compile(r"""^\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _what_else(page: str) -> str:
         return "is empty"
     if re.search(r"^\s*<(!doctype|\?xml)|<(html|head|body)[\s>]", page, re.IGNORECASE):
         return (
-            "is an HTML page, as a server sends it for an error or to a browser. Take the page in Markdown: its address "
-            "ends in .md"
+            "is an HTML page, as a server sends it for an error or to a browser. Take the page in Markdown: its "
+            "address ends in .md"
         )
     return (
         "has no OpenAPI block, and is no OpenAPI file either. A reference page of Dune's has one at its end, after the "
@@ -105,7 +105,7 @@ def _what_else(page: str) -> str:
 
 
 def _is_spec(block: Token) -> bool:
-    return block.type == "fence" and bool(CALL.match(block.info) or SPEC.match(block.content.lstrip()))
+    return block.type == "fence" and bool(CALL.match(block.info) or SPEC.search(block.content))
 
 
 def _content(name: str, block: Token, page: str) -> str:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from tools.changes import Change, Effect, compare
 from tools.document import Corrected, Document, ToolError, parse
 from tools.facts import check, read_facts, used_of
-from tools.generate import CONFIG, ROOT, SPEC_FILES, given_classes, load, write
+from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, given_classes, load, write
 from tools.merge import Merged, merge, same
 from tools.pages import Source, read_source
 from tools.sources import RECORD, SPEC, digest, read_record, written
@@ -74,9 +74,10 @@ def _produce(root: Path, stage: Path, merged: Merged, record: str) -> Corrected:
     """Put into *stage* all that an update changes, and whatever it is made from."""
     (stage / SPEC).write_text(merged.text, "utf-8", newline="")
     (stage / RECORD).write_text(record, "utf-8")
-    for name in (*SPEC_FILES, CONFIG):
+    for name in (*SPEC_FILES, CONFIG, TEMPLATE):
         if name != SPEC:
-            shutil.copy(root / name, stage)
+            (stage / name).parent.mkdir(exist_ok=True)
+            shutil.copy(root / name, stage / name)
     corrected = load(stage)
     write(corrected.document, stage, stage / "generated")
     return corrected

@@ -9,10 +9,10 @@ import pytest
 from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
 from tools.facts import ENDPOINTS, READERS, TIERS
-from tools.generate import CONFIG, ROOT, produce
+from tools.generate import CONFIG, ROOT, TEMPLATE, produce
 from tools.sources import RECORD, digest, written
 
-OURS = ("additions.yaml", "overlay.yaml", CONFIG, READERS, ENDPOINTS, TIERS)
+OURS = ("additions.yaml", "overlay.yaml", CONFIG, TEMPLATE, READERS, ENDPOINTS, TIERS)
 PAGE = "refresh-materialized-view.md"
 
 

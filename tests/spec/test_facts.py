@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import dune_api.models
-from dune_matviews import _readers
+from dune_api import models
 from tests.spec.conftest import read
 from tests.spec.pages import SPEC
 from tools.document import Document, copy, find, nodes, parse, schemas
@@ -230,9 +229,9 @@ def test_the_tables_are_what_the_readers_read() -> None:
     walked = [node for part in rest for node in ast.walk(part)]
     named = {node.attr for node in walked if isinstance(node, ast.Attribute)}
     named |= {node.value for node in walked if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    imported = {name for name in FACTS.reads if name in vars(_readers)}
-    assert imported == FACTS.reads.keys()
-    fields = {name: set(vars(dune_api.models)[name].__annotations__) - {"additional_properties"} for name in imported}
+    used = {node.attr for node in walked if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "api"}
+    assert used == FACTS.reads.keys()
+    fields = {name: set(getattr(models, name).__annotations__) - {"additional_properties"} for name in used}
     ours = {"name", "raw"}  # fields of ours that happen to be called as some of Dune's
     for name, expected in FACTS.reads.items():
         python = {{"type": "type_"}.get(key, key) for key in expected}
@@ -245,7 +244,7 @@ def test_the_tables_are_what_the_readers_read() -> None:
 def test_the_tables_are_what_the_endpoints_call() -> None:
     """Each call of `_endpoints` names its operation, and `SPEC_OPERATIONS` has them all."""
     code = ast.parse((ROOT / ENDPOINTS).read_text("utf-8"))
-    (endpoints,) = [node for node in code.body if isinstance(node, ast.ClassDef)]
+    endpoints = next(node for node in code.body if isinstance(node, ast.ClassDef) and node.name == "Endpoints")
     told = " ".join(ast.get_docstring(each) or "" for each in endpoints.body if isinstance(each, ast.FunctionDef))
     assert {name for name in FACTS.operations if f"`{name}`" in told} == FACTS.operations.keys()
     assert told.count("`GET /") + told.count("`POST /") + told.count("`DELETE /") == len(FACTS.operations) + 2
