@@ -30,13 +30,15 @@ def complete(published: Document, additions: Document) -> Corrected:
     document, ours = copy(published), copy(additions)
     theirs = document.setdefault("components", {}).setdefault("schemas", {})
     spread = spread_path_parameters(document)
-    report = [f"rule: {path}: the parameters of the path are declared for each of its operations" for path in spread]
+    report = [f"rule: {path}: the parameters of the path are now of each operation" for path in spread]
     for operation in list(operations(ours)):
         if (same := _same_call(document, operation)) is None:
             document["paths"].setdefault(operation.path, {})[operation.method] = operation.content
             continue
         report.append(f"additions.yaml: {operation} is published now; our entry is dropped")
-        report += _keep_path(document, operation, same)
+        if same.path != operation.path:
+            _keep_path(document, operation, same)
+            report.append(f"additions.yaml: {same} is {operation} to the client, as it was before")
         report += _keep_names(document, ours, operation, same)
     report += [
         f"additions.yaml: {name} is published now; our entry is dropped" for name in schemas(ours) if name in theirs
@@ -48,17 +50,17 @@ def complete(published: Document, additions: Document) -> Corrected:
     return Corrected(document, report)
 
 
-def keep_path(document: Document, call: str) -> tuple[Document, list[str]]:
-    """Return *document* with the operation *call* at the path of that name, if it has it with other places in it."""
+def keep_path(document: Document, call: str) -> tuple[Document, str | None]:
+    """Return *document* with the operation *call* at the path of that name, and what it is called there, if not so."""
     method, path = call.split()
     ours = Operation(method.lower(), path, {})
     theirs = _same_call(document, ours)
     if theirs is None or theirs.path == path:
-        return document, []
+        return document, None
     document = copy(document)
     spread_path_parameters(document)
-    same = next(each for each in operations(document) if str(each) == str(theirs))
-    return document, _keep_path(document, ours, same)
+    _keep_path(document, ours, next(each for each in operations(document) if str(each) == str(theirs)))
+    return document, str(theirs)
 
 
 def _same_call(document: Document, ours: Operation) -> Operation | None:
@@ -66,10 +68,8 @@ def _same_call(document: Document, ours: Operation) -> Operation | None:
     return next((each for each in operations(document) if shape(str(each)) == shape(str(ours))), None)
 
 
-def _keep_path(document: Document, ours: Operation, theirs: Operation) -> list[str]:
+def _keep_path(document: Document, ours: Operation, theirs: Operation) -> None:
     """Name the parameters of the path of *theirs* as *ours* does."""
-    if ours.path == theirs.path:
-        return []
     item = document["paths"][theirs.path]
     document["paths"].setdefault(ours.path, {})[ours.method] = item.pop(theirs.method)
     if not item:
@@ -78,7 +78,6 @@ def _keep_path(document: Document, ours: Operation, theirs: Operation) -> list[s
     for parameter in theirs.content.get("parameters", []):
         if parameter.get("in") == "path":
             parameter["name"] = names.get(parameter["name"], parameter["name"])
-    return [f"additions.yaml: {theirs} is {ours} to the client, as it was before"]
 
 
 def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Operation) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tools.additions import keep_path
 from tools.document import (
     COMBINATIONS,
     Document,
@@ -73,8 +74,13 @@ def compare(old: Document, new: Document, used: Used) -> list[Change]:
     old, new = copy(old), copy(new)
     for document in (old, new):
         spread_path_parameters(document)
+    found: list[Change] = []
+    for call in (str(each) for each in operations(old)):
+        new, other = keep_path(new, call)
+        if other:
+            found.append(Change(Effect.NONE, f"`{call}`", f"called `{other}` now, which is the same request"))
     comparison = _Comparison(old, new, used)
-    found = [*comparison.operations(), *comparison.schemas()]
+    found += [*comparison.operations(), *comparison.schemas()]
     order = list(Effect)
     return sorted(found, key=lambda change: order.index(change.effect))
 

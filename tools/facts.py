@@ -99,8 +99,10 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
             problems += _properties(
                 document, by_class[name], expected, classes, user, f"{table} follow, and the sandbox"
             )
-    problems += _states(document, by_class.get("ExecutionStatusResponse"), facts.states)
-    problems += _tiers(document, by_class.get("RefreshRequest"), facts.sentence)
+    if "ExecutionStatusResponse" in by_class:
+        problems += _states(document, by_class["ExecutionStatusResponse"], facts.states)
+    if "RefreshRequest" in by_class:
+        problems += _tiers(document, by_class["RefreshRequest"], facts.sentence)
     return problems
 
 
@@ -217,9 +219,9 @@ def _fits(document: Document, schema: Document, kind: str, classes: Mapping[str,
     )
 
 
-def _states(document: Document, schema: str | None, states: Mapping[str, list[str]]) -> Iterator[str]:
+def _states(document: Document, schema: str, states: Mapping[str, list[str]]) -> Iterator[str]:
     """Compare the states, wherever the spec names any: Dune adds some from time to time."""
-    state = schemas(document).get(schema or "", {}).get("properties", {}).get("state", {})
+    state = schemas(document)[schema].get("properties", {}).get("state", {})
     named = set(re.findall(r"QUERY_STATE_[A-Z_]+", json.dumps(state)))
     for name in sorted(named.difference(*states.values())):
         yield (
@@ -235,8 +237,8 @@ def _states(document: Document, schema: str | None, states: Mapping[str, list[st
             )
 
 
-def _tiers(document: Document, schema: str | None, sentence: str) -> Iterator[str]:
-    performance = schemas(document).get(schema or "", {}).get("properties", {}).get("performance", {})
+def _tiers(document: Document, schema: str, sentence: str) -> Iterator[str]:
+    performance = schemas(document)[schema].get("properties", {}).get("performance", {})
     told = " ".join(performance.get("description", "").split())
     if sentence not in told:
         yield (

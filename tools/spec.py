@@ -19,7 +19,8 @@ REFRESH = "POST /v1/materialized-views/{name}/refresh"
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
     """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation."""
     try:
-        published, renamed = keep_path(published, REFRESH)
+        published, other = keep_path(published, REFRESH)
+        renamed = [f"openapi.yaml: {other} is {REFRESH} to the client, as it was before"] if other else []
         if find(published, REFRESH) is None:
             raise ToolError(f"openapi.yaml lacks {REFRESH}, the operation that this project exists for")
         completed = complete(published, additions)

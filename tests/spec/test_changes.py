@@ -241,6 +241,19 @@ def test_a_change_is_told_with_what_it_breaks(where: str, value: Any, effect: st
     assert rest == []
 
 
+def test_another_name_in_a_path_breaks_nothing() -> None:
+    """An operation whose path has another name in it is the same request, and that is all that is told."""
+    new = copy(FULL)
+    item = new["paths"].pop("/v1/query/{query_id}/execute")
+    item["post"]["parameters"][0]["name"] = "queryId"
+    new["paths"]["/v1/query/{queryId}/execute"] = item
+    (change,) = compare(FULL, new, USED)
+    assert str(change) == (
+        "- **not breaking**: `POST /v1/query/{query_id}/execute`: called `POST /v1/query/{queryId}/execute` now, which"
+        " is the same request"
+    )
+
+
 def test_what_the_additions_rest_on_is_used_as_well() -> None:
     """A property of an answer that is deep within others is known to be read."""
     where = f"{SCHEMA} models.PipelineViewNode properties name"
