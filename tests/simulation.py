@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import attrs
 
-from dune_matviews import ExecutionState, ExecutionStatus, NotFoundError
-from dune_matviews._endpoints import Endpoints, ViewHistory
+from dune_matviews import ExecutionState, ExecutionStatus, Matview, NotFoundError
+from dune_matviews._endpoints import Endpoints
 from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
+from dune_matviews._values import Definition, Page, Started, ViewHistory
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,6 +78,8 @@ class Dune(Endpoints):
         self.length, self.end, self.credits = length, end, credits
         self.round_trip, self.clock_offset, self.listed_after = round_trip, clock_offset, listed_after
         self.scenarios: dict[str, tuple[float, ExecutionState, float]] = {}
+        self.page_size = 2
+        self.deleted: set[str] = set()
         self.seen: list[Seen] = []
         self.ledger: list[Execution] = []
         self.faults: Iterator[Fault | None] = iter(())
@@ -132,8 +135,8 @@ class Dune(Endpoints):
 
     # The operations, in place of those that reach a network.
 
-    def refresh(self, name: str, performance: str | None) -> Call[str]:
-        return self._call(f"refresh {name}", lambda: self._start(name, performance))
+    def refresh(self, name: str, performance: str | None) -> Call[Started]:
+        return self._call(f"refresh {name}", lambda: Started(self._start(name, performance)))
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
         return self._call(f"status {execution_id}", lambda: self._status(execution_id))
@@ -141,8 +144,18 @@ class Dune(Endpoints):
     def cancel(self, execution_id: str) -> Call[bool]:
         return self._call(f"cancel {execution_id}", lambda: self._cancel(execution_id))
 
-    def view(self, name: str) -> Call[ViewHistory]:
+    def history(self, name: str) -> Call[ViewHistory]:
         return self._call(f"view {name}", lambda: self._view(name))
+
+    def upsert(self, view: Definition) -> Call[Started]:
+        full = f"dune.my_team.{view.name}"
+        return self._call(f"upsert {view.name}", lambda: Started(self._start(full, view.performance), full))
+
+    def page(self, offset: int) -> Call[Page]:
+        return self._call(f"page {offset}", lambda: self._page(offset))
+
+    def delete(self, name: str) -> Call[None]:
+        return self._call(f"delete {name}", lambda: self._delete(name))
 
     def _call(self, what: str, work: Callable[[], T]) -> Call[T]:
         def perform(limit: float) -> T:
@@ -204,6 +217,17 @@ class Dune(Endpoints):
             last_execution_ids=tuple(each.execution_id for each in reversed(listed)),
             answered_at=self._wall(self.now).replace(microsecond=0),  # a `Date` header has whole seconds
         )
+
+    def _page(self, offset: int) -> Page:
+        names = list(dict.fromkeys(each.name for each in self.ledger if self.now >= each.submitted + self.listed_after))
+        views = tuple(Matview(name=name) for name in names[offset : offset + self.page_size])
+        following = offset + self.page_size
+        return Page(views, following if following < len(names) else None, self._wall(self.now).replace(microsecond=0))
+
+    def _delete(self, name: str) -> None:
+        if name in self.deleted or not any(each.name == name for each in self.ledger):
+            raise NotFoundError("Object not found", status_code=404)
+        self.deleted.add(name)
 
     def _wall(self, moment: float) -> datetime:
         return EPOCH + timedelta(seconds=moment + self.clock_offset)

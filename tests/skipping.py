@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dune_matviews import client as client_module
+from dune_matviews import _core
 from dune_matviews._flow import run, run_async
 from dune_matviews._requests import Session
 
@@ -49,7 +49,7 @@ class SkippedTime:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let clients made from now on skip their pauses."""
-        monkeypatch.setattr(client_module, "run", partial(run, sleep=self.sleep))
-        monkeypatch.setattr(client_module, "run_async", partial(run_async, sleep=self.sleep_async))
+        monkeypatch.setattr(_core, "run", partial(run, sleep=self.sleep))
+        monkeypatch.setattr(_core, "run_async", partial(run_async, sleep=self.sleep_async))
         session: Any = partial(Session, clock=self.clock)
-        monkeypatch.setattr(client_module, "Session", session)
+        monkeypatch.setattr(_core, "Session", session)

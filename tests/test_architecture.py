@@ -20,6 +20,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 ROOMS = [path for path in MODULES if path.parent == PACKAGE]
 
 # What each module may import at run time, of the package and of what is not in the standard library.
+CLIENT = {"_arguments", "_core", "_lookup", "_pacing", "_refresh", "_settings", "_tiers", "_transport", "models"}
 ALLOWED = {
     "__init__": {"errors"},
     "errors": set[str](),
@@ -33,10 +34,16 @@ ALLOWED = {
     "_answers": {"_secrets", "errors"},
     "_exchange": {"_answers", "_secrets", "_settings", "attrs", "errors", "httpx"},
     "_transport": {"__init__", "_exchange", "_secrets", "_settings", "errors", "httpx"},
-    "_endpoints": {"_answers", "_flow", "_transport", "attrs", "dateutil", "dune_api", "errors", "models"},
-    "_requests": {"_flow", "_pacing", "attrs", "errors"},
-    "_lookup": {"_flow", "_pacing", "_requests", "errors", "models"},
-    "_refresh": {"_answers", "_flow", "_lookup", "_requests", "_tiers", "errors", "models"},
+    "_endpoints": {"_flow", "_readers", "_transport", "_values", "dune_api", "errors", "models"},
+    "_readers": {"_answers", "_scalars", "_values", "dune_api", "errors", "models"},
+    "_scalars": {"dateutil"},
+    "_values": {"attrs", "models"},
+    "_cron": {"cronsim", "errors"},
+    "_requests": {"_flow", "_pacing", "_values", "attrs", "errors"},
+    "_lookup": {"_flow", "_pacing", "_requests", "_values", "attrs", "errors", "models"},
+    "_refresh": {"_answers", "_flow", "_lookup", "_requests", "_tiers", "_values", "errors", "models"},
+    "_life": {"_flow", "_lookup", "_refresh", "_requests", "_values", "attrs", "errors", "models"},
+    "_lineage": {"_flow", "_refresh", "_requests", "_values", "errors"},
     "report": {"attrs", "errors", "models"},
     "_order": {"_arguments", "errors"},
     "_strands": {"_flow", "attrs"},
@@ -56,10 +63,15 @@ ALLOWED = {
     },
     "_journal": {"attrs", "errors"},
     "_resume": {"_flow", "_journal", "_lookup", "_requests", "errors", "report"},
-    "client": {
+    "client": CLIENT,
+    "async_client": CLIENT,
+    "_core": {
         "_arguments",
+        "_cron",
         "_endpoints",
         "_flow",
+        "_life",
+        "_lineage",
         "_lookup",
         "_order",
         "_pacing",
@@ -68,7 +80,7 @@ ALLOWED = {
         "_schedule",
         "_settings",
         "_tiers",
-        "_transport",
+        "_values",
         "attrs",
         "errors",
         "models",
@@ -99,7 +111,7 @@ def imports(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", ROOMS, ids=lambda path: path.stem)
 def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
-    """Only `_transport` and `_exchange` import httpx, only `_endpoints` the generated code; flows neither."""
+    """Only `_transport` and `_exchange` import httpx, `_endpoints` and `_readers` the generated code; flows neither."""
     assert imports(module) == ALLOWED[module.stem]
 
 
@@ -112,7 +124,7 @@ def test_a_module_says_what_it_knows_and_what_not(module: Path) -> None:
 
 def test_only_the_drivers_sleep_or_await() -> None:
     """Only the drivers sleep; only they and the two kinds of client, endpoint and transport have anything to await."""
-    coloured = {"_flow", "_endpoints", "_transport", "client"}
+    coloured = {"_core", "_endpoints", "_flow", "_transport", "async_client"}
     for module in ROOMS:
         tree = ast.parse(module.read_text("utf-8"))
         awaits = any(isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith) for node in ast.walk(tree))

@@ -17,6 +17,7 @@ from dune_matviews import (
     ConflictError,
     DuneError,
     ExecutionState,
+    NotFoundError,
     RateLimitError,
     RequestFailedError,
     ServerError,
@@ -24,11 +25,14 @@ from dune_matviews import (
     WaitTimeoutError,
 )
 from dune_matviews._flow import Flow, run, run_async
+from dune_matviews._life import delete, upsert
 from dune_matviews._refresh import cancel, start, watch
-from dune_matviews._requests import PATIENCE
+from dune_matviews._requests import PATIENCE, Session
+from dune_matviews._values import Definition
 from tests.simulation import Dune, Fault
 
 VIEW = "dune.my_team.result_x"
+DEFINITION = Definition(name="result_x", query_id=7, is_private=False)
 TIMEOUT = 10.0
 
 takes = st.sampled_from([0.0, 0.5, 3.0, 10.0, 1000.0])
@@ -72,12 +76,20 @@ dunes = st.builds(
     listed_after=st.sampled_from([0.0, 2.0, 40.0, 1e6]),
 )
 timeouts = st.sampled_from([float("inf"), 0.5, 60.0, 3600.0])
+ways = st.sampled_from(["refresh", "upsert"])
 
 
-def one_refresh(dune: Dune, timeout: float, max_credits: float) -> Flow[Any]:
-    """Start a refresh, and wait for it."""
+def begun(way: str, session: Session, dune: Dune) -> Flow[str]:
+    """An execution of the view, started in one of the two ways that are billed."""
+    if way == "refresh":
+        return (yield from start(session, dune, VIEW, None, "start"))
+    return (yield from upsert(session, dune, DEFINITION)).execution_id
+
+
+def one_refresh(dune: Dune, timeout: float, max_credits: float, way: str = "refresh") -> Flow[Any]:
+    """Start an execution, and wait for it."""
     session = dune.session(timeout=TIMEOUT)
-    execution_id = yield from start(session, dune, VIEW, None, "start")
+    execution_id = yield from begun(way, session, dune)
     return (
         yield from watch(
             session, dune, execution_id, since=session.clock(), timeout=timeout, allowance=lambda: max_credits
@@ -85,15 +97,15 @@ def one_refresh(dune: Dune, timeout: float, max_credits: float) -> Flow[Any]:
     )
 
 
-@given(dunes, faults, timeouts, st.sampled_from([float("inf"), 0.0, 10.0]))
+@given(dunes, faults, timeouts, st.sampled_from([float("inf"), 0.0, 10.0]), ways)
 def test_one_refresh_is_billed_at_most_once(
-    dune: Dune, failures: list[Fault | None], timeout: float, max_credits: float
+    dune: Dune, failures: list[Fault | None], timeout: float, max_credits: float, way: str
 ) -> None:
     """Starting and waiting ends, in time, with a fresh view or an error of ours, and with one bill at most."""
     dune.faults = iter(failures)
     began = dune.now
     try:
-        status = dune.run(one_refresh(dune, timeout, max_credits))
+        status = dune.run(one_refresh(dune, timeout, max_credits, way))
     except DuneError as error:
         certainly_nothing = isinstance(error, APIError | RequestFailedError) and error.execution_id is None
         assert len(dune.ledger) <= (0 if certainly_nothing else 1), error
@@ -107,12 +119,14 @@ def test_one_refresh_is_billed_at_most_once(
     assert dune.now - began <= started_within + waited + 1e-6
 
 
-@given(dunes, faults)
-def test_what_is_found_again_is_what_was_started(dune: Dune, failures: list[Fault | None]) -> None:
+@given(dunes, faults, ways, ways)
+def test_what_is_found_again_is_what_was_started(
+    dune: Dune, failures: list[Fault | None], one: str, other: str
+) -> None:
     """Two refreshes of one view by one client are two executions, or one of them is an error; never one for both."""
     dune.faults = iter(failures)
     session = dune.session(timeout=TIMEOUT)
-    outcomes = dune.run_together(*(start(session, dune, VIEW, None, "start") for _ in range(2)))
+    outcomes = dune.run_together(*(begun(way, session, dune) for way in (one, other)))
     ids = [outcome.result() for outcome in outcomes if not outcome.exception()]
     assert len(set(ids)) == len(ids)
     assert len(dune.ledger) <= 2
@@ -120,8 +134,8 @@ def test_what_is_found_again_is_what_was_started(dune: Dune, failures: list[Faul
     assert len(ids) <= len(dune.ledger) <= len(ids) + ambiguous
 
 
-@given(dunes, faults, timeouts)
-def test_both_drivers_leave_the_same_traces(dune: Dune, failures: list[Fault | None], timeout: float) -> None:
+@given(dunes, faults, timeouts, ways)
+def test_both_drivers_leave_the_same_traces(dune: Dune, failures: list[Fault | None], timeout: float, way: str) -> None:
     """Sync and async send the same requests at the same times, and end in the same way."""
     traces = []
     for drive in (driven_in_a_thread, driven_by_asyncio):
@@ -135,7 +149,7 @@ def test_both_drivers_leave_the_same_traces(dune: Dune, failures: list[Fault | N
         )
         world.faults = iter(failures)
         try:
-            outcome: object = drive(world, one_refresh(world, timeout, 10.0))
+            outcome: object = drive(world, one_refresh(world, timeout, 10.0, way))
         except DuneError as error:
             outcome = (type(error), str(error))
         traces.append((outcome, world.seen, world.now))
@@ -156,11 +170,13 @@ def driven_by_asyncio(dune: Dune, flow: Flow[Any]) -> Any:
     return asyncio.run(run_async(flow, sleep=rest))
 
 
-@given(dunes, faults, st.integers(0, 30))
-def test_after_an_interruption_nothing_more_is_sent(dune: Dune, failures: list[Fault | None], place: int) -> None:
+@given(dunes, faults, st.integers(0, 30), ways)
+def test_after_an_interruption_nothing_more_is_sent(
+    dune: Dune, failures: list[Fault | None], place: int, way: str
+) -> None:
     """Ctrl-C at any moment passes on unchanged, and no request follows it."""
     dune.faults = iter(failures)
-    flow = one_refresh(dune, float("inf"), 10.0)
+    flow = one_refresh(dune, float("inf"), 10.0, way)
     interruption = KeyboardInterrupt()
     steps = 0
 
@@ -198,4 +214,23 @@ def test_a_cancel_is_an_answer_or_an_error_in_time(dune: Dune, failures: list[Fa
     except DuneError as error:
         assert error.execution_id == execution_id
         assert not isinstance(error, WaitTimeoutError)
+    assert dune.now - began <= (PATIENCE + 1) * TIMEOUT
+
+
+@given(dunes, faults, st.booleans())
+def test_a_deletion_ends_in_time_and_says_the_truth(dune: Dune, failures: list[Fault | None], exists: bool) -> None:
+    """Success means that the view is gone, and a 404 that it was not there, whatever was lost on the way."""
+    session = dune.session(timeout=TIMEOUT)
+    if exists:
+        dune.run(start(session, dune, VIEW, None, "start"))
+    dune.faults = iter(failures)
+    began = dune.now
+    try:
+        dune.run(delete(session, dune, VIEW))
+    except NotFoundError:
+        assert not exists
+    except DuneError:
+        pass
+    else:
+        assert VIEW in dune.deleted or not exists
     assert dune.now - began <= (PATIENCE + 1) * TIMEOUT

@@ -2,7 +2,7 @@
 Must not know how the sandbox decides anything."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import schemathesis
 from hypothesis import settings
 
 from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
+from dune_matviews.sandbox._operations import OPERATIONS
 from tools.document import parse
 from tools.spec import correct
 
@@ -32,41 +33,104 @@ SCENARIOS = {
 }
 
 
+# Views of each kind, which a generated request names by the word. Whatever is deleted is another one, made for that.
+NAMES = {
+    "new": "dune.my_team.result_new",
+    "used": "dune.my_team.result_used",
+    "scheduled": "dune.my_team.result_scheduled",
+    "foreign": "dune.their_team.result_foreign",
+    "deleted": "dune.my_team.result_deleted",
+}
+DOOMED = "dune.my_team.result_doomed"
+QUERIES = {"reader": 4711, "unknown": 4712}
+
+
 def tightened_spec() -> dict[str, Any]:
     """The corrected spec, with what it leaves open said more sharply, so that more can be judged."""
     document = correct(*(parse(name, (ROOT / name).read_text()) for name in SPEC_FILES)).document
     schemas = document["components"]["schemas"]
-    # The spec tells the tiers only in words.
-    schemas["matviews.MatviewsRefreshRequest"]["properties"]["performance"]["enum"] = ["small", "medium", "large"]
     # The spec lets an answer have any further field; ours would be a misspelled one.
     for name, schema in schemas.items():
         if not name.endswith("Request"):
             schema["additionalProperties"] = False
-    # The spec takes any text for an execution; a made-up one would never show more than a 404.
-    for path, item in document["paths"].items():
-        if "{execution_id}" in path:
-            for operation in item.values():
-                [parameter] = operation["parameters"]
-                parameter["schema"]["enum"] = list(SCENARIOS)
+    tighten_bodies(schemas)
+    tighten_parameters(document["paths"])
+    document["paths"]["/v1/materialized-views"]["post"]["requestBody"]["required"] = True
+    # The published page does not say what happens to whoever does not own the view.
+    for path, method in (("/v1/materialized-views/{name}/refresh", "post"), ("/v1/materialized-views", "post")):
+        answers = document["paths"][path][method]["responses"]
+        answers["403"] = document["paths"]["/v1/materialized-views/{name}"]["get"]["responses"]["403"]
     return document
+
+
+def tighten_bodies(schemas: dict[str, Any]) -> None:
+    """What the spec tells of a body's values in words, or not at all."""
+    tier = {"type": "string", "enum": ["small", "medium", "large"]}
+    schemas["matviews.MatviewsRefreshRequest"]["properties"]["performance"] = tier
+    upsert = schemas["matviews.MatviewsUpsertRequest"]
+    upsert["required"] = ["name", "query_id"]
+    upsert["properties"] |= {
+        "name": {"type": "string", "pattern": "^result_[a-z0-9_]{0,120}[a-z0-9]$"},
+        "query_id": {"type": "integer", "minimum": 1},
+        "performance": tier,
+        "cron_expression": {"type": "string", "enum": ["*/15 * * * *", "30 6 * * MON", "0 0 1-7,8-31/2 * *"]},
+        "expires_at": {"type": "string", "format": "date-time"},
+    }
+    upsert["anyOf"] = [{"required": ["cron_expression"]}, {"not": {"required": ["expires_at"]}}]
+    schemas["models.GetUsageRequest"]["properties"] = {
+        "start_date": {"type": "string", "enum": ["0001-01-01", "2026-01-31", "2100-01-01"]},
+        "end_date": {"type": "string", "enum": ["2100-01-01", "9999-12-31"]},
+    }
+
+
+def tighten_parameters(paths: dict[str, Any]) -> None:
+    """What the spec tells of a parameter in words; and which objects there are, where made-up ones show but a 404."""
+    sharper: dict[str, dict[str, Any]] = {
+        "execution_id": {"enum": list(SCENARIOS)},
+        "name": {"enum": list(NAMES)},
+        "query_id": {"type": "string", "enum": list(QUERIES)},
+        "limit": {"minimum": 1, "maximum": 10_000},
+        "offset": {"minimum": 0},
+        "performance": {"enum": ["medium", "large"]},
+        "query_parameters": {"enum": ["{}", '{"day": "2026-11-01"}']},
+    }
+    for item in paths.values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] |= sharper[parameter["name"]]
 
 
 @pytest.fixture(scope="module")
 def running_sandbox() -> Iterator[DuneSandbox]:
-    """A sandbox with a limit, so that the fields which tell of it are judged as well."""
-    with DuneSandbox(max_parallel=1) as sandbox:
+    """A sandbox with a limit, so that the fields which tell of it are judged as well, and with all kinds of views."""
+    views = [NAMES[word] for word in ("new", "used", "scheduled", "deleted")]
+    with DuneSandbox(views, max_parallel=1) as sandbox:
+        sandbox.add_view(NAMES["foreign"], owned=False)
+        sandbox.reads(QUERIES["reader"], NAMES["used"], NAMES["foreign"], 4710)
+        sandbox.reads(4710, NAMES["scheduled"])
         yield sandbox
 
 
 @pytest.fixture(scope="module")
 def executions(running_sandbox: DuneSandbox) -> dict[str, str]:
-    """The execution ids by the words of SCENARIOS."""
-    url = f"{running_sandbox.url}/api/v1/materialized-views/dune.my_team.result_x/refresh"
+    """The execution ids by the words of SCENARIOS; on the way, the views become what the words of NAMES say."""
+    path = "/api/v1/materialized-views"
     # What ends at once goes first, because the one that runs for ever keeps the only slot.
     words = sorted(SCENARIOS, key=lambda word: word in ("waits", "runs"))
-    running_sandbox.rehearse("dune.my_team.result_x", *(SCENARIOS[word] for word in words))
-    with httpx.Client(headers={"X-Dune-Api-Key": running_sandbox.api_key}, trust_env=False) as client:
-        return {word: client.post(url, json={}).json()["execution_id"] for word in words}
+    running_sandbox.rehearse(NAMES["used"], *(SCENARIOS[word] for word in words))
+    headers = {"X-Dune-Api-Key": running_sandbox.api_key}
+    scheduled = {
+        "name": "result_scheduled",
+        "query_id": 4709,
+        "performance": "large",
+        "cron_expression": "0 6 * * *",
+        "expires_at": "9999-01-01T00:00:00Z",
+    }
+    with httpx.Client(base_url=running_sandbox.url, headers=headers, trust_env=False) as client:
+        found = {word: client.post(f"{path}/{NAMES['used']}/refresh").json()["execution_id"] for word in words}
+        assert client.post(path, json=scheduled).status_code == 200
+        assert client.delete(f"{path}/{NAMES['deleted']}").status_code == 200
+    return found
 
 
 schema = schemathesis.openapi.from_dict(tightened_spec())
@@ -78,19 +142,36 @@ def test_answers_are_what_the_spec_says(
     case: schemathesis.Case[Any], running_sandbox: DuneSandbox, executions: dict[str, str]
 ) -> None:
     """Right requests are accepted, wrong ones refused, and every answer has a status and a body of the spec."""
-    word = case.path_parameters.get("execution_id")
-    if word in executions:
-        case.path_parameters["execution_id"] = executions[word]
+    names = NAMES
+    if case.method == "DELETE":
+        running_sandbox.add_view(DOOMED)
+        names = NAMES | {"new": DOOMED, "used": DOOMED, "scheduled": DOOMED}
+    meanings_by_parameter: dict[str, Mapping[str, object]] = {
+        "execution_id": executions,
+        "name": names,
+        "query_id": QUERIES,
+    }
+    for parameter, meanings in meanings_by_parameter.items():
+        word: Any = case.path_parameters.get(parameter)
+        if word in meanings:
+            case.path_parameters[parameter] = meanings[word]
     case.call_and_validate(base_url=f"{running_sandbox.url}/api", headers={"X-Dune-Api-Key": running_sandbox.api_key})
 
 
-def test_only_accepted_refreshes_are_billed(running_sandbox: DuneSandbox) -> None:
-    """Of all the requests above, exactly the refreshes that were answered with 200 are in the ledger."""
+def test_only_accepted_requests_are_billed(running_sandbox: DuneSandbox) -> None:
+    """Of all the requests above, exactly the refreshes and upserts that were answered with 200 are in the ledger."""
     accepted = [
         request
         for request in running_sandbox.requests
-        if request.path.endswith("/refresh") and request.method == "POST" and request.status == 200
+        if request.operation in ("refresh", "upsert") and request.status == 200
     ]
     assert len(accepted) == len(running_sandbox.ledger)
     refused = {request.status for request in running_sandbox.requests} - {200}
-    assert refused in (set(), {400, 401, 404, 405})
+    assert refused in (set(), {400, 401, 403, 404, 405})
+
+
+@pytest.mark.parametrize("operation", [each.name for each in OPERATIONS])
+def test_every_operation_was_judged(running_sandbox: DuneSandbox, operation: str) -> None:
+    """Of the requests above, some to each operation were right ones, and some were refused."""
+    statuses = {request.status for request in running_sandbox.requests if request.operation == operation}
+    assert statuses == set() or {200, 401} < statuses

@@ -232,5 +232,7 @@ def test_an_empty_fault_lets_a_request_pass(sandbox: DuneSandbox, client: httpx.
 
 def test_an_unknown_operation_is_refused(sandbox: DuneSandbox) -> None:
     """A word that names no operation is an error in the test that says it, and tells the words there are."""
-    with pytest.raises(ValueError, match="get, refresh, status, cancel, or None"):
-        sandbox.fail("upsert", Fault())
+    with pytest.raises(
+        ValueError, match="list, upsert, get, delete, refresh, status, cancel, pipeline, usage, or None"
+    ):
+        sandbox.fail("update", Fault())

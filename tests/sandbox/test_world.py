@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dune_matviews.sandbox import Scenario, UnknownObjectError
-from dune_matviews.sandbox._world import Execution, World, moment
+from dune_matviews.sandbox._execution import Execution, moment
+from dune_matviews.sandbox._world import World
 
 START = 1_735_689_600_123_456_789  # 2025-01-01T00:00:00.123456789Z
 NAME = "dune.my_team.result_x"
@@ -164,16 +165,16 @@ def test_the_ledger_has_what_was_asked_for() -> None:
 
 def test_without_names_any_view_exists() -> None:
     """A world without a list of views has each one that is named."""
-    assert world_with().view(NAME).name == NAME
+    assert world_with().catalog.find(NAME).name == NAME
 
 
 def test_with_names_only_these_views_exist() -> None:
     """A world with a list of views knows no other one, until it is added."""
     world = world_with(views=[NAME])
-    for call in (world.view, world.refresh, world.rehearse):
+    for call in (world.catalog.find, world.refresh, world.rehearse):
         with pytest.raises(UnknownObjectError, match="result_y"):
             call("dune.my_team.result_y")
-    world.add_view("dune.my_team.result_y")
+    world.catalog.add("dune.my_team.result_y")
     assert world.refresh("dune.my_team.result_y")
     assert len(world.ledger()) == 1
 
@@ -183,19 +184,19 @@ def test_a_view_keeps_its_query_and_its_history() -> None:
     world = world_with()
     first = world.refresh(NAME)
     other = world.refresh("dune.my_team.result_y")
-    world.add_view(NAME)
-    assert [first] == world.view(NAME).executions
-    assert first.query_id == world.view(NAME).query_id != other.query_id
+    world.catalog.add(NAME)
+    assert [first] == world.catalog.find(NAME).executions
+    assert first.query_id == world.catalog.find(NAME).query_id != other.query_id
 
 
 def test_the_table_is_as_large_as_the_last_success_left_it() -> None:
     """A view has no size before its first success, and keeps it through a failure."""
     world = world_with(Scenario(bytes=100), Scenario(bytes=300, end="failed"))
-    sizes = [world.view(NAME).size_bytes(world.now())]
+    sizes = [world.catalog.find(NAME).size_bytes(world.now())]
     for _ in range(2):
         world.refresh(NAME)
         world.advance(5)
-        sizes.append(world.view(NAME).size_bytes(world.now()))
+        sizes.append(world.catalog.find(NAME).size_bytes(world.now()))
     assert sizes == [0, 100, 100]
 
 
@@ -221,7 +222,7 @@ def test_identifiers_are_ulids_of_their_time() -> None:
 
 def test_time_never_goes_back() -> None:
     """A clock that is set back lets the world's time stand still, so that no execution un-ends."""
-    readings = iter([START, START - 10**9, START + 1])
+    readings = iter([START, START, START - 10**9, START + 1])
     world = World(clock=lambda: next(readings))
     assert [world.now() for _ in range(3)] == [START, START, START + 1]
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from dune_matviews.sandbox import Charge, Scenario
-from dune_matviews.sandbox._world import Execution, World
+from dune_matviews.sandbox._execution import Execution
+from dune_matviews.sandbox._world import World
 
 SECOND = 1_000_000_000
 START = 1_735_689_600 * SECOND

@@ -47,12 +47,19 @@ def test_the_package_is_typed_and_complete(fresh: Path) -> None:
     assert {name for name in modules if not name.endswith("__init__.py")} == {
         "dune_api/api/executions/cancel_execution.py",
         "dune_api/api/executions/get_execution_status.py",
+        "dune_api/api/materialized_views/delete_materialized_view.py",
         "dune_api/api/materialized_views/get_materialized_view.py",
+        "dune_api/api/materialized_views/list_materialized_views.py",
         "dune_api/api/materialized_views/refresh_materialized_view.py",
+        "dune_api/api/materialized_views/upsert_materialized_view.py",
+        "dune_api/api/queries/get_query_pipeline.py",
+        "dune_api/api/usage/get_usage.py",
     }
     assert {path.stem for path in fresh.glob("dune_api/models/*.py")} == {
         "__init__",
+        "billing_period",
         "cancel_execution_response",
+        "delete_response",
         "error_400",
         "error_401",
         "error_403",
@@ -61,12 +68,23 @@ def test_the_package_is_typed_and_complete(fresh: Path) -> None:
         "error_detail",
         "execution_error",
         "execution_status_response",
+        "matview_list_element",
+        "matview_list_response",
         "matview_response",
         "matview_schedule",
+        "pipeline",
+        "pipeline_execution",
+        "pipeline_node",
+        "pipeline_refresh",
+        "pipeline_response",
         "refresh_request",
         "refresh_response",
         "result_metadata",
         "syntax_error_metadata",
+        "upsert_request",
+        "upsert_response",
+        "usage_request",
+        "usage_response",
     }
 
 
@@ -152,7 +170,7 @@ def test_a_lost_operation_fails(tmp_path: Path, additions: Document) -> None:
     modules.mkdir(parents=True)
     for name in ("__init__.py", "one_id_for_both.py"):
         (modules / name).touch()
-    with pytest.raises(ToolError, match="the spec has 3 operations, but the client has 1"):
+    with pytest.raises(ToolError, match="the spec has 8 operations, but the client has 1"):
         require_all_operations(additions, tmp_path)
 
 

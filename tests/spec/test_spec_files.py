@@ -5,7 +5,7 @@ import hashlib
 
 from oas_patch import validate  # type: ignore[import-untyped]  # oas-patch has no type information
 
-from tools.document import Document, find, operations, schemas
+from tools.document import Document, copy, find, operations, schemas
 from tools.generate import ROOT
 from tools.spec import correct
 
@@ -19,12 +19,17 @@ def test_the_vendored_spec_is_the_published_block() -> None:
 
 
 def test_the_additions_are_the_operations_around_a_refresh(additions: Document) -> None:
-    """Status, cancel and the view's details are added, each with the documented errors."""
+    """What surrounds a refresh, and the whole life of a view, is added, each with the documented errors."""
     added = {str(operation): operation.content for operation in operations(additions)}
     assert added.keys() == {
         "GET /v1/execution/{execution_id}/status",
         "POST /v1/execution/{execution_id}/cancel",
+        "GET /v1/materialized-views",
+        "POST /v1/materialized-views",
         "GET /v1/materialized-views/{name}",
+        "DELETE /v1/materialized-views/{name}",
+        "GET /v1/query/{query_id}/pipeline",
+        "POST /v1/usage",
     }
     for content in added.values():
         assert content["responses"].keys() - {"403"} == {"200"} | ERRORS
@@ -57,14 +62,19 @@ def test_all_corrections_are_in_use(published: Document, additions: Document, ov
 
 
 def test_modules_get_readable_places(published: Document, additions: Document, overlay: Document) -> None:
-    """Ids and tags place the operations in `api/materialized_views/` and `api/executions/`."""
+    """Ids and tags place the operations in folders with readable names."""
     document = correct(published, additions, overlay).document
     places = {(operation.content["tags"][0], operation.content["operationId"]) for operation in operations(document)}
     assert places == {
         ("materialized_views", "refresh_materialized_view"),
         ("materialized_views", "get_materialized_view"),
+        ("materialized_views", "list_materialized_views"),
+        ("materialized_views", "upsert_materialized_view"),
+        ("materialized_views", "delete_materialized_view"),
         ("executions", "get_execution_status"),
         ("executions", "cancel_execution"),
+        ("queries", "get_query_pipeline"),
+        ("usage", "get_usage"),
     }
 
 
@@ -74,3 +84,38 @@ def test_the_tier_stays_an_open_string(published: Document, additions: Document,
     request = "matviews.MatviewsRefreshRequest"
     assert find(document, request) == find(published, request)
     assert schemas(document)[request]["properties"]["performance"]["type"] == "string"
+
+
+def test_our_declarations_are_right_where_dunes_own_are_wrong(additions: Document) -> None:
+    """Paging takes numbers, no parameter of a path is one that the path lacks, and every body has a media type."""
+    listing = find(additions, "GET /v1/materialized-views")
+    assert listing is not None
+    types = {each["name"]: each["schema"]["type"] for each in listing["parameters"]}
+    assert (types["limit"], types["offset"]) == ("integer", "integer")
+    for operation in operations(additions):
+        content = operation.content
+        in_path = [each["name"] for each in content["parameters"] if each["in"] == "path"]
+        assert all(f"{{{name}}}" in operation.path for name in in_path)
+        assert list(content.get("requestBody", {}).get("content", {"application/json": {}})) == ["application/json"]
+
+
+def test_the_overlay_awaits_dunes_own_declarations(published: Document, additions: Document, overlay: Document) -> None:
+    """Vendored as Dune declares them, list and upsert come out as ours do, and additions.yaml's entries are dropped."""
+    theirs = copy(published)
+    ours = schemas(additions)
+    for path, method in (("/v1/materialized-views", "get"), ("/v1/materialized-views", "post")):
+        theirs["paths"].setdefault(path, {})[method] = copy(additions["paths"][path][method])
+    listing, upsert = theirs["paths"]["/v1/materialized-views"].values()
+    for parameter in listing["parameters"]:
+        parameter["schema"]["type"] = "string"
+    upsert["parameters"].insert(0, {"in": "path", "name": "name", "required": True, "schema": {"type": "string"}})
+    upsert["requestBody"]["content"] = {"*/*": upsert["requestBody"]["content"]["application/json"]}
+    theirs["components"]["schemas"] |= {name: ours[name] for name in ours if name.startswith("matviews.")}
+
+    corrected = correct(theirs, additions, overlay)
+    assert corrected.document == correct(published, additions, overlay).document
+    dropped = [line for line in corrected.report if "is published now" in line]
+    assert [line.split(" is ")[0] for line in dropped if "/v1/" in line] == [
+        "additions.yaml: GET /v1/materialized-views",
+        "additions.yaml: POST /v1/materialized-views",
+    ]

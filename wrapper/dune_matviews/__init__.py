@@ -39,15 +39,18 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._arguments import KEEP, Keep
     from ._pacing import RequestBudget
     from ._tiers import SmallTierWarning
-    from .client import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
-    from .models import ErrorDetail, ExecutionState, ExecutionStatus
+    from .async_client import AsyncMatviewsClient, AsyncRefresh
+    from .client import MatviewsClient, Refresh
+    from .models import ErrorDetail, ExecutionState, ExecutionStatus, Freshness, Matview, Schedule, Usage
     from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "KEEP",
     "APIError",
     "AlreadyRunningError",
     "AmbiguousRefreshError",
@@ -63,8 +66,11 @@ __all__ = [
     "ErrorDetail",
     "ExecutionState",
     "ExecutionStatus",
+    "Freshness",
     "InvalidArgumentError",
     "JournalError",
+    "Keep",
+    "Matview",
     "MatviewsClient",
     "NotFoundError",
     "Outcome",
@@ -80,28 +86,36 @@ __all__ = [
     "RefreshesFailedError",
     "RequestBudget",
     "RequestFailedError",
+    "Schedule",
     "ServerError",
     "SmallTierWarning",
     "StopReason",
     "UnexpectedResponseError",
     "UnsupportedTierError",
+    "Usage",
     "ViewResult",
     "WaitTimeoutError",
 ]
 
 _LAZY = {
-    "AsyncMatviewsClient": "client",
-    "AsyncRefresh": "client",
+    "KEEP": "_arguments",
+    "AsyncMatviewsClient": "async_client",
+    "AsyncRefresh": "async_client",
     "ErrorDetail": "models",
     "ExecutionState": "models",
     "ExecutionStatus": "models",
+    "Freshness": "models",
+    "Keep": "_arguments",
+    "Matview": "models",
     "MatviewsClient": "client",
     "Outcome": "report",
     "Refresh": "client",
     "RefreshReport": "report",
     "RequestBudget": "_pacing",
+    "Schedule": "models",
     "SmallTierWarning": "_tiers",
     "StopReason": "report",
+    "Usage": "models",
     "ViewResult": "report",
 }
 

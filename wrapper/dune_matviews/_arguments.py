@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
-from datetime import timedelta
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final, TypeVar
 
 from .errors import InvalidArgumentError
 
@@ -18,8 +20,24 @@ Seconds = float | timedelta
 F = TypeVar("F", bound=Callable[..., object])
 C = TypeVar("C", bound=str)
 
+
+class Keep(Enum):
+    """The type of `KEEP`."""
+
+    KEEP = "keep"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+KEEP: Final = Keep.KEEP
+"""What `update` is to leave as it is."""
+
 LONGEST_SEGMENT = 1_000
 """Characters of a name or id: more than Dune has, and, percent-encoded, few enough for a URL."""
+
+LONGEST_BARE_NAME = 128
+_BARE_NAME = re.compile(r"result_[a-z0-9_]*[a-z0-9]")
 
 LONGEST_TIME = 10 * 365 * 24 * 3600.0
 """Seconds; clocks, sockets and `timedelta` cannot count much further, and nobody waits for so long."""
@@ -100,3 +118,44 @@ def callback(value: F | None, what: str) -> F | None:
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise InvalidArgumentError(f"{what} must be a plain function, not {value!r}")
     return value
+
+
+def bare_name(value: object) -> str:
+    """The bare name that a view is created by."""
+    name = view_name(value)
+    if _BARE_NAME.fullmatch(name) and len(name) <= LONGEST_BARE_NAME:
+        return name
+    bare = name.rpartition(".")[2]
+    hint = f"; pass the bare one, {bare!r}" if bare != name and _BARE_NAME.fullmatch(bare) else ""
+    raise InvalidArgumentError(
+        "a view is created by its bare name: 'result_' and then lower-case letters, digits and underscores, the last "
+        f"no underscore, 8 to {LONGEST_BARE_NAME} characters in all; not {name!r}{hint}"
+    )
+
+
+def query_id(value: object) -> int:
+    """The number of a query."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise InvalidArgumentError(
+            f"query_id must be the number of a saved query, as in the URL of its page, not {brief(value)}"
+        )
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    """True or False, and nothing that merely counts as one of them."""
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def moment(value: object, what: str) -> str:
+    """An aware datetime, as RFC 3339 has it, in UTC."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidArgumentError(
+            f"{what} must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}"
+        )
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        raise InvalidArgumentError(f"{what} is out of range: {value!r}") from None

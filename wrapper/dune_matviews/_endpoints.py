@@ -1,65 +1,41 @@
 """Dune's operations: one `Call` for each, over the generated client, from arguments of ours to values of ours.
 
-This module is the only importer of `dune_api`, and must not know when calls are made, or how often.
+This module must not know when calls are made, or how often, nor how an answer is read. With `_readers` it is the only
+importer of `dune_api`.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
-
-import attrs
 
 from dune_api import AuthenticatedClient
 from dune_api.api.executions import cancel_execution, get_execution_status
-from dune_api.api.materialized_views import get_materialized_view, refresh_materialized_view
-from dune_api.models import (
-    CancelExecutionResponse,
-    ExecutionError,
-    ExecutionStatusResponse,
-    MatviewResponse,
-    RefreshRequest,
-    RefreshResponse,
-    ResultMetadata,
-    SyntaxErrorMetadata,
+from dune_api.api.materialized_views import (
+    delete_materialized_view,
+    get_materialized_view,
+    list_materialized_views,
+    refresh_materialized_view,
+    upsert_materialized_view,
 )
+from dune_api.api.queries import get_query_pipeline
+from dune_api.api.usage import get_usage
+from dune_api.models import RefreshRequest, UpsertRequest, UsageRequest
 from dune_api.types import UNSET, Response, Unset
 
-from ._answers import http_date
+from . import _readers
 from ._flow import Call
 from ._transport import AsyncTransport, SyncTransport, time_limit
+from ._values import Definition, Node, Page, Started, Stored, ViewHistory
 from .errors import DuneError, UnexpectedResponseError
-from .models import ErrorDetail, ExecutionState, ExecutionStatus
+from .models import ExecutionStatus, Matview, Usage
 
 P = ParamSpec("P")
-M = TypeVar("M")
 T = TypeVar("T")
 
-_STATES = {
-    "QUERY_STATE_PENDING": ExecutionState.PENDING,
-    "QUERY_STATE_EXECUTING": ExecutionState.EXECUTING,
-    "QUERY_STATE_COMPLETED": ExecutionState.COMPLETED,
-    "QUERY_STATE_COMPLETED_PARTIAL": ExecutionState.COMPLETED_PARTIAL,
-    "QUERY_STATE_FAILED": ExecutionState.FAILED,
-    "QUERY_STATE_CANCELED": ExecutionState.CANCELED,
-    "QUERY_STATE_CANCELLED": ExecutionState.CANCELED,
-    "QUERY_STATE_EXPIRED": ExecutionState.EXPIRED,
-}
-
-# An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
-_ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
-
-
-@attrs.frozen
-class ViewHistory:
-    """The latest executions of a view, newest first, and when the server said so, by its own clock."""
-
-    last_execution_ids: tuple[str, ...]
-    answered_at: datetime | None
+VIEWS_A_PAGE = 1000
+"""What Dune's own command line takes as the most; the spec allows more."""
 
 
 class Endpoints:
@@ -73,15 +49,15 @@ class Endpoints:
         else:
             self._client.set_async_httpx_client(transport)
 
-    def refresh(self, name: str, performance: str | None) -> Call[str]:
-        """`POST /v1/materialized-views/{name}/refresh`: the id of the execution that it starts."""
+    def refresh(self, name: str, performance: str | None) -> Call[Started]:
+        """`POST /v1/materialized-views/{name}/refresh`."""
         return _call(
             refresh_materialized_view.sync_detailed,
             refresh_materialized_view.asyncio_detailed,
-            _execution_id,
+            _readers.started,
             name,
             client=self._client,
-            body=RefreshRequest(performance=UNSET if performance is None else performance),
+            body=RefreshRequest(performance=_or_unset(performance)),
         )
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
@@ -89,7 +65,7 @@ class Endpoints:
         return _call(
             get_execution_status.sync_detailed,
             get_execution_status.asyncio_detailed,
-            lambda response: _status(execution_id, _parsed(response, ExecutionStatusResponse)),
+            lambda response: _readers.status(response, execution_id),
             execution_id,
             client=self._client,
         )
@@ -99,20 +75,93 @@ class Endpoints:
         return _call(
             cancel_execution.sync_detailed,
             cancel_execution.asyncio_detailed,
-            lambda response: _parsed(response, CancelExecutionResponse).success is True,
+            _readers.canceled,
             execution_id,
             client=self._client,
         )
 
-    def view(self, name: str) -> Call[ViewHistory]:
-        """`GET /v1/materialized-views/{name}`."""
+    def history(self, name: str) -> Call[ViewHistory]:
+        """`GET /v1/materialized-views/{name}`: the view's executions."""
+        return self._get(name, _readers.history)
+
+    def matview(self, name: str) -> Call[Matview]:
+        """`GET /v1/materialized-views/{name}`: the view as it stands."""
+        return self._get(name, lambda response: _readers.matview(response, name))
+
+    def stored(self, name: str) -> Call[Stored]:
+        """`GET /v1/materialized-views/{name}`: what an upsert has to send again."""
+        return self._get(name, lambda response: _readers.stored(response, name))
+
+    def _get(self, name: str, read: Callable[[Response[Any]], T]) -> Call[T]:
         return _call(
             get_materialized_view.sync_detailed,
             get_materialized_view.asyncio_detailed,
-            _history,
+            read,
             name,
             client=self._client,
         )
+
+    def page(self, offset: int) -> Call[Page]:
+        """`GET /v1/materialized-views`."""
+        return _call(
+            list_materialized_views.sync_detailed,
+            list_materialized_views.asyncio_detailed,
+            _readers.page,
+            client=self._client,
+            limit=VIEWS_A_PAGE,
+            offset=offset,
+        )
+
+    def upsert(self, view: Definition) -> Call[Started]:
+        """`POST /v1/materialized-views`."""
+        return _call(
+            upsert_materialized_view.sync_detailed,
+            upsert_materialized_view.asyncio_detailed,
+            _readers.created,
+            client=self._client,
+            body=UpsertRequest(
+                name=view.name,
+                query_id=view.query_id,
+                is_private=view.is_private,
+                performance=_or_unset(view.performance),
+                cron_expression=_or_unset(view.cron_expression),
+                expires_at=_or_unset(view.expires_at),
+            ),
+        )
+
+    def delete(self, name: str) -> Call[None]:
+        """`DELETE /v1/materialized-views/{name}`."""
+        return _call(
+            delete_materialized_view.sync_detailed,
+            delete_materialized_view.asyncio_detailed,
+            _readers.deleted,
+            name,
+            client=self._client,
+        )
+
+    def pipeline(self, query_id: int) -> Call[tuple[Node, ...]]:
+        """`GET /v1/query/{query_id}/pipeline`."""
+        return _call(
+            get_query_pipeline.sync_detailed,
+            get_query_pipeline.asyncio_detailed,
+            _readers.nodes,
+            query_id,
+            client=self._client,
+        )
+
+    def usage(self) -> Call[Usage]:
+        """`POST /v1/usage`, for the present billing period."""
+        return _call(
+            get_usage.sync_detailed,
+            get_usage.asyncio_detailed,
+            _readers.usage,
+            client=self._client,
+            body=UsageRequest(),
+        )
+
+
+def _or_unset(text: str | None) -> str | Unset:
+    return UNSET if text is None else text
 
 
 def _call(
@@ -145,110 +194,3 @@ def _understood() -> Generator[None]:
     except Exception as problem:
         message = f"the answer does not fit the API's description ({type(problem).__name__})"
         raise UnexpectedResponseError(message, status_code=200) from problem
-
-
-def _parsed(response: Response[Any], model: type[M]) -> M:
-    if not isinstance(response.parsed, model):
-        raise UnexpectedResponseError("a success of another kind than expected", status_code=response.status_code)
-    return response.parsed
-
-
-def _execution_id(response: Response[Any]) -> str:
-    found = _parsed(response, RefreshResponse).execution_id
-    if not isinstance(found, str) or not _ID.fullmatch(found):
-        raise UnexpectedResponseError("the answer names no execution", status_code=response.status_code)
-    return found
-
-
-def _history(response: Response[Any]) -> ViewHistory:
-    view = _parsed(response, MatviewResponse)
-    found: object = view.last_execution_ids
-    if isinstance(found, Unset) and not isinstance(view.query_id, Unset):
-        found = []  # a view that was never executed
-    if not isinstance(found, list) or not all(isinstance(each, str) and _ID.fullmatch(each) for each in found):
-        # Taken for "none", it would have a refresh started beside one that runs.
-        raise UnexpectedResponseError("the view's executions cannot be read", status_code=response.status_code)
-    return ViewHistory(
-        last_execution_ids=tuple(found),
-        answered_at=http_date(response.headers.get("date", "")),
-    )
-
-
-def _status(execution_id: str, answer: ExecutionStatusResponse) -> ExecutionStatus:
-    """The status, of which only the state has to be there: a detail that cannot be read must not hide an end."""
-    state = _STATES.get(_text(answer.state) or "", ExecutionState.UNKNOWN)
-    told = answer.is_execution_finished is True
-    result = answer.result_metadata if isinstance(answer.result_metadata, ResultMetadata) else ResultMetadata()
-    return ExecutionStatus(
-        execution_id=execution_id,
-        state=state,
-        is_finished=told if state is ExecutionState.UNKNOWN else state.is_finished,
-        query_id=_integer(answer.query_id),
-        queue_position=_integer(answer.queue_position),
-        submitted_at=_moment(answer.submitted_at),
-        started_at=_moment(answer.execution_started_at),
-        ended_at=_moment(answer.execution_ended_at),
-        expires_at=_moment(answer.expires_at),
-        cancelled_at=_moment(answer.cancelled_at),
-        cost_credits=_number(answer.execution_cost_credits),
-        error=_error(answer.error),
-        row_count=_integer(result.total_row_count, result.row_count),
-        size_bytes=_integer(result.total_result_set_bytes, result.result_set_bytes),
-        raw=answer.to_dict(),
-    )
-
-
-def _error(error: object) -> ErrorDetail | None:
-    if isinstance(error, str):
-        return ErrorDetail(message=error)
-    if not isinstance(error, ExecutionError):
-        return None
-    place = error.metadata if isinstance(error.metadata, SyntaxErrorMetadata) else SyntaxErrorMetadata()
-    return ErrorDetail(
-        type=_text(error.type_), message=_text(error.message), line=_integer(place.line), column=_integer(place.column)
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def _integer(*values: object) -> int | None:
-    """The first of *values* that is a whole number."""
-    for value in values:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-    return None
-
-
-def _moment(value: object) -> datetime | None:
-    """An aware datetime; whatever has no zone is in UTC."""
-    text = (_text(value) or "").strip()
-    try:
-        moment: datetime | None = datetime.fromisoformat(text)
-    except ValueError:
-        moment = _odd_moment(text)
-    return moment.replace(tzinfo=UTC) if moment and not moment.tzinfo else moment
-
-
-def _odd_moment(text: str) -> datetime | None:
-    """A moment written in another way, such as `2024-12-20 11:04:18.724 UTC`, if it begins with a whole date."""
-    if not re.match(r"\d{4}-\d\d-\d\d", text) or len(text) > 64:
-        return None
-    from dateutil import parser  # 30 ms of import for what Dune's API itself does not send
-
-    try:
-        return parser.parse(text)
-    except (ValueError, OverflowError):
-        return None

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from . import _tiers
 from ._answers import readable
-from ._flow import Flow, Sleep, noting
+from ._flow import Call, Flow, Sleep, noting
 from ._lookup import about, find_again, find_running, last_part
 from ._requests import LAST_LOOK, MaybeAcceptedError, Patience, Session, may_pass, read, submit
+from ._values import Started
 from .errors import (
     AlreadyRunningError,
     APIError,
@@ -57,6 +58,28 @@ def start(
     With *if_running* "adopt", return the id of an execution that is under way already; with "refuse", raise.
     *before* is called right before the request is sent, and may prevent it by raising.
     """
+    with name_explained(name), tier_explained(tier):
+        if if_running != "start":
+            running = yield from find_running(session, api, name)
+            if running is not None:
+                return _under_way(name, running, if_running)
+        return (yield from launch(session, api, api.refresh(name, tier), name, before)).execution_id
+
+
+def launch(
+    session: Session,
+    api: Endpoints,
+    call: Call[Started],
+    name: str,
+    before: Callable[[], object] | None = None,
+    *,
+    by_bare_name: bool = False,
+) -> Flow[Started]:
+    """Send the request that starts an execution of a view, never twice, and find that execution if its answer is lost.
+
+    *before* is called right before the request is sent, and may prevent it by raising. *by_bare_name*: the view's full
+    name is not known.
+    """
     sent = False
 
     def before_sending() -> None:
@@ -69,17 +92,13 @@ def start(
         text = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it while it runs."
         return text if sent else None
 
-    with _explained(name, tier), noting(note):
-        if if_running != "start":
-            running = yield from find_running(session, api, name)
-            if running is not None:
-                return _under_way(name, running, if_running)
+    with noting(note):
         try:
-            execution_id = yield from submit(session, api.refresh(name, tier), last_part(name), before_sending)
+            started = yield from submit(session, call, last_part(name), before_sending)
         except MaybeAcceptedError as unclear:
-            execution_id = yield from find_again(session, api, name, unclear)
-        _log.info("Refresh of %s started: execution %s", name, execution_id)
-        return execution_id
+            started = yield from find_again(session, api, name, unclear, by_bare_name=by_bare_name)
+        _log.info("Refresh of %s started: execution %s", name, started.execution_id)
+        return started
 
 
 def _under_way(name: str, execution_id: str, if_running: IfRunning) -> str:
@@ -198,14 +217,21 @@ def _waiting(execution_id: str, status: ExecutionStatus | None) -> Generator[Non
 
 
 @contextmanager
-def _explained(name: str, tier: str | None) -> Generator[None]:
-    """Refusals say more, where the name or the tier is a likely reason."""
+def name_explained(name: str) -> Generator[None]:
+    """A refusal says more, where the name is a likely reason."""
     try:
         yield
     except NotFoundError as refusal:
         if "." not in name:
             refusal.hint = f"{name!r} is a bare name; the full name of a view looks like 'dune.my_team.{name}'."
         raise
+
+
+@contextmanager
+def tier_explained(tier: str | None) -> Generator[None]:
+    """A refusal says more, where the tier is a likely reason."""
+    try:
+        yield
     except BadRequestError as refusal:
         if tier != "small":
             raise

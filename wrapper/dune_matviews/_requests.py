@@ -18,6 +18,7 @@ import attrs
 
 from ._flow import Call, Flow, Sleep, T
 from ._pacing import Bucket, Pace, Window, backoff
+from ._values import Started
 from .errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
 
 _log = logging.getLogger("dune_matviews")
@@ -143,16 +144,28 @@ def maybe_accepted(failure: DuneError) -> bool:
     return isinstance(failure, RequestFailedError) and failure.sent
 
 
-def read(session: Session, call: Call[T], patience: Patience | None = None) -> Flow[T]:
-    """Send what may be sent twice until it succeeds; raise the failure that outlasts patience, or will not pass."""
+def read(
+    session: Session,
+    call: Call[T],
+    patience: Patience | None = None,
+    *,
+    bucket: Bucket = "high",
+    on_failure: Callable[[DuneError], object] | None = None,
+) -> Flow[T]:
+    """Send what may be sent twice until it succeeds; raise the failure that outlasts patience, or will not pass.
+
+    *on_failure* is told of each failure.
+    """
     patience = patience or session.patience()
     failures = 0
     while True:
-        yield from _admitted(session, "high", patience)
+        yield from _admitted(session, bucket, patience)
         try:
-            return (yield from _sent(session, "high", call, patience.left(session.clock())))
+            return (yield from _sent(session, bucket, call, patience.left(session.clock())))
         except DuneError as failure:
             failures += 1
+            if on_failure is not None:
+                on_failure(failure)
             if not may_pass(failure):
                 raise
             pause = _pause_within(patience, session, failure, failures)
@@ -161,7 +174,7 @@ def read(session: Session, call: Call[T], patience: Patience | None = None) -> F
         yield Sleep(pause)
 
 
-def submit(session: Session, call: Call[str], key: str, before: Callable[[], object]) -> Flow[str]:
+def submit(session: Session, call: Call[Started], key: str, before: Callable[[], object]) -> Flow[Started]:
     """Send what must not be accepted twice: again only after a failure that proves that it was not accepted.
 
     The execution that it starts is this client's. A failure that leaves it open is a `MaybeAcceptedError`. *key* names
@@ -176,9 +189,9 @@ def submit(session: Session, call: Call[str], key: str, before: Callable[[], obj
         sent_at = session.clock()
         try:
             with session.sending(key):
-                execution_id = yield from _sent(session, "low", call, math.inf)
-                session.claim(execution_id)
-                return execution_id
+                started = yield from _sent(session, "low", call, math.inf)
+                session.claim(started.execution_id)
+                return started
         except DuneError as failure:
             failures += 1
             if maybe_accepted(failure):

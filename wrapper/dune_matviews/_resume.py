@@ -108,7 +108,7 @@ def still_counts(
         status = yield from look(session, api, execution_id)
         if not status.succeeded or status.ended_at is None:
             return True
-        view = yield from read(session, api.view(name))
+        view = yield from read(session, api.history(name))
     except DuneError:
         return True
     return view.answered_at is None or view.answered_at - status.ended_at <= _kept(max_age)

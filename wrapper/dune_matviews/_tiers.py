@@ -51,9 +51,12 @@ class Tiers:
             raise InvalidArgumentError(f"performance='small' is refused, as small_tier='forbid' asks: {DISAGREEMENT}.")
         return tier
 
-    def choose(self, performance: str | None, *, stacklevel: int) -> str | None:
-        """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this."""
-        tier = self._known(performance) or self._default
+    def choose(self, performance: str | None, *, stacklevel: int, by_default: bool = True) -> str | None:
+        """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this.
+
+        *by_default*: without one, the client's default is taken.
+        """
+        tier = self._known(performance) or (self._default if by_default else None)
         if tier == "small" and self._small == "warn" and not self._warned:
             warnings.warn(
                 f"{DISAGREEMENT}. It is sent as asked; small_tier='allow' silences this, small_tier='forbid' refuses.",

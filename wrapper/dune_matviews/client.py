@@ -1,36 +1,28 @@
-"""The clients and the handles that people hold: every method is one line over a flow.
+"""The synchronous client and its handles: every method is one line over a flow.
 
 This module must not know what the flows decide; and it loads httpx and the generated code with the first client only.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import attrs
-
-from . import _arguments, _lookup, _refresh
-from ._arguments import Seconds
-from ._flow import Flow, T, run, run_async
-from ._order import reads
-from ._pacing import Pace, RequestBudget
-from ._refresh import IF_RUNNING, IfRunning
-from ._requests import Session
+from . import _lookup
+from ._arguments import KEEP, Keep, Seconds
+from ._core import Core, Handle, described
+from ._pacing import RequestBudget
+from ._refresh import IfRunning
 from ._settings import Plan, Settings
 from ._tiers import Performance, SmallTier, Tiers
-from .errors import ClientClosedError, InvalidArgumentError
-from .models import ExecutionStatus
+from .models import ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
     import httpx
 
-    from ._endpoints import Endpoints
-    from ._transport import AsyncTransport, SyncTransport
     from .report import RefreshReport, ViewResult
 
 
@@ -76,7 +68,7 @@ class MatviewsClient:
         from ._transport import SyncTransport
 
         self._transport = SyncTransport(settings, http_client)
-        self._core = _Core.of(self._transport, settings, tiers)
+        self._core = Core.of(self._transport, settings, tiers)
 
     def refresh(self, name: str, *, performance: Performance | None = None, if_running: IfRunning = "start") -> Refresh:
         """Start a refresh of a view (`POST /v1/materialized-views/{name}/refresh`), which Dune bills once accepted.
@@ -151,6 +143,151 @@ class MatviewsClient:
             )
         )
 
+    def get(self, name: str) -> Matview:
+        """Describe a view (`GET /v1/materialized-views/{name}`; free of charge).
+
+        Args:
+            name: the view's full name, such as `dune.my_team.result_daily_volume`.
+
+        Raises:
+            InvalidArgumentError: the name cannot be used; nothing was sent.
+            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no answer came for ten request timeouts.
+        """
+        return self._core.run(self._core.get(name))
+
+    def list(self) -> Iterator[Matview]:
+        """The account's views (`GET /v1/materialized-views`), one by one; asks for the next page when it is needed.
+
+        Dune lists neither executions nor schedules; `get` has them. Raises, while it is gone through, what `get` does.
+        """
+        offset: int | None = 0
+        while offset is not None:
+            page = self._core.run(self._core.page(offset))
+            yield from page.views
+            offset = page.next_offset
+
+    def upsert(
+        self,
+        name: str,
+        query_id: int,
+        *,
+        is_private: bool = False,
+        performance: Performance | None = None,
+        cron_expression: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> Refresh:
+        """Create a view, or replace the one of that name (`POST /v1/materialized-views`), which starts an execution.
+
+        That is billed as a refresh is, and sent as carefully. Whatever the view had before is replaced, its schedule
+        included: `update` changes parts of a view.
+
+        Args:
+            name: the bare name: `result_` and then lower-case letters, digits and underscores.
+            query_id: the query whose result it holds: saved, without parameters, owned by the key's account.
+            is_private: only its owner can read it.
+            performance: the tier of this execution and of those by schedule: "small", "medium" or "large"; None takes
+                the client's default, else Dune's.
+            cron_expression: when Dune refreshes it by itself: five fields, from every 15 minutes to once a week.
+            expires_at: when that schedule ends; an aware datetime.
+
+        Returns:
+            The handle of the execution; its `name` is the view's full name.
+
+        Raises:
+            InvalidArgumentError: an argument cannot be used; nothing was sent.
+            APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
+        """
+        started = self._core.run(
+            self._core.upsert(name, query_id, is_private, performance, cron_expression, expires_at)
+        )
+        return Refresh(self._core, started.execution_id, started.name)
+
+    def update(
+        self,
+        name: str,
+        *,
+        query_id: int | Keep = KEEP,
+        is_private: bool | Keep = KEEP,
+        performance: Performance | Keep | None = KEEP,
+        cron_expression: str | Keep | None = KEEP,
+        expires_at: datetime | Keep | None = KEEP,
+    ) -> Refresh:
+        """Change parts of a view and keep the others, which starts an execution, billed as a refresh is.
+
+        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), and sends it
+        again with what is passed in place of what was (`POST /v1/materialized-views`). A view that somebody else
+        changes in between is overwritten.
+
+        Args:
+            name: the view's full name.
+            query_id, is_private: as for `upsert`.
+            performance: as for `upsert`, but for the client's default, which does not apply; None leaves it to Dune.
+                Dune tells the tier of a schedule only: a view without one has none to keep.
+            cron_expression: as for `upsert`; None removes the schedule.
+            expires_at: as for `upsert`; None lets the schedule go on without end.
+
+        Returns:
+            The handle of the execution; its `name` is the view's full name.
+
+        Raises:
+            InvalidArgumentError: an argument cannot be used; nothing was changed.
+            UnexpectedResponseError: Dune does not tell what has to be sent again; nothing was changed.
+            APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
+        """
+        started = self._core.run(
+            self._core.update(name, query_id, is_private, performance, cron_expression, expires_at)
+        )
+        return Refresh(self._core, started.execution_id, started.name)
+
+    def delete(self, name: str) -> None:
+        """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); there is no way back.
+
+        Raises:
+            InvalidArgumentError: the name cannot be used; nothing was sent.
+            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no answer came for ten request timeouts; the view may be deleted all the same.
+        """
+        self._core.run(self._core.delete(name))
+
+    def lineage(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """The view and everything that it reads, directly or not, ready for `refresh_all`.
+
+        Two free requests: for the view's query, and for what that reads (`GET /v1/query/{query_id}/pipeline`). Plain
+        queries in between are passed through, so that the order of the views is kept.
+
+        Returns:
+            A mapping of full names to the full names that each reads directly, upstream first, the view itself last.
+
+        Raises:
+            InvalidArgumentError: the name cannot be used; nothing was sent.
+            UnexpectedResponseError: what Dune tells has no nodes, a circle, or gaps, so that no order follows from it.
+            APIError: Dune refused; `NotFoundError` if there is no such view.
+            RequestFailedError: no answer came for ten request timeouts.
+        """
+        return self._core.run(self._core.lineage(name))
+
+    def freshness(self, name: str) -> Freshness:
+        """When the view was last refreshed with success, and how long that is ago.
+
+        Two free requests, and one more for each newer execution that did not succeed.
+
+        Raises:
+            InvalidArgumentError: the name cannot be used; nothing was sent.
+            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no answer came for ten request timeouts.
+        """
+        return self._core.run(self._core.freshness(name))
+
+    def usage(self) -> Usage:
+        """What the account has used in its present billing period (`POST /v1/usage`; free of charge).
+
+        Raises:
+            APIError: Dune refused, or its answers cannot be understood.
+            RequestFailedError: no answer came for ten request timeouts.
+        """
+        return self._core.run(self._core.usage())
+
     def close(self) -> None:
         """Close the connections. Executions go on at Dune; handles of this client can no longer be used."""
         self._transport.close()
@@ -164,111 +301,10 @@ class MatviewsClient:
         self.close()
 
     def __repr__(self) -> str:
-        return _described(self)
+        return described(self)
 
 
-class AsyncMatviewsClient:
-    """`MatviewsClient` for asyncio: the same arguments, methods and promises, with `await` and `async with`.
-
-    Safe to share between the tasks of one event loop. *http_client* is an `httpx.AsyncClient`.
-    """
-
-    def __init__(
-        self,
-        api_key: str | None = None,
-        *,
-        base_url: str | None = None,
-        timeout: Seconds | None = None,
-        performance: Performance | None = None,
-        small_tier: SmallTier = "warn",
-        plan: Plan | RequestBudget | None = "free",
-        http_client: httpx.AsyncClient | None = None,
-    ) -> None:
-        settings = Settings.gather(api_key, base_url, timeout, plan)
-        tiers = Tiers(performance, small_tier)
-        from ._transport import AsyncTransport
-
-        self._transport = AsyncTransport(settings, http_client)
-        self._core = _Core.of(self._transport, settings, tiers)
-
-    async def refresh(
-        self, name: str, *, performance: Performance | None = None, if_running: IfRunning = "start"
-    ) -> AsyncRefresh:
-        """Start a refresh of a view; see `MatviewsClient.refresh`."""
-        execution_id = await self._core.run_async(self._core.refresh(name, performance, if_running))
-        return AsyncRefresh(self._core, execution_id, name)
-
-    def attach(self, execution_id: str) -> AsyncRefresh:
-        """The handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
-        return AsyncRefresh(self._core, self._core.attach(execution_id), None)
-
-    async def refresh_all(
-        self,
-        views: Iterable[str] | Mapping[str, Iterable[str]],
-        *,
-        performance: Performance | Mapping[str, Performance] | None = None,
-        max_parallel: int = 3,
-        max_credits: float | None = None,
-        max_age: Seconds | None = None,
-        timeout: Seconds | None = None,
-        journal: str | PathLike[str] | None = None,
-        if_running: IfRunning = "start",
-        on_update: Callable[[str, ViewResult], object] | None = None,
-    ) -> RefreshReport:
-        """Refresh each view once, only after the views that it reads are fresh; see `MatviewsClient.refresh_all`."""
-        return await self._core.run_async(
-            self._core.refresh_all(
-                views, performance, max_parallel, max_credits, max_age, timeout, journal, if_running, on_update
-            )
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections; see `MatviewsClient.close`."""
-        await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return _described(self)
-
-
-def _described(client: MatviewsClient | AsyncMatviewsClient) -> str:
-    """A client's repr, which debuggers also ask for while it is being made, and when that failed."""
-    kind = type(client).__name__
-    core: _Core | None = vars(client).get("_core")
-    return core.describe(kind) if core else f"<{kind}, never opened>"
-
-
-class _Handle:
-    """One execution of one client."""
-
-    def __init__(self, core: _Core, execution_id: str, name: str | None) -> None:
-        self._core = core
-        self._since = core.session.clock()
-        self._execution_id = execution_id
-        self._name = name
-
-    @property
-    def execution_id(self) -> str:
-        """Dune's id of the execution."""
-        return self._execution_id
-
-    @property
-    def name(self) -> str | None:
-        """The view; None after `attach`, which is not told."""
-        return self._name
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.name or 'a view'}: execution {self.execution_id}>"
-
-
-class Refresh(_Handle):
+class Refresh(Handle):
     """A refresh under way, or over: what `MatviewsClient.refresh` and `MatviewsClient.attach` return."""
 
     def status(self) -> ExecutionStatus:
@@ -321,135 +357,3 @@ class Refresh(_Handle):
         """
         with _lookup.about(self.execution_id):
             return self._core.run(self._core.cancel(self.execution_id))
-
-
-class AsyncRefresh(_Handle):
-    """A refresh under way, or over: what `AsyncMatviewsClient.refresh` and `AsyncMatviewsClient.attach` return."""
-
-    async def status(self) -> ExecutionStatus:
-        """Look at the execution once; see `Refresh.status`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(self._core.look(self.execution_id))
-
-    async def wait(
-        self,
-        *,
-        timeout: Seconds | None = None,
-        max_credits: float | None = None,
-        on_update: Callable[[ExecutionStatus], object] | None = None,
-    ) -> ExecutionStatus:
-        """Wait until the view is fresh; see `Refresh.wait`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(
-                self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update)
-            )
-
-    async def cancel(self) -> bool:
-        """Cancel the execution; see `Refresh.cancel`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(self._core.cancel(self.execution_id))
-
-
-@attrs.frozen
-class _Core:
-    """What both clients share: the way out, the session, and the flow of each method, its arguments checked."""
-
-    transport: SyncTransport | AsyncTransport = attrs.field(repr=False)
-    api: Endpoints
-    session: Session
-    settings: Settings
-    tiers: Tiers
-
-    @classmethod
-    def of(cls, transport: SyncTransport | AsyncTransport, settings: Settings, tiers: Tiers) -> Self:
-        from ._endpoints import Endpoints
-
-        return cls(transport, Endpoints(transport), Session(Pace(settings.budget), settings.timeout), settings, tiers)
-
-    def refresh(self, name: str, performance: Performance | None, if_running: IfRunning) -> Flow[str]:
-        name = _arguments.view_name(name)
-        _arguments.choice(if_running, "if_running", IF_RUNNING)
-        tier = self.tiers.choose(performance, stacklevel=3)  # the caller of the client's method
-        return _refresh.start(self.session, self.api, name, tier, if_running)
-
-    def refresh_all(
-        self,
-        views: object,
-        performance: str | Mapping[str, str] | None,
-        max_parallel: int,
-        max_credits: float | None,
-        max_age: Seconds | None,
-        timeout: Seconds | None,
-        journal: str | PathLike[str] | None,
-        if_running: IfRunning,
-        on_update: Callable[[str, ViewResult], object] | None,
-    ) -> Flow[RefreshReport]:
-        from . import _schedule  # nothing that a single refresh needs
-
-        found = reads(views)
-        by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)
-        if unknown := by_name.keys() - found.keys():
-            raise InvalidArgumentError(
-                f"performance names views that are not refreshed: {', '.join(map(repr, unknown))}"
-            )
-        return _schedule.refresh_all(
-            self.session,
-            self.api,
-            found,
-            {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found},
-            _schedule.Limits(
-                max_parallel=_arguments.count(max_parallel, "max_parallel"),
-                max_credits=math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits"),
-                max_age=None if max_age is None else timedelta(seconds=_arguments.seconds(max_age, "max_age")),
-                timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
-            ),
-            _arguments.choice(if_running, "if_running", IF_RUNNING),
-            _arguments.callback(on_update, "on_update"),
-            None if journal is None else _arguments.path(journal, "journal"),
-        )
-
-    def attach(self, execution_id: str) -> str:
-        self._check_open()
-        execution_id = _arguments.execution_id(execution_id)
-        self.session.claim(execution_id)
-        return execution_id
-
-    def look(self, execution_id: str) -> Flow[ExecutionStatus]:
-        return _lookup.look(self.session, self.api, execution_id)
-
-    def cancel(self, execution_id: str) -> Flow[bool]:
-        return _refresh.cancel(self.session, self.api, execution_id)
-
-    def watch(
-        self,
-        execution_id: str,
-        since: float,
-        timeout: Seconds | None,
-        max_credits: float | None,
-        on_update: Callable[[ExecutionStatus], object] | None,
-    ) -> Flow[ExecutionStatus]:
-        cap = math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits")
-        return _refresh.watch(
-            self.session,
-            self.api,
-            execution_id,
-            since=since,
-            timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
-            allowance=lambda: cap,
-            on_update=_arguments.callback(on_update, "on_update"),
-        )
-
-    def run(self, flow: Flow[T]) -> T:
-        self._check_open()
-        return run(flow)
-
-    async def run_async(self, flow: Flow[T]) -> T:
-        self._check_open()
-        return await run_async(flow)
-
-    def describe(self, kind: str) -> str:
-        return f"<{kind} of {self.settings.base_url}{', closed' if self.transport.is_closed else ''}>"
-
-    def _check_open(self) -> None:
-        if self.transport.is_closed:
-            raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")

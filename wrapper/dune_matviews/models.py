@@ -1,11 +1,11 @@
-"""What users hold: the status of an execution, as plain, immutable data.
+"""What users hold: executions, views and the account's usage, as plain, immutable data.
 
 This module must not know how the data is fetched, nor how Dune spells it in JSON.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -92,3 +92,81 @@ class ExecutionStatus:
     def succeeded(self) -> bool:
         """The view is fresh."""
         return self.state.succeeded
+
+
+@attrs.frozen(kw_only=True)
+class Schedule:
+    """When Dune refreshes a view by itself; each part is None where Dune does not tell it, or it cannot be read.
+
+    Attributes:
+        cron_expression: five fields: minute, hour, day, month, weekday.
+        performance: the tier of these refreshes.
+        next_run_at: when the next is due; an aware datetime.
+        expires_at: when the schedule ends; an aware datetime.
+    """
+
+    cron_expression: str | None = None
+    performance: str | None = None
+    next_run_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Matview:
+    """A materialized view as it stands (`GET /v1/materialized-views/{name}`), or as a list shows it.
+
+    Whatever Dune leaves out, or sends in a form that cannot be read, is None.
+
+    Attributes:
+        name: its full name, such as `dune.my_team.result_daily_volume`.
+        query_id: the query whose result it holds.
+        is_private: only its owner can read it.
+        size_bytes: what its table takes.
+        last_execution_ids: its latest executions, newest first; empty in a list, where Dune does not tell them.
+        schedule: when Dune refreshes it by itself; None without one, and in a list, where Dune does not tell it.
+        raw: Dune's answer as it came, for whatever is not modelled here.
+    """
+
+    name: str
+    query_id: int | None = None
+    is_private: bool | None = None
+    size_bytes: int | None = None
+    last_execution_ids: tuple[str, ...] = ()
+    schedule: Schedule | None = None
+    raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Freshness:
+    """How old a view's data is.
+
+    Attributes:
+        name: the view, as it was asked for.
+        completed_at: when its latest successful execution ended, an aware datetime; None if there is none.
+        execution_id: that execution; None if there is none.
+        age: the time since then, by Dune's own clock; None if there is none.
+    """
+
+    name: str
+    completed_at: datetime | None = None
+    execution_id: str | None = None
+    age: timedelta | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What the account has used in its present billing period (`POST /v1/usage`).
+
+    Attributes:
+        period_start: the period's first day.
+        period_end: the day on which it ends.
+        credits_used: credits used so far.
+        credits_included: credits that the plan includes.
+        raw: Dune's answer as it came, for whatever is not modelled here.
+    """
+
+    period_start: date | None = None
+    period_end: date | None = None
+    credits_used: float | None = None
+    credits_included: float | None = None
+    raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)

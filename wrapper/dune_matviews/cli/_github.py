@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from . import _tables, _text
 
-
 if TYPE_CHECKING:
     from dune_matviews import RefreshReport
 

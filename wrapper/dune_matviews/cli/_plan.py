@@ -33,7 +33,6 @@ from . import _durations
 from ._options import IF_RUNNING, TIERS
 from ._toml_lines import Step, line_of
 
-
 MOST_MISTAKES = 20
 
 

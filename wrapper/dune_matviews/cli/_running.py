@@ -15,7 +15,6 @@ from ._exits import Exit, of_report
 from ._output import Answer, Output, shows_colour
 from ._progress import following
 
-
 if TYPE_CHECKING:
     from dune_matviews import ExecutionStatus, MatviewsClient, Refresh, RefreshReport, ViewResult
 

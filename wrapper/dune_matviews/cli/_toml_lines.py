@@ -46,9 +46,7 @@ def _beginning(lines: Sequence[str]) -> object:
 
 def _has(found: object, path: Sequence[Step]) -> bool:
     for step in path:
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and isinstance(step, int) and step < len(found):
+        if (isinstance(found, dict) and step in found) or (isinstance(found, list) and isinstance(step, int) and step < len(found)):
             found = found[step]
         else:
             return False

@@ -15,21 +15,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._catalog import UnknownObjectError
+    from ._execution import Charge
     from ._faults import Fault
     from ._sandbox import DuneSandbox, ReceivedRequest
     from ._scenarios import Failure, Scenario
-    from ._world import Charge, UnknownObjectError
 
 __all__ = ["Charge", "DuneSandbox", "Failure", "Fault", "ReceivedRequest", "Scenario", "UnknownObjectError"]
 
 _HOMES = {
-    "Charge": "_world",
+    "Charge": "_execution",
     "DuneSandbox": "_sandbox",
     "Failure": "_scenarios",
     "Fault": "_faults",
     "ReceivedRequest": "_sandbox",
     "Scenario": "_scenarios",
-    "UnknownObjectError": "_world",
+    "UnknownObjectError": "_catalog",
 }
 
 

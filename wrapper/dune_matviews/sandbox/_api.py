@@ -7,9 +7,11 @@ from typing import Final
 from urllib.parse import unquote
 
 from ._budgets import Budgets
+from ._catalog import ForeignObjectError, UnknownObjectError
 from ._http import MAX_BODY, Answer, Request, refusal
-from ._operations import OPERATIONS, BadRequestError, Context, Operation
-from ._world import UnknownObjectError, World
+from ._inputs import BadRequestError
+from ._operations import OPERATIONS, Account, Context, Operation
+from ._world import World
 
 KEY_HEADER: Final = "x-dune-api-key"
 
@@ -28,13 +30,12 @@ def _at(path: str) -> list[tuple[Operation, tuple[str, ...]]]:
 
 
 class Api:
-    """Answers requests as Dune's API does. *small* says whether it knows the tier of that name."""
+    """Answers requests as Dune's API does."""
 
-    def __init__(self, world: World, api_key: str, budgets: Budgets, *, small: bool = True) -> None:
+    def __init__(self, world: World, account: Account, budgets: Budgets) -> None:
         self._world = world
-        self._api_key = api_key
+        self._account = account
         self._budgets = budgets
-        self._tiers = ("small", "medium", "large") if small else ("medium", "large")
 
     def answer(self, request: Request) -> Answer:
         found = _at(request.path)
@@ -47,7 +48,7 @@ class Api:
         return refusal(405, f"this path allows {allowed}, not {request.method}", {"Allow": allowed})
 
     def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Answer:
-        if request.headers.get(KEY_HEADER) != self._api_key:
+        if request.headers.get(KEY_HEADER) != self._account.key:
             return refusal(401, "Invalid API Key")
         # What is refused further on has been counted: Dune's gate knows the account by its key, but reads no request.
         if seconds := self._budgets.admit(operation.bucket, self._world.now()):
@@ -56,11 +57,13 @@ class Api:
         if len(request.body) > MAX_BODY:
             return refusal(400, f"the body is longer than {MAX_BODY} bytes")
         try:
-            return operation.run(Context(self._world, request, self._tiers), *map(_decoded, segments))
+            return operation.run(Context(self._world, self._account, request), *map(_decoded, segments))
         except BadRequestError as error:
             return refusal(400, str(error))
         except UnknownObjectError:
             return refusal(404, "Object not found")
+        except ForeignObjectError as error:
+            return refusal(403, str(error))
 
 
 def _decoded(segment: str) -> str:

@@ -1,34 +1,57 @@
-"""Knows the operations of Dune's API that the sandbox offers, with the fields of their requests and answers.
+"""Knows the operations of Dune's API that the sandbox offers, with the fields of their answers.
 Must not know of keys, sockets or threads, nor decide on states and money, which belong to the world."""
 
-import json
-import reprlib
 from collections.abc import Callable
-from typing import Final, NoReturn
+from datetime import datetime
+from typing import Final
 
 import attrs
 
 from ._budgets import Bucket
+from ._catalog import View
+from ._execution import moment
 from ._http import Answer, Request, json_answer
-from ._scenarios import CANCELED, EXPIRED, PENDING, SUCCEEDED, Failure
-from ._world import Execution, World, moment
+from ._inputs import (
+    bare_name_of,
+    check_parameters,
+    days_of,
+    definition_of,
+    json_object,
+    page_of,
+    query_id_of,
+    query_values,
+    tier_of,
+)
+from ._lineage import Step
+from ._schedule import Schedule
+from ._status import status_of
+from ._usage import billing_periods
+from ._world import World
 
 # How many of a view's executions one answer lists; the world itself forgets none.
 _LISTED_EXECUTIONS: Final = 100
-_RESULT_LIFETIME: Final = 90 * 86_400 * 1_000_000_000  # nanoseconds
+# Tiers that a pipeline may be asked for, and the one that it shows where none was.
+_PIPELINE_TIERS: Final = ("medium", "large")
+_BYTES_ALLOWED: Final = 100_000_000_000
 
 
-class BadRequestError(ValueError):
-    """The request is refused with 400 and this sentence."""
+@attrs.frozen(kw_only=True)
+class Account:
+    """Whose API it is. *tiers* are those that a refresh may ask for."""
+
+    key: str = attrs.field(repr=False)
+    team: str
+    tiers: tuple[str, ...]
+    credits_included: float
 
 
 @attrs.frozen
 class Context:
-    """What an operation works on. *tiers* are those that a refresh may ask for."""
+    """What an operation works on."""
 
     world: World
+    account: Account
     request: Request
-    tiers: tuple[str, ...]
 
 
 @attrs.frozen
@@ -45,126 +68,127 @@ class Operation:
     run: Callable[..., Answer]
 
 
-def get_view(context: Context, name: str) -> Answer:
-    world, view = context.world, context.world.view(name)
-    newest_first = reversed(view.executions[-_LISTED_EXECUTIONS:])
-    content = {
-        "sql_id": view.name,
-        "query_id": view.query_id,
-        "is_private": False,
-        "table_size_bytes": view.size_bytes(world.now()),
-        "last_execution_ids": [each.id for each in newest_first],
+def list_views(context: Context) -> Answer:
+    limit, offset = page_of(context.request)
+    world = context.world
+    views, now = world.catalog.owned(), world.now()
+    content: dict[str, object] = {
+        "materialized_views": [_summary(each, now) for each in views[offset : offset + limit]],
+        "next_offset": offset + limit if offset + limit < len(views) else 0,
     }
     return json_answer(200, content)
 
 
+def upsert_view(context: Context) -> Answer:
+    body = json_object(context.request)
+    name = f"dune.{context.account.team}.{bare_name_of(body)}"
+    execution = context.world.define(name, definition_of(body, context.account.tiers))
+    return json_answer(200, {"name": name, "execution_id": execution.id})
+
+
+def get_view(context: Context, name: str) -> Answer:
+    view, now = context.world.catalog.find_owned(name), context.world.now()
+    newest_first = reversed(view.executions[-_LISTED_EXECUTIONS:])
+    content = {**_summary(view, now), "last_execution_ids": [each.id for each in newest_first]}
+    if schedule := view.definition.schedule:
+        content["schedule"] = _schedule(schedule, moment(now))
+    return json_answer(200, content)
+
+
+def delete_view(context: Context, name: str) -> Answer:
+    context.world.catalog.delete(name)
+    return json_answer(200, {"message": f"The materialized view {name} is deleted"})
+
+
 def refresh_view(context: Context, name: str) -> Answer:
-    execution = context.world.refresh(name, _performance(context))
+    execution = context.world.refresh(name, tier_of(json_object(context.request), context.account.tiers))
     return json_answer(200, {"execution_id": execution.id, "sql_id": execution.name})
 
 
 def get_execution_status(context: Context, execution_id: str) -> Answer:
     world = context.world
-    return json_answer(200, _status(world, world.execution(execution_id), world.now()))
+    return json_answer(200, status_of(world, world.execution(execution_id), world.now()))
 
 
 def cancel_execution(context: Context, execution_id: str) -> Answer:
     return json_answer(200, {"success": context.world.cancel(execution_id)})
 
 
+def get_pipeline(context: Context, query_id: str) -> Answer:
+    values = query_values(context.request, "performance", "query_parameters")
+    tier = tier_of(values, _PIPELINE_TIERS) or _PIPELINE_TIERS[0]
+    check_parameters(values)
+    steps = context.world.pipeline(query_id_of(query_id))
+    return json_answer(200, {"pipeline": {"nodes": [_node(each, tier) for each in steps]}})
+
+
+def get_usage(context: Context) -> Answer:
+    world, account = context.world, context.account
+    start, end = days_of(json_object(context.request))
+    now = world.now()
+    began, today = moment(world.began).date(), moment(now).date()
+    # The account is as old as the sandbox.
+    first = max(start or (began if end else today), began)
+    periods = billing_periods(world.ledger(), first, min(end or today, today))
+    content = {
+        "billing_periods": [
+            {
+                "start_date": each.start.isoformat(),
+                "end_date": each.end.isoformat(),
+                "credits_used": each.credits,
+                "credits_included": account.credits_included,
+            }
+            for each in periods
+        ],
+        "bytes_used": sum(each.size_bytes(now) for each in world.catalog.owned()),
+        "bytes_allowed": _BYTES_ALLOWED,
+        "private_queries": 0,
+        "private_dashboards": 0,
+    }
+    return json_answer(200, content)
+
+
 OPERATIONS: Final = (
+    Operation("list", "GET", "/api/v1/materialized-views", "high", list_views),
+    Operation("upsert", "POST", "/api/v1/materialized-views", "low", upsert_view),
     Operation("get", "GET", "/api/v1/materialized-views/{}", "high", get_view),
+    Operation("delete", "DELETE", "/api/v1/materialized-views/{}", "low", delete_view),
     Operation("refresh", "POST", "/api/v1/materialized-views/{}/refresh", "low", refresh_view),
     Operation("status", "GET", "/api/v1/execution/{}/status", "high", get_execution_status),
     Operation("cancel", "POST", "/api/v1/execution/{}/cancel", "high", cancel_execution),
+    Operation("pipeline", "GET", "/api/v1/query/{}/pipeline", "high", get_pipeline),
+    Operation("usage", "POST", "/api/v1/usage", "high", get_usage),
 )
 
 
-def _performance(context: Context) -> str | None:
-    """The tier that the body asks for; None where it asks for none."""
-    if not context.request.body:
-        return None
-    body = _json_object(context.request)
-    if "performance" not in body:
-        return None
-    asked = body["performance"]
-    if not isinstance(asked, str) or asked not in context.tiers:
-        raise BadRequestError(f"performance must be one of {', '.join(context.tiers)}, not {reprlib.repr(asked)}")
-    return asked
-
-
-def _json_object(request: Request) -> dict[str, object]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise BadRequestError(f"Content-Type must be application/json, not {media_type or 'absent'}")
-    try:
-        body: object = json.loads(request.body.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is no JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise BadRequestError("the body must be a JSON object")
-    return body
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
-
-
-def _status(world: World, execution: Execution, now: int) -> dict[str, object]:
-    """The fields that every status has; those that apply only later join them from their moment on."""
-    state = execution.state(now)
-    status: dict[str, object] = {
-        "execution_id": execution.id,
-        "query_id": execution.query_id,
-        "is_execution_finished": now >= execution.ends,
-        "state": state,
-        "submitted_at": _timestamp(execution.submitted),
-        "execution_cost_credits": execution.credits(now),
-    }
-    if now >= execution.starts:
-        status["execution_started_at"] = _timestamp(int(execution.starts))
-    if state == PENDING:
-        status["queue_position"] = world.queue(now).index(execution) + 1
-    if now >= execution.ends:
-        status |= _ending(execution, state, int(execution.ends))
-    elif world.max_parallel is not None and len(running := world.running(now)) >= world.max_parallel:
-        status["max_inflight_interactive_executions"] = world.max_parallel
-        status["max_inflight_interactive_reached"] = len(running)
-    return status
-
-
-def _ending(execution: Execution, state: str, ended: int) -> dict[str, object]:
-    ending: dict[str, object] = {"execution_ended_at": _timestamp(ended)}
-    if state in CANCELED:
-        ending["cancelled_at"] = _timestamp(ended)
-    if state == EXPIRED:
-        ending["expires_at"] = _timestamp(ended)
-    if state in SUCCEEDED:
-        ending["expires_at"] = _timestamp(ended + _RESULT_LIFETIME)
-        ending["result_metadata"] = _result_metadata(execution, ended)
-    if error := execution.scenario.reported_error:
-        ending["error"] = _error(error)
-    return ending
-
-
-def _result_metadata(execution: Execution, ended: int) -> dict[str, object]:
-    scenario, started = execution.scenario, int(execution.starts)
+def _summary(view: View, now: int) -> dict[str, object]:
+    """What a list tells of a view."""
     return {
-        "row_count": scenario.rows,
-        "total_row_count": scenario.rows,
-        "result_set_bytes": scenario.bytes,
-        "total_result_set_bytes": scenario.bytes,
-        "pending_time_millis": (started - execution.submitted) // 1_000_000,
-        "execution_time_millis": (ended - started) // 1_000_000,
+        "sql_id": view.name,
+        "query_id": view.query_id,
+        "is_private": view.definition.is_private,
+        "table_size_bytes": view.size_bytes(now),
     }
 
 
-def _error(failure: Failure) -> dict[str, object]:
-    error: dict[str, object] = {"type": failure.type, "message": failure.message}
-    place = {"line": failure.line, "column": failure.column}
-    metadata = {name: number for name, number in place.items() if number is not None}
-    return error | ({"metadata": metadata} if metadata else {})
+def _schedule(schedule: Schedule, now: datetime) -> dict[str, str]:
+    optional = {
+        "performance": schedule.performance,
+        "next_execution_time": _instant(schedule.next_time(now)),
+        "expires_at": _instant(schedule.expires_at),
+    }
+    applying = {field: text for field, text in optional.items() if text is not None}
+    return {"cron_expression": schedule.cron_expression, **applying}
 
 
-def _timestamp(nanoseconds: int) -> str:
-    return f"{moment(nanoseconds):%Y-%m-%dT%H:%M:%S}.{nanoseconds % 1_000_000_000:09d}Z"
+def _instant(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
+
+
+def _node(step: Step, tier: str) -> dict[str, object]:
+    node: dict[str, object] = {"id": step.id, "dependencies": step.dependencies}
+    if isinstance(step.source, str):
+        node["materialized_view_refresh"] = {"name": step.source, "performance": tier}
+    else:
+        node["query_execution"] = {"query_id": step.source, "performance": tier}
+    return node

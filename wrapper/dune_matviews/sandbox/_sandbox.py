@@ -14,12 +14,13 @@ import attrs
 from ._api import Api, named_operation
 from ._budgets import Budgets
 from ._delivery import Reply
+from ._execution import Charge, moment
 from ._faults import NO_FAULT, Fault, FaultQueue, answer_under
 from ._http import Answer, Request, changed_headers, refusal
-from ._operations import OPERATIONS
+from ._operations import OPERATIONS, Account
 from ._scenarios import DEFAULT_SCENARIO, Scenario
 from ._server import HOST, Server
-from ._world import Charge, World, moment
+from ._world import World
 
 
 @attrs.frozen
@@ -28,7 +29,7 @@ class ReceivedRequest:
 
     *id* is what the answer's header X-Request-Id said; *at* is an aware datetime of the sandbox's clock.
     *path* and *query* are raw, still percent-encoded; names of *headers* are in lower case.
-    *operation* is "refresh", "status", "cancel" or "get" (of a view); None where path and method are those of none.
+    *operation* is a word of those that `DuneSandbox.fail` takes; None where path and method are those of none.
     *body* is cut shortly after the megabyte that the sandbox refuses.
     *status* is the status code that the client was sent, None as long as no answer has left.
     """
@@ -47,18 +48,25 @@ class ReceivedRequest:
 class DuneSandbox:
     """A stand-in for Dune's API that listens on this machine from its creation until `close()`.
 
-    *views* are the names that exist; None lets any view exist that is named.
+    *views* are the names that exist; None lets any view exist that is named, until it is deleted.
     *api_key* is the one key that is accepted, in the header X-Dune-Api-Key only.
     *speed* divides the durations of scenarios (100: one of 5 seconds takes 50 milliseconds); the clock itself stays
     the wall clock, so that timestamps and Date headers are true.
     *default* is what an execution does for which nothing was planned.
     *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
     *plan* limits the requests a minute: "free" (15 low, 40 high), "plus" (70, 200), "enterprise" (350, 1000) or numbers
-    of your own, (low, high); None is no limit. Refreshes are low, all else is high. A request past the budget is
-    answered 429 with Retry-After and does not count; any other with the right key does, also one that is refused (400,
-    404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed* does not shorten it.
+    of your own, (low, high); None is no limit. Refresh, upsert and delete are low, all else is high. A request past the
+    budget is answered 429 with Retry-After and does not count; any other with the right key does, also one that is
+    refused (400, 403, 404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed* does not
+    shorten it.
     *small* says whether the tier `small` is accepted: Dune's documentation says both.
+    *team* is the account's part of the full name that a created view gets: dune.TEAM.NAME.
+    *credits_included* is what usage reports as included in each billing period, which is a month of the sandbox's
+    clock; nothing is refused when it is spent.
     *port* 0 is any free port.
+
+    A view's schedule is kept and told, with the time at which it is due next; the sandbox never acts on it, because a
+    test would then pay or not pay by the minute at which it happens to run.
 
     All of it may be used from several threads. Raises ValueError for numbers out of range and OSError where the
     port is taken.
@@ -74,12 +82,16 @@ class DuneSandbox:
         max_parallel: int | None = None,
         plan: str | tuple[int, int] | None = None,
         small: bool = True,
+        team: str = "my_team",
+        credits_included: float = 2500.0,
         port: int = 0,
     ) -> None:
         self.api_key = api_key
         self._lock = Lock()
         self._world = World(views, speed=speed, default=default, max_parallel=max_parallel)
-        self._api = Api(self._world, api_key, Budgets(plan), small=small)
+        tiers = ("small", "medium", "large") if small else ("medium", "large")
+        account = Account(key=api_key, team=team, tiers=tiers, credits_included=credits_included)
+        self._api = Api(self._world, account, Budgets(plan))
         self._faults = FaultQueue(each.name for each in OPERATIONS)
         self._requests: list[ReceivedRequest] = []
         self._server = Server(self._respond, port)
@@ -100,10 +112,28 @@ class DuneSandbox:
         """Closes every socket and ends every thread. The ledger and the requests stay readable."""
         self._server.close()
 
-    def add_view(self, name: str) -> None:
-        """Lets a view exist, by its full name; one that exists already stays as it is."""
+    def add_view(self, name: str, *, owned: bool = True) -> None:
+        """Lets a view exist, by its full name, in the account or, with *owned* False, in another one.
+
+        A view of another account is answered 403, and is in no list. One that exists already only changes its owner.
+        """
         with self._lock:
-            self._world.add_view(name)
+            self._world.catalog.add(name, owned=owned)
+
+    def reads(self, reader: str | int, *sources: str | int) -> None:
+        """Says what a query reads, in place of what was said before: the lineage that Dune knows of it.
+
+        A text is a materialized view, by its full name; a number is a query, whose result others read without a view
+        between. A view as the *reader* stands for the query that it has now; an upsert with another query changes what
+        the view reads, as it does at Dune:
+
+            sandbox.reads("dune.my_team.result_daily", "dune.my_team.result_base", 4711)
+            sandbox.reads(4711, "dune.my_team.result_raw")
+
+        Circles are possible. Raises UnknownObjectError where a view does not exist.
+        """
+        with self._lock:
+            self._world.set_sources(reader, sources)
 
     def rehearse(self, name: str, *scenarios: Scenario) -> None:
         """Says what the next executions of a view do, one scenario each, after those planned before.
@@ -116,8 +146,9 @@ class DuneSandbox:
     def fail(self, operation: str | None, *faults: Fault) -> None:
         """Says what goes wrong with the next requests of an operation, one fault each, after those planned before.
 
-        *operation* is "refresh", "status", "cancel" or "get" (of a view). None is any of these; its faults come after
-        those of the operation itself. A fault meets the next request that path and method lead to the operation,
+        *operation* is "list", "upsert", "get", "delete" or "refresh" (of views), "status" or "cancel" (of an
+        execution), "pipeline" (of a query) or "usage". None is any of these; its faults come after those of the
+        operation itself. A fault meets the next request that path and method lead to the operation,
         whatever key or body that has. Where Dune does not do its work, no budget counts the request.
         Raises ValueError for another word.
         """
@@ -139,7 +170,7 @@ class DuneSandbox:
 
     @property
     def ledger(self) -> tuple[Charge, ...]:
-        """What Dune would bill by now: one charge for each accepted refresh, in the order of acceptance."""
+        """What Dune would bill by now: one charge for each accepted refresh or upsert, in order of acceptance."""
         with self._lock:
             return self._world.ledger()
 

@@ -1,92 +1,24 @@
-"""Knows views, executions, time and cost; nothing ticks, a state follows from scenario, submission and present.
+"""Knows what happens in time: nothing ticks, a state follows from scenario, submission and present.
 Must not know of HTTP or JSON, nor of threads: whoever shares a world between threads brings the lock."""
 
 import heapq
 import math
 import time
 from bisect import insort
-from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from operator import attrgetter
 
 import attrs
 
-from ._scenarios import DEFAULT_SCENARIO, EXECUTING, PENDING, SUCCEEDED, Scenario
+from ._catalog import Catalog, Definition, UnknownObjectError, View
+from ._execution import Charge, Execution, Nanoseconds
+from ._lineage import Lineage, Source, Step
+from ._scenarios import DEFAULT_SCENARIO, Scenario
 from ._ulid import UlidSequence
-
-# A point or a length of time in nanoseconds; never a fraction, and a float only as math.inf: never.
-Nanoseconds = int | float
-
-
-class UnknownObjectError(LookupError):
-    """There is no such view or execution."""
-
-
-@attrs.frozen
-class Charge:
-    """What one accepted refresh costs: final once its execution has ended, growing until then.
-
-    *performance* is the tier as it was asked for, None where the request left it out.
-    *state* is the execution's present state, a QUERY_STATE_ text; *submitted_at* is an aware datetime.
-    """
-
-    execution_id: str
-    name: str
-    performance: str | None
-    credits: float
-    state: str
-    submitted_at: datetime
-
-
-@attrs.define(eq=False)
-class Execution:
-    """One accepted refresh.
-
-    `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
-    """
-
-    id: str
-    name: str
-    query_id: int
-    performance: str | None
-    scenario: Scenario
-    submitted: int
-    ready: Nanoseconds
-    starts: Nanoseconds = math.inf
-    ends: Nanoseconds = math.inf
-
-    def state(self, now: int) -> str:
-        if now >= self.ends:
-            return self.scenario.end_state
-        return EXECUTING if now >= self.starts else PENDING
-
-    def credits(self, now: int) -> float:
-        if now >= self.ends:
-            return self.scenario.credits
-        if now <= self.starts:
-            return 0.0
-        return self.scenario.credits * ((now - self.starts) / (self.ends - self.starts))
-
-
-@attrs.define(eq=False)
-class View:
-    """One materialized view; its executions are kept oldest first, all of them."""
-
-    name: str
-    query_id: int
-    executions: list[Execution] = attrs.field(factory=list[Execution])
-    scenarios: deque[Scenario] = attrs.field(factory=deque[Scenario])
-
-    def size_bytes(self, now: int) -> int:
-        """The size of the table as the latest refresh that succeeded left it; 0 before the first."""
-        succeeded = (each for each in reversed(self.executions) if each.state(now) in SUCCEEDED)
-        latest = next(succeeded, None)
-        return latest.scenario.bytes if latest else 0
 
 
 class World:
-    """All there is behind the API. *clock* answers nanoseconds since 1970."""
+    """All there is behind the API. *clock* answers nanoseconds since 1970. *began* is when it came to be."""
 
     def __init__(
         self,
@@ -110,13 +42,12 @@ class World:
         self._advanced = 0
         self._latest = 0
         self._ids = UlidSequence()
-        self._views: dict[str, View] = {}
+        self.catalog = Catalog(views)
+        self._lineage = Lineage(self.catalog.query_of)
         self._executions: dict[str, Execution] = {}
         # Those that have not ended, in the order in which they may start.
         self._open: list[Execution] = []
-        self._any_view_exists = views is None
-        for name in views or ():
-            self.add_view(name)
+        self.began = self.now()
 
     def now(self) -> int:
         """Nanoseconds since 1970. It never goes back, even where the clock behind it is set back."""
@@ -128,29 +59,25 @@ class World:
             raise ValueError(f"time goes on by zero or more seconds, not by {seconds!r}")
         self._advanced += round(seconds * 1e9)
 
-    def add_view(self, name: str) -> View:
-        return self._views.setdefault(name, View(name, query_id=1001 + len(self._views)))
-
-    def view(self, name: str) -> View:
-        if self._any_view_exists:
-            return self.add_view(name)
-        try:
-            return self._views[name]
-        except KeyError:
-            raise UnknownObjectError(f"the sandbox has no view {name!r}") from None
-
     def execution(self, execution_id: str) -> Execution:
         try:
             return self._executions[execution_id]
         except KeyError:
             raise UnknownObjectError(f"the sandbox has no execution {execution_id!r}") from None
 
+    def define(self, name: str, definition: Definition) -> Execution:
+        """Creates or replaces a view, and starts the execution that fills it."""
+        return self._start(self.catalog.define(name, definition), definition.performance)
+
     def refresh(self, name: str, performance: str | None = None) -> Execution:
-        view, now = self.view(name), self.now()
+        return self._start(self.catalog.find_owned(name), performance)
+
+    def _start(self, view: View, performance: str | None) -> Execution:
+        now = self.now()
         scenario = view.scenarios.popleft() if view.scenarios else self._default
         execution = Execution(
             id=self._ids.next(now // 1_000_000),
-            name=name,
+            name=view.name,
             query_id=view.query_id,
             performance=performance,
             scenario=scenario,
@@ -199,20 +126,25 @@ class World:
 
     def ledger(self) -> tuple[Charge, ...]:
         now = self.now()
-        return tuple(
-            Charge(
-                execution_id=each.id,
-                name=each.name,
-                performance=each.performance,
-                credits=each.credits(now),
-                state=each.state(now),
-                submitted_at=moment(each.submitted),
-            )
-            for each in self._executions.values()
-        )
+        return tuple(each.charge(now) for each in self._executions.values())
 
     def rehearse(self, name: str, *scenarios: Scenario) -> None:
-        self.view(name).scenarios.extend(scenarios)
+        self.catalog.find(name).scenarios.extend(scenarios)
+
+    def set_sources(self, reader: Source, sources: Iterable[Source]) -> None:
+        """Says what a query reads; a view's name as the *reader* stands for the query that it has now."""
+        read = tuple(sources)
+        for source in (reader, *read):
+            if isinstance(source, str):
+                self.catalog.find(source)
+            else:
+                self.catalog.add_query(source)
+        query_id = self.catalog.find(reader).query_id if isinstance(reader, str) else reader
+        self._lineage.set(query_id, read)
+
+    def pipeline(self, query_id: int) -> tuple[Step, ...]:
+        self.catalog.check_query(query_id)
+        return self._lineage.pipeline(query_id)
 
     def _duration(self, seconds: float) -> Nanoseconds:
         return math.inf if math.isinf(seconds) else round(seconds / self._speed * 1e9)
@@ -238,9 +170,3 @@ class World:
         for waiting in self.queue(now):
             self._forecast(waiting, starts=max(waiting.ready, heapq.heappop(free_from)))
             heapq.heappush(free_from, waiting.ends)
-
-
-def moment(nanoseconds: int) -> datetime:
-    """The aware datetime of a point in time, cut to microseconds."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)

@@ -1,0 +1,102 @@
+"""A view from its creation to its end, and what the account knows of it, as flows.
+
+This module must not know how an execution is started or found, nor how requests travel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._flow import Flow
+from ._lookup import last_part, last_success
+from ._refresh import launch, name_explained, tier_explained
+from ._requests import Session, maybe_accepted, read
+from ._values import Definition, Started, Stored
+from .errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
+from .models import Freshness, Matview, Usage
+
+if TYPE_CHECKING:
+    from ._endpoints import Endpoints
+
+_log = logging.getLogger("dune_matviews")
+
+
+def get(session: Session, api: Endpoints, name: str) -> Flow[Matview]:
+    """A view as it stands."""
+    with name_explained(name):
+        return (yield from read(session, api.matview(name)))
+
+
+def upsert(session: Session, api: Endpoints, view: Definition) -> Flow[Started]:
+    """Create a view, or replace the one of that name; return the execution that this starts, and the full name."""
+    try:
+        with tier_explained(view.performance):
+            started = yield from launch(session, api, api.upsert(view), view.name, by_bare_name=True)
+    except NotFoundError as refusal:
+        refusal.hint = f"Query {view.query_id} must be saved, without parameters, and owned by the key's account."
+        raise
+    return attrs.evolve(started, name=started.name or view.name)
+
+
+def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, Any]) -> Flow[Started]:
+    """Change parts of a view, by their names in `Definition`, and send the others again as they are."""
+    with name_explained(name):
+        stored = yield from read(session, api.stored(name))
+    started = yield from upsert(session, api, _changed(stored, changes))
+    if started.name != stored.name:
+        _log.warning("Dune answers to the update of %s with a view named %s", stored.name, started.name)
+    return started
+
+
+def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
+    parts = {**stored.parts, **changes}
+    if changes.get("cron_expression", "") is None:
+        parts["expires_at"] = None
+    unknown = [each.name for each in attrs.fields(Definition) if each.name != "name" and each.name not in parts]
+    if unknown:
+        raise UnexpectedResponseError(
+            f"the answer does not tell the {' and '.join(unknown)} of {stored.name} in a form that can be read",
+            status_code=200,
+            hint=f"An update has to send it again, so nothing was changed; pass {' and '.join(unknown)} to update().",
+        )
+    if parts["expires_at"] is not None and parts["cron_expression"] is None:
+        raise InvalidArgumentError(f"expires_at ends a schedule, and {stored.name} has none; pass cron_expression, too")
+    return Definition(name=last_part(stored.name), **parts)
+
+
+def delete(session: Session, api: Endpoints, name: str) -> Flow[None]:
+    """Delete a view. That it is not there is fine where a lost answer may have been to its deletion."""
+    perhaps_gone = False
+
+    def note(failure: DuneError) -> None:
+        nonlocal perhaps_gone
+        perhaps_gone = perhaps_gone or maybe_accepted(failure)
+
+    with name_explained(name):
+        try:
+            yield from read(session, api.delete(name), bucket="low", on_failure=note)
+        except NotFoundError:
+            if not perhaps_gone:
+                raise
+
+
+def freshness(session: Session, api: Endpoints, name: str) -> Flow[Freshness]:
+    """How old a view's data is."""
+    with name_explained(name):
+        status, now = yield from last_success(session, api, name)
+    if status is None:
+        return Freshness(name=name)
+    age = None
+    if now is not None and status.ended_at is not None:
+        age = max(now - status.ended_at, timedelta())  # the `Date` of an answer has whole seconds
+    return Freshness(name=name, completed_at=status.ended_at, execution_id=status.execution_id, age=age)
+
+
+def usage(session: Session, api: Endpoints) -> Flow[Usage]:
+    """What the account has used in its present billing period."""
+    return (yield from read(session, api.usage()))

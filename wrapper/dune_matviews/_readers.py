@@ -1,0 +1,274 @@
+"""What Dune's answers say: one reader for each kind of success, from the generated code's models to values of ours.
+
+This module must not know when requests are made, nor what is decided by what it reads. Only the heart of an answer has
+to be there (a state, an id); a detail that cannot be read is None, and never hides the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any, TypeVar
+
+from dune_api.models import (
+    BillingPeriod,
+    CancelExecutionResponse,
+    DeleteResponse,
+    ExecutionError,
+    ExecutionStatusResponse,
+    MatviewListElement,
+    MatviewListResponse,
+    MatviewResponse,
+    MatviewSchedule,
+    Pipeline,
+    PipelineExecution,
+    PipelineNode,
+    PipelineRefresh,
+    PipelineResponse,
+    RefreshResponse,
+    ResultMetadata,
+    SyntaxErrorMetadata,
+    UpsertResponse,
+    UsageResponse,
+)
+from dune_api.types import Response, Unset
+
+from ._answers import http_date
+from ._scalars import day, integer, moment, number, text
+from ._values import Node, Page, Started, Stored, ViewHistory
+from .errors import UnexpectedResponseError
+from .models import ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
+
+M = TypeVar("M")
+
+_STATES = {
+    "QUERY_STATE_PENDING": ExecutionState.PENDING,
+    "QUERY_STATE_EXECUTING": ExecutionState.EXECUTING,
+    "QUERY_STATE_COMPLETED": ExecutionState.COMPLETED,
+    "QUERY_STATE_COMPLETED_PARTIAL": ExecutionState.COMPLETED_PARTIAL,
+    "QUERY_STATE_FAILED": ExecutionState.FAILED,
+    "QUERY_STATE_CANCELED": ExecutionState.CANCELED,
+    "QUERY_STATE_CANCELLED": ExecutionState.CANCELED,
+    "QUERY_STATE_EXPIRED": ExecutionState.EXPIRED,
+}
+
+# An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
+_ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
+
+
+def started(response: Response[Any]) -> Started:
+    """The execution that a refresh has started."""
+    return _started(response, _parsed(response, RefreshResponse).execution_id, None)
+
+
+def created(response: Response[Any]) -> Started:
+    """The execution that an upsert has started, and the view's full name."""
+    answer = _parsed(response, UpsertResponse)
+    return _started(response, answer.execution_id, text(answer.name))
+
+
+def _started(response: Response[Any], execution_id: object, name: str | None) -> Started:
+    if not isinstance(execution_id, str) or not _ID.fullmatch(execution_id):
+        raise _unexpected(response, "the answer names no execution")
+    return Started(execution_id, name)
+
+
+def canceled(response: Response[Any]) -> bool:
+    """Whether there was something to cancel."""
+    return _parsed(response, CancelExecutionResponse).success is True
+
+
+def deleted(response: Response[Any]) -> None:
+    """That a view is gone, which any success says."""
+    _parsed(response, DeleteResponse)
+
+
+def history(response: Response[Any]) -> ViewHistory:
+    """The executions of a view, which have to be readable."""
+    view = _parsed(response, MatviewResponse)
+    found: object = view.last_execution_ids
+    if isinstance(found, Unset) and not isinstance(view.query_id, Unset):
+        found = []  # a view that was never executed
+    if not isinstance(found, list) or not all(map(_is_id, found)):
+        # Taken for "none", it would have a refresh started beside one that runs.
+        raise _unexpected(response, "the view's executions cannot be read")
+    return ViewHistory(tuple(found), _date(response))
+
+
+def matview(response: Response[Any], asked_for: str) -> Matview:
+    """A view as it stands."""
+    view = _parsed(response, MatviewResponse)
+    ids: object = view.last_execution_ids
+    return Matview(
+        name=text(view.sql_id) or asked_for,
+        query_id=integer(view.query_id),
+        is_private=_flag(view.is_private),
+        size_bytes=integer(view.table_size_bytes),
+        last_execution_ids=tuple(filter(_is_id, ids)) if isinstance(ids, list) else (),
+        schedule=_schedule(view.schedule),
+        raw=view.to_dict(),
+    )
+
+
+def _schedule(schedule: object) -> Schedule | None:
+    if not isinstance(schedule, MatviewSchedule):
+        return None
+    return Schedule(
+        cron_expression=text(schedule.cron_expression),
+        performance=text(schedule.performance),
+        next_run_at=moment(schedule.next_execution_time),
+        expires_at=moment(schedule.expires_at),
+    )
+
+
+def stored(response: Response[Any], asked_for: str) -> Stored:
+    """A view, of which each part that an upsert has to send again is there as Dune wrote it, or not at all."""
+    view = _parsed(response, MatviewResponse)
+    parts: dict[str, Any] = {"query_id": integer(view.query_id), "is_private": _flag(view.is_private)}
+    parts = {name: part for name, part in parts.items() if part is not None} | _stored_schedule(view.schedule)
+    return Stored(text(view.sql_id) or asked_for, parts)
+
+
+def _stored_schedule(schedule: object) -> dict[str, str | None]:
+    """The parts of a view's schedule, all of them None where it has none."""
+    if schedule is None or isinstance(schedule, Unset):
+        return dict.fromkeys(("cron_expression", "performance", "expires_at"))
+    if not isinstance(schedule, MatviewSchedule):
+        return {}
+    parts = {} if text(schedule.cron_expression) is None else {"cron_expression": text(schedule.cron_expression)}
+    for name in ("performance", "expires_at"):
+        part = getattr(schedule, name)
+        if part is None or isinstance(part, str | Unset):
+            parts[name] = text(part)
+    return parts
+
+
+def page(response: Response[Any]) -> Page:
+    """Views of the account, each of which has to have a name."""
+    answer = _parsed(response, MatviewListResponse)
+    views: object = answer.materialized_views
+    # A list that does not fit its declaration comes through as it is; an account without views may leave it out.
+    listed = [] if views is None or isinstance(views, Unset) else views
+    if not isinstance(listed, list) or not all(isinstance(each, MatviewListElement) for each in listed):
+        raise _unexpected(response, "the list of views cannot be read")
+    offset: object = answer.next_offset
+    following = 0 if offset is None or isinstance(offset, Unset) else integer(offset)
+    if following is None:
+        raise _unexpected(response, "where the list of views goes on cannot be read")
+    return Page(tuple(_listed(response, each) for each in listed), following or None, _date(response))
+
+
+def _listed(response: Response[Any], view: MatviewListElement) -> Matview:
+    name = text(view.sql_id)
+    if name is None:
+        raise _unexpected(response, "the list has a view without a name")
+    return Matview(
+        name=name,
+        query_id=integer(view.query_id),
+        is_private=_flag(view.is_private),
+        size_bytes=integer(view.table_size_bytes),
+        raw=view.to_dict(),
+    )
+
+
+def nodes(response: Response[Any]) -> tuple[Node, ...]:
+    """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
+    pipeline = _parsed(response, PipelineResponse).pipeline
+    found: object = pipeline.nodes if isinstance(pipeline, Pipeline) else None
+    if not isinstance(found, list) or not found:
+        raise _unexpected(response, "the pipeline has no nodes")
+    return tuple(_node(response, each) for each in found)
+
+
+def _node(response: Response[Any], node: PipelineNode) -> Node:
+    declared: object = node.dependencies
+    found = [] if declared is None or isinstance(declared, Unset) else declared
+    identity, *dependencies = map(integer, [node.id, *found] if isinstance(found, list) else [None])
+    if identity is None or None in dependencies:
+        raise _unexpected(response, "a node of the pipeline has no id, or dependencies that cannot be read")
+    refresh, query = node.materialized_view_refresh, node.query_execution
+    view = text(refresh.name) if isinstance(refresh, PipelineRefresh) else None
+    if view is None and (isinstance(refresh, PipelineRefresh) or not isinstance(query, PipelineExecution)):
+        raise _unexpected(response, f"node {identity} of the pipeline is neither a view nor a query")
+    return Node(identity, tuple(each for each in dependencies if each is not None), view)
+
+
+def usage(response: Response[Any]) -> Usage:
+    """What was used in the billing period that the answer's own date lies in, else in the latest."""
+    answer = _parsed(response, UsageResponse)
+    periods: list[BillingPeriod] = [] if isinstance(answer.billing_periods, Unset) else answer.billing_periods
+    if not periods:
+        raise _unexpected(response, "the answer has no billing period")
+    now = _date(response)
+    begun = [each for each in periods if now is None or _starts(each) <= now.date()]
+    present = max(begun or periods, key=_starts)
+    return Usage(
+        period_start=day(present.start_date),
+        period_end=day(present.end_date),
+        credits_used=number(present.credits_used),
+        credits_included=number(present.credits_included),
+        raw=answer.to_dict(),
+    )
+
+
+def _starts(period: BillingPeriod) -> date:
+    return day(period.start_date) or date.min
+
+
+def status(response: Response[Any], execution_id: str) -> ExecutionStatus:
+    """An execution as it stands, of which only the state has to be there."""
+    answer = _parsed(response, ExecutionStatusResponse)
+    state = _STATES.get(text(answer.state) or "", ExecutionState.UNKNOWN)
+    told = answer.is_execution_finished is True
+    result = answer.result_metadata if isinstance(answer.result_metadata, ResultMetadata) else ResultMetadata()
+    return ExecutionStatus(
+        execution_id=execution_id,
+        state=state,
+        is_finished=told if state is ExecutionState.UNKNOWN else state.is_finished,
+        query_id=integer(answer.query_id),
+        queue_position=integer(answer.queue_position),
+        submitted_at=moment(answer.submitted_at),
+        started_at=moment(answer.execution_started_at),
+        ended_at=moment(answer.execution_ended_at),
+        expires_at=moment(answer.expires_at),
+        cancelled_at=moment(answer.cancelled_at),
+        cost_credits=number(answer.execution_cost_credits),
+        error=_error(answer.error),
+        row_count=integer(result.total_row_count, result.row_count),
+        size_bytes=integer(result.total_result_set_bytes, result.result_set_bytes),
+        raw=answer.to_dict(),
+    )
+
+
+def _error(error: object) -> ErrorDetail | None:
+    if isinstance(error, str):
+        return ErrorDetail(message=error)
+    if not isinstance(error, ExecutionError):
+        return None
+    place = error.metadata if isinstance(error.metadata, SyntaxErrorMetadata) else SyntaxErrorMetadata()
+    return ErrorDetail(
+        type=text(error.type_), message=text(error.message), line=integer(place.line), column=integer(place.column)
+    )
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _date(response: Response[Any]) -> datetime | None:
+    """When the server answered, by its own clock."""
+    return http_date(response.headers.get("date", ""))
+
+
+def _parsed(response: Response[Any], model: type[M]) -> M:
+    if not isinstance(response.parsed, model):
+        raise _unexpected(response, "a success of another kind than expected")
+    return response.parsed
+
+
+def _unexpected(response: Response[Any], what: str) -> UnexpectedResponseError:
+    return UnexpectedResponseError(what, status_code=response.status_code)

@@ -1,0 +1,63 @@
+"""What single JSON values are taken for: text, numbers, dates and moments, each None where it cannot be read.
+
+This module must not know which property a value is of, nor what it means.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, date, datetime
+
+
+def text(value: object) -> str | None:
+    """A text that is not blank."""
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def number(value: object) -> float | None:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def integer(*values: object) -> int | None:
+    """The first of *values* that is a whole number."""
+    for value in values:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+    return None
+
+
+def moment(value: object) -> datetime | None:
+    """An aware datetime; whatever has no zone is in UTC."""
+    written = (text(value) or "").strip()
+    try:
+        found: datetime | None = datetime.fromisoformat(written)
+    except ValueError:
+        found = _odd_moment(written)
+    return found.replace(tzinfo=UTC) if found and not found.tzinfo else found
+
+
+def day(value: object) -> date | None:
+    """A calendar date; of a moment, the date that it is written with."""
+    found = moment(value)
+    return found and found.date()
+
+
+def _odd_moment(written: str) -> datetime | None:
+    """A moment written in another way, such as `2024-12-20 11:04:18.724 UTC`, if it begins with a whole date."""
+    if not re.match(r"\d{4}-\d\d-\d\d", written) or len(written) > 64:
+        return None
+    from dateutil import parser  # 30 ms of import for what Dune's API itself does not send
+
+    try:
+        return parser.parse(written)
+    except (ValueError, OverflowError):
+        return None
