@@ -133,9 +133,7 @@ class Core:
         from . import _cron
 
         if cron_expression is None and isinstance(expires_at, datetime):
-            raise InvalidArgumentError(
-                "expires_at ends a schedule, which cron_expression=None removes; pass only one"
-            )
+            raise InvalidArgumentError("expires_at ends a schedule, which cron_expression=None removes; pass only one")
         name = _arguments.view_name(name)
         changes: dict[str, Any] = {}
         if query_id is not KEEP:

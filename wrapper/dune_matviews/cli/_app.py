@@ -11,16 +11,17 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 
 import dune_matviews
 
-from . import _executions, _refreshing, _sandbox, _text
-from ._exits import MEANING
+from . import _defining, _executions, _refreshing, _sandbox, _text, _views
+from ._exits import MEANING, Exit
 from ._failures import failure
 from ._options import Settings, options_of_dune
-from ._output import Answer, Output
+from ._output import Answer, Output, write
 
 NAME = "dune-matviews"
 
@@ -39,14 +40,25 @@ class Group(click.Group):
         super().format_epilog(ctx, formatter)
 
 
-@click.group(cls=Group, no_args_is_help=True, context_settings={"max_content_width": 100}, epilog="The API key is read from DUNE_API_KEY, or from --api-key-file.")
+@click.group(
+    cls=Group,
+    no_args_is_help=True,
+    context_settings={"max_content_width": 100},
+    epilog="The API key is read from DUNE_API_KEY, or from --api-key-file.",
+)
 @options_of_dune
 @click.version_option(dune_matviews.__version__, prog_name=NAME)
 def app() -> None:
     """Refresh Dune's materialized views, know when they are fresh, never pay twice."""
 
 
-for command in (*_refreshing.COMMANDS, *_executions.COMMANDS, *_sandbox.COMMANDS):
+for command in (
+    *_refreshing.COMMANDS,
+    *_executions.COMMANDS,
+    *_views.COMMANDS,
+    *_defining.COMMANDS,
+    *_sandbox.COMMANDS,
+):
     app.add_command(command)
 
 
@@ -57,6 +69,9 @@ def run(arguments: Sequence[str]) -> int:
     warnings.showwarning = lambda message, *_, **__: output.warning(_text.message(str(message)))
     try:
         answer = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
+    except click.exceptions.NoArgsIsHelpError as no_arguments:
+        write(sys.stderr, no_arguments.format_message())
+        return Exit.USAGE
     except (Exception, KeyboardInterrupt) as error:
         answer = _failed(error, output)
     if isinstance(answer, Answer):
@@ -69,13 +84,11 @@ def _failed(error: BaseException, output: Output) -> Answer:
     found = failure(error)
     if output.debug:
         traceback.print_exception(error, file=sys.stderr)
-    output.error(found.message)
+    for line in found.message.splitlines():  # more than one for a plan file with more than one mistake
+        output.error(line)
     return Answer(found.code, found.document, hints=found.hints)
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:
     """The arguments ask for JSON, as far as can be told without reading them properly: they may be wrong."""
-    return any(
-        each == "--output=json" or (each, after) == ("--output", "json")
-        for each, after in zip(arguments, [*arguments[1:], ""], strict=True)
-    )
+    return "--output=json" in arguments or ("--output", "json") in pairwise(arguments)

@@ -5,14 +5,14 @@ This module must not know which command prints it.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from . import _text
 
 if TYPE_CHECKING:
-    from dune_matviews import ExecutionStatus
+    from dune_matviews import ErrorDetail, ExecutionStatus
 
 
 def plain(value: Any) -> Any:
@@ -35,22 +35,30 @@ def plain(value: Any) -> Any:
 
 def execution(status: ExecutionStatus) -> str:
     """An execution for people: a line for each thing that is known of it."""
-    error = status.error
-    place = f"line {error.line}, column {error.column}" if error and error.line is not None else None
-    took = status.started_at and status.ended_at and _text.lasted(status.ended_at - status.started_at)
+    unknown = status.state.value == "unknown"
+    took = _text.lasted(status.ended_at - status.started_at) if status.started_at and status.ended_at else None
     return _text.fields(
         [
             ("execution", _text.line(status.execution_id)),
-            ("state", status.state.value if status.state.value != "unknown" else _text.line(repr(status.raw.get("state")))),
+            ("state", _text.line(repr(status.raw.get("state"))) if unknown else status.state.value),
             ("queue", None if status.queue_position is None else f"place {status.queue_position}"),
             ("query", None if status.query_id is None else str(status.query_id)),
-            ("submitted", status.submitted_at and _text.moment(status.submitted_at)),
-            ("started", status.started_at and _text.moment(status.started_at)),
-            ("ended", status.ended_at and _text.moment(status.ended_at)),
-            ("took", took or None),
+            ("submitted", _moment(status.submitted_at)),
+            ("started", _moment(status.started_at)),
+            ("ended", _moment(status.ended_at)),
+            ("took", took),
             ("cost", None if status.cost_credits is None else _text.credits(status.cost_credits)),
             ("rows", None if status.row_count is None else f"{status.row_count:,}"),
             ("size", None if status.size_bytes is None else _text.size(status.size_bytes)),
-            ("error", error and _text.line(" ".join(filter(None, (error.type, error.message, place and f"({place})"))))),
+            ("error", _error(status.error) if status.error else None),
         ]
     )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else _text.moment(moment)
+
+
+def _error(error: ErrorDetail) -> str:
+    place = "" if error.line is None else f"(line {error.line}, column {error.column})"
+    return _text.line(" ".join(filter(None, (error.type, error.message, place))))

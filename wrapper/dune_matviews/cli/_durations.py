@@ -12,8 +12,7 @@ LONGEST = timedelta(days=3650)
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _DURATION = re.compile(
-    rf"(?:(?P<days>{_NUMBER})d)? ?(?:(?P<hours>{_NUMBER})h)? ?(?:(?P<minutes>{_NUMBER})m)? ?(?:(?P<seconds>{_NUMBER})s)?",
-    re.ASCII,
+    " ?".join(rf"(?:(?P<{unit}>{_NUMBER}){unit[0]})?" for unit in ("days", "hours", "minutes", "seconds")), re.ASCII
 )
 _FORMS = "write it like 90s, 30m, 6h, 2d or 1h30m"
 

@@ -36,7 +36,7 @@ def status(settings: Settings, execution_id: str) -> Answer:
 @options_of_dune
 @click.pass_obj
 def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_credits: float | None) -> Answer:
-    """Wait until an execution has ended, and its view is fresh.
+    """Wait until an execution has made its view fresh.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """

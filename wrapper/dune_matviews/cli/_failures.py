@@ -14,6 +14,7 @@ from dune_matviews import APIError, DuneError, RefreshError
 
 from . import _data, _exits, _text
 from ._exits import Exit
+from ._plan import PlanError
 
 
 class Failure(NamedTuple):
@@ -31,11 +32,11 @@ def failure(error: BaseException) -> Failure:
         return Failure(_exits.of_error(error), _text.message(str(error)), of_dune(error))
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return _interruption(error)
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return _plain(Exit.USAGE, error, error.format_message())
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "dune-matviews"
         return _plain(Exit.USAGE, error, _text.line(f"{error.format_message()} See '{path} --help'."))
+    if isinstance(error, PlanError):
+        return _plain(Exit.USAGE, error, str(error))
     if isinstance(error, click.ClickException):
         return _plain(Exit.USAGE, error, error.format_message())
     what = _text.line(f"{type(error).__name__}: {error}")

@@ -80,8 +80,11 @@ class Live:
         last_seen_first = sorted(rows, key=lambda name: (rows[name].until is not None, -(rows[name].until or 0.0)))
         shown = set(last_seen_first[:room])
         table = Table.grid(padding=(0, 2))
-        for ratio, justify in ((True, "left"), (False, "left"), (False, "right"), (False, "right"), (False, "left")):
-            table.add_column(no_wrap=True, overflow="ellipsis", justify=justify, ratio=1 if ratio else None)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, overflow="ellipsis")
         for name, row in rows.items():
             if name in shown:
                 table.add_row(*row.cells(name, now))

@@ -30,6 +30,7 @@ IF_RUNNING = ("start", "adopt", "refuse")
 SMALL_TIER = ("warn", "allow", "forbid")
 LONGEST_KEY_FILE = 10_000
 
+
 class Settings:
     """What the options of every command say; each may stand before the command or after it."""
 
@@ -70,7 +71,7 @@ def key_from(path: Path) -> str:
     return key
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """A length of time, such as `90s` or `1h30m`."""
 
     name = "time"
@@ -83,7 +84,7 @@ class Duration(click.ParamType):
             self.fail(f"{problem}.", param, ctx)
 
 
-class Name(click.ParamType):
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """The name of a view, or the id of an execution."""
 
     name = "name"
@@ -152,7 +153,9 @@ def options_of_every_command(command: F) -> F:
 def options_of_dune(command: F) -> F:
     """Add the options that every command has, and those of every command that talks to Dune."""
     for option in (
-        _common("--plan", type=click.Choice(PLANS), help="The account's plan, for its request limits.  [default: free]"),
+        _common(
+            "--plan", type=click.Choice(PLANS), help="The account's plan, for its request limits.  [default: free]"
+        ),
         _common(
             "--api-key-file",
             metavar="FILE",
@@ -166,12 +169,17 @@ def options_of_dune(command: F) -> F:
 
 def options_of_tiers(command: F) -> F:
     """Add the tier, and what to do about the tier `small`."""
-    command = _setting(
+    tier = click.option("--performance", type=click.Choice(TIERS), help="The tier.  [default: Dune's]")
+    return tier(options_of_small(command))
+
+
+def options_of_small(command: F) -> F:
+    """Add what to do about the tier `small`."""
+    return _setting(
         "--small-tier",
         type=click.Choice(SMALL_TIER),
         help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
     )(command)
-    return click.option("--performance", type=click.Choice(TIERS), help="The tier.  [default: Dune's]")(command)
 
 
 def view_name(command: F) -> F:

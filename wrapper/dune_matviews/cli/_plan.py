@@ -105,7 +105,7 @@ def _quoted(text: str) -> str:
 def _plan(data: dict[str, Any], folder: Path) -> Plan:
     views: dict[str, dict[str, Any]] = data["views"]
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
-    limits = {key: data[key] for key in ("max_parallel", "max_credits", "if_running") if key in data}
+    limits: dict[str, Any] = {key: data[key] for key in ("max_parallel", "max_credits", "if_running") if key in data}
     limits |= {key: _durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
     if "journal" in data:
         limits["journal"] = folder / data["journal"]
@@ -126,7 +126,9 @@ def _mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
     yield from _circle(views)
 
 
-def _wrong_in(table: dict[str, Any], checks: Mapping[str, Check], path: tuple[Step, ...], what: str) -> Iterator[Mistake]:
+def _wrong_in(
+    table: dict[str, Any], checks: Mapping[str, Check], path: tuple[Step, ...], what: str
+) -> Iterator[Mistake]:
     """What is wrong with the keys of a table, and with their values."""
     for key, value in table.items():
         if key not in checks:

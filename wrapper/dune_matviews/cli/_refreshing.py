@@ -14,10 +14,10 @@ import click
 
 from dune_matviews import AuthenticationError, DuneError, PaymentRequiredError
 
-from . import _exits, _github, _running, _text
+from . import _dry_run, _exits, _github, _plan, _running, _text
 from ._exits import Exit
 from ._failures import failure
-from ._options import IF_RUNNING, Command, Duration, Name, Settings, options_of_dune, options_of_tiers
+from ._options import IF_RUNNING, Command, Duration, Name, Settings, options_of_dune, options_of_small, options_of_tiers
 from ._output import Answer, Output
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--upstream", is_flag=True, help="Refresh everything that the views read, too, in order.")
 @options_of_tiers
 @click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel what runs once all has cost more than this.")
-@click.option("--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this.")
+@click.option(
+    "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
+)
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on.")
 @click.option("--max-parallel", type=click.IntRange(min=1), help="Executions at once.  [default: 3]")
 @click.option(
@@ -86,6 +88,28 @@ def refresh(
         return _running.refresh(dune, settings.output, views, **given, **how)
 
 
+@click.command(cls=Command)
+@click.argument("plan", metavar="PLAN.toml", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
+@options_of_small
+@options_of_dune
+@click.pass_obj
+def run(settings: Settings, plan: Path, dry_run: bool) -> Answer:
+    """Refresh the views of a plan file, in order.
+
+    'dune-matviews lineage NAME --format toml' writes such a file.
+    """
+    found = _plan.read(plan)
+    max_age = found.limits.get("max_age")
+    if dry_run and max_age is None:
+        return _dry_run.dry_run(found)
+    with settings.client() as dune:
+        if dry_run:
+            return _dry_run.dry_run(found, dune.freshness)
+        performance: Any = found.tiers
+        return _running.refresh(dune, settings.output, found.views, performance=performance, **found.limits)
+
+
 def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """The views and all that they read, each with what it reads."""
     views: dict[str, tuple[str, ...]] = {}
@@ -123,4 +147,4 @@ def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: di
     return Answer(_exits.first(codes), {"views": views}, hints=hints)
 
 
-COMMANDS = (refresh,)
+COMMANDS = (refresh, run)

@@ -17,7 +17,7 @@ from ._output import Answer
 @click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
 @options_of_every_command
 def sandbox(port: int, speed: float) -> Answer:
-    """Run a local stand-in for Dune, to try things out at no cost.
+    """Run a local stand-in for Dune, to try things out.
 
     Any materialized view exists in it. Paste the two lines that it prints into another shell. Ctrl-C ends it, and
     shows what Dune would have billed.

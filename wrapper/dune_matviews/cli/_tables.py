@@ -60,7 +60,9 @@ def table(report: RefreshReport, look: Look) -> str:
     for name, cell, drawn, result in zip(names, cells, bars, [None, *results], strict=True):
         start = f"{_shortened(name, name_width):<{name_width}}  "
         padding = " " * (max(map(len, cells)) - len(cell))
-        lines.append(f"{start}{_coloured(cell, result) if look.coloured and result else cell}{padding}  {drawn}".rstrip())
+        lines.append(
+            f"{start}{_coloured(cell, result) if look.coloured and result else cell}{padding}  {drawn}".rstrip()
+        )
         if result and result.reason:
             lines.append(f"  {_text.message(result.reason)}")
     return "\n".join([*lines, totals(report)])
@@ -137,6 +139,6 @@ def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
         view = _text.line(name)
         if result.outcome.value == "running" and result.execution_id:
             known = _text.line(result.execution_id)
-            yield f"{view} goes on: follow it with 'dune-matviews wait {known}', end it with 'dune-matviews cancel {known}'"
+            yield f"{view} goes on: 'dune-matviews wait {known}' follows it, 'dune-matviews cancel {known}' ends it"
         elif result.outcome.value == "ambiguous":
-            yield f"{view} may be running: find it with 'dune-matviews refresh {view} --if-running adopt'"
+            yield f"{view} may be running: 'dune-matviews refresh {view} --if-running adopt' finds it"

@@ -6,6 +6,7 @@ This module must not know where the text goes, nor what it is about.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 Seconds = float | timedelta
@@ -76,7 +77,7 @@ def size(count: int) -> str:
     return f"{amount:,.1f} {unit}"
 
 
-def fields(pairs: list[tuple[str, str | None]]) -> str:
+def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
     """Names and values, one pair a line; those without a value are left out."""
     shown = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)

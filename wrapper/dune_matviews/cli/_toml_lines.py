@@ -46,8 +46,8 @@ def _beginning(lines: Sequence[str]) -> object:
 
 def _has(found: object, path: Sequence[Step]) -> bool:
     for step in path:
-        if (isinstance(found, dict) and step in found) or (isinstance(found, list) and isinstance(step, int) and step < len(found)):
-            found = found[step]
-        else:
+        try:
+            found = found[step]  # type: ignore[index]  # what cannot be indexed does not have it either
+        except (LookupError, TypeError):
             return False
     return True
