@@ -231,9 +231,8 @@ class Run:
         status, now = yield from last_success(self._session, self._api, name)
         if status is None or status.ended_at is None or now is None or now - status.ended_at > max_age:
             return False
-        self._update(
-            name, execution_id=status.execution_id, reason=f"refreshed at {status.ended_at:%Y-%m-%d %H:%M} UTC"
-        )
+        reason = f"refreshed at {status.ended_at:%Y-%m-%d %H:%M} UTC"
+        self._update(name, outcome=Outcome.FRESH, execution_id=status.execution_id, reason=reason)
         return True
 
     def _before_sending(self, name: str) -> None:
@@ -274,9 +273,9 @@ class Run:
             self._update(name, reason=self._stopped)
         elif isinstance(failure, DuneError):
             known = failure.execution_id or self._results[name].execution_id
-            self._update(name, outcome=_outcome(failure), reason=str(failure), execution_id=known)
-            if isinstance(failure, CreditLimitError):  # which tells what this one view was allowed
-                self._update(name, reason=f"cancelled: {self._stopped}")
+            # A passed cap tells what this one view was allowed; what matters is the cap of the run.
+            reason = f"cancelled: {self._stopped}" if isinstance(failure, CreditLimitError) else str(failure)
+            self._update(name, outcome=_outcome(failure), reason=reason, execution_id=known)
             if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
                 journal = isinstance(failure, JournalError)
                 self._stop(StopReason.JOURNAL if journal else StopReason.REFUSED, str(failure))

@@ -75,8 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         answer = _failed(error, output)
     if isinstance(answer, Answer):
-        output.answer(answer)
-        return answer.code
+        return output.answer(answer)
     return int(answer or 0)  # of --help and --version, which have said what they have to say
 
 

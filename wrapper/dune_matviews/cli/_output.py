@@ -2,8 +2,8 @@
 
 This module must not know commands, views or refreshes.
 
-A reader that goes away (`| head`) ends the printing, never the run: what runs costs credits, and is followed to its
-end all the same.
+What cannot be printed, because the reader has gone away (`| head`) or the disk is full, is dropped, and never ends the
+run: what runs costs credits, and is followed to its end all the same.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Output:
         self.form: Format = form
         self.quiet = quiet
         self.debug = debug
+        self._lost: OSError | None = None
         _make_sure_of_streams()
 
     @property
@@ -54,12 +55,13 @@ class Output:
     def event(self, text: str) -> None:
         """Tell a step of what is going on."""
         if not self.quiet:
-            write(self.progress, text)
+            self.result(text) if self.progress is sys.stdout else write(sys.stderr, text)
 
     def result(self, text: str) -> None:
-        """Print a part of the answer as soon as it is known; JSON has it in the end."""
-        if self.form == "text":
-            write(sys.stdout, text)
+        """Print the answer, or a part of it. A reader who has seen enough loses nothing; a full disk does."""
+        failure = write(sys.stdout, text)
+        if failure is not None and not isinstance(failure, BrokenPipeError):
+            self._lost = failure
 
     def note(self, text: str) -> None:
         """Tell what helps a person and is no part of the answer."""
@@ -74,15 +76,20 @@ class Output:
         """Tell what may go wrong."""
         write(sys.stderr, f"{painted('Warning:', YELLOW, sys.stderr)} {text}")
 
-    def answer(self, answer: Answer) -> None:
-        """Print a command's answer: as JSON always, as text unless all is well and nobody wants to hear it."""
+    def answer(self, answer: Answer) -> Exit:
+        """Print a command's answer, and return its exit code; an answer that gets lost is a failure."""
+        text = answer.text
         if self.form == "json":
             document = {"ok": answer.code is Exit.OK, "exit_code": int(answer.code), **answer.document}
-            write(sys.stdout, json.dumps(document, indent=2, allow_nan=False))
-        elif answer.text:
-            write(sys.stdout, answer.text)
+            text = json.dumps(document, indent=2, allow_nan=False)
+        if text:
+            self.result(text)
         for hint in answer.hints:
             write(sys.stderr, hint)
+        if self._lost is None:
+            return answer.code
+        self.error(f"standard output cannot be written: {self._lost.strerror}")
+        return answer.code or Exit.FAILED
 
 
 def _make_sure_of_streams() -> None:
@@ -95,15 +102,17 @@ def _make_sure_of_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def write(stream: IO[str], text: str) -> None:
-    """Write a line or more. Once nobody reads the stream any more, what is written to it is dropped."""
+def write(stream: IO[str], text: str) -> OSError | None:
+    """Write a line or more. Once a stream takes no more, what is written to it is dropped; that failure comes back."""
     try:
         stream.write(f"{text}\n")
         stream.flush()
-    except BrokenPipeError:
-        # The descriptor is pointed elsewhere, so that Python's own flush at exit does not fail either.
+    except OSError as failure:
+        # The descriptor is pointed elsewhere, so that Python's own flush at exit does not fail again.
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
+        return failure
+    return None
 
 
 def painted(text: str, colour: str, stream: IO[str]) -> str:

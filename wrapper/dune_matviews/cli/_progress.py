@@ -5,7 +5,7 @@ This module must not know how refreshes are made. What draws a terminal is impor
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -25,22 +25,23 @@ class Progress(Protocol):
 
 
 @contextmanager
-def following(output: Output, expected: int) -> Generator[Progress]:
-    """The progress that suits the output and so many views, shown until the block ends."""
+def following(output: Output, names: Collection[str]) -> Generator[Progress]:
+    """The progress that suits the output and those views, shown until the block ends."""
     if output.is_live:
         from ._live import Live
 
-        with Live(output, expected) as live:
+        with Live(output, len(names)) as live:
             yield live
     else:
-        yield Lines(output)
+        yield Lines(output, names)
 
 
 class Lines:
     """One line for each event: the moment, the view, what happened."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, names: Collection[str]) -> None:
         self._output = output
+        self._width = max(map(len, names), default=0)
         self._shown: dict[str, str] = {}
 
     def update(self, name: str, result: ViewResult) -> None:
@@ -50,7 +51,8 @@ class Lines:
         happened = event(result)
         if self._shown.get(name) != happened:
             self._shown[name] = happened
-            self._output.event(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}  {_text.line(name)}  {happened}")
+            view = f"{_text.line(name):<{self._width}}"
+            self._output.event(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}  {view}  {happened}")
 
 
 def is_under_way(result: ViewResult) -> bool:

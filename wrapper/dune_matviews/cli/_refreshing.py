@@ -89,25 +89,25 @@ def refresh(
 
 
 @click.command(cls=Command)
-@click.argument("plan", metavar="PLAN.toml", type=click.Path(path_type=Path))
+@click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
 @options_of_small
 @options_of_dune
 @click.pass_obj
-def run(settings: Settings, plan: Path, dry_run: bool) -> Answer:
+def run(settings: Settings, plan_file: Path, dry_run: bool) -> Answer:
     """Refresh the views of a plan file, in order.
 
     'dune-matviews lineage NAME --format toml' writes such a file.
     """
-    found = _plan.read(plan)
-    max_age = found.limits.get("max_age")
+    plan = _plan.read(plan_file)
+    max_age = plan.limits.get("max_age")
     if dry_run and max_age is None:
-        return _dry_run.dry_run(found)
+        return _dry_run.dry_run(plan)
     with settings.client() as dune:
         if dry_run:
-            return _dry_run.dry_run(found, dune.freshness)
-        performance: Any = found.tiers
-        return _running.refresh(dune, settings.output, found.views, performance=performance, **found.limits)
+            return _dry_run.dry_run(plan, dune.freshness)
+        performance: Any = plan.tiers
+        return _running.refresh(dune, settings.output, plan.views, performance=performance, **plan.limits)
 
 
 def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -137,7 +137,8 @@ def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: di
                     break  # the next view would be told the same
             else:
                 view["execution_id"] = execution_id
-                output.result(execution_id)
+                if output.form == "text":
+                    output.result(execution_id)
                 output.note(f"{_text.line(name)} is being refreshed: 'dune-matviews wait {execution_id}' waits for it")
     except KeyboardInterrupt as interruption:
         found = failure(interruption)

@@ -24,7 +24,7 @@ def refresh(
 ) -> Answer:
     """Refresh the views in order, show how it goes, and answer with what came of it."""
     try:
-        with following(output, len(set(views))) as progress:
+        with following(output, set(views)) as progress:
             report = dune.refresh_all(views, on_update=progress.update, **limits)
     except KeyboardInterrupt as interruption:
         so_far = getattr(interruption, "report", None)
@@ -56,7 +56,7 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
 
 def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
     """Follow one execution to its end, show how it goes, and answer with its last status."""
-    with following(output, 1) as progress:
+    with following(output, [name]) as progress:
         status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
     document = {"execution": _data.plain(status)}
     return Answer(Exit.OK, document, "" if output.quiet else _data.execution(status))

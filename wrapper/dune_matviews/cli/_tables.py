@@ -5,6 +5,7 @@ This module must not know how views are refreshed, nor where the text goes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -49,22 +50,23 @@ class Axis(NamedTuple):
 
 
 def table(report: RefreshReport, look: Look) -> str:
-    """A line a view with its bar, below it why it is not fresh; and the totals."""
+    """A line a view with its bar, beside or below it why it stands as it does; and the totals."""
     axis = axis_of(report.results)
     results = report.results.values()
     names = ["VIEW", *map(_text.line, report.results)]
     cells = _text.columns([("OUTCOME", "TOOK", "CREDITS"), *map(figures, results)], "<>>")
     name_width, bar_width = _widths(max(map(len, names)), max(map(len, cells)), look.width)
     bars = [str(axis or ""), *(bar(each, axis, bar_width, look.ascii) if axis else "" for each in results)]
+    cells_width = max(map(len, cells))
     lines: list[str] = []
     for name, cell, drawn, result in zip(names, cells, bars, [None, *results], strict=True):
-        start = f"{_shortened(name, name_width):<{name_width}}  "
-        padding = " " * (max(map(len, cells)) - len(cell))
-        lines.append(
-            f"{start}{_coloured(cell, result) if look.coloured and result else cell}{padding}  {drawn}".rstrip()
-        )
-        if result and result.reason:
-            lines.append(f"  {_text.message(result.reason)}")
+        reason = _text.message(result.reason) if result and result.reason else ""
+        room = (look.width or math.inf) - name_width - cells_width - 4
+        beside, below = (reason, "") if not drawn and len(reason) <= room else (drawn, reason)
+        shown = _coloured(cell, result) if look.coloured and result else cell
+        padding = " " * (cells_width - len(cell))
+        lines.append(f"{_shortened(name, name_width):<{name_width}}  {shown}{padding}  {beside}".rstrip())
+        lines += [f"  {below}"] * bool(below)
     return "\n".join([*lines, totals(report)])
 
 

@@ -15,7 +15,10 @@ Seconds = float | timedelta
 _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"\battach\('([^']*)'\)", r"'dune-matviews wait \1'"),
+        (
+            r"\battach\('([^']*)'\) follows it",
+            r"'dune-matviews wait \1' follows it, 'dune-matviews cancel \1' ends it",
+        ),
         (r"\brefresh\('([^']*)', if_running='adopt'\)", r"'dune-matviews refresh \1 --if-running adopt'"),
         (r"set DUNE_API_KEY or pass api_key=", "set DUNE_API_KEY, or pass --api-key-file FILE"),
         (r"\(or api_key=\)", "(or --api-key-file)"),
@@ -23,6 +26,11 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bcheck that plan= is\b", "check that --plan is"),
         (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
         (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
+        (r"\b(query_id|expires_at)\b", r"--\1"),
+        (r"\bcron_expression\b", "--cron"),
+        (r"\bis_private\b", "--private"),
+        (r"\bto update\(\)", "to 'dune-matviews update'"),
+        (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for 'dune-matviews run' yourself: of"),
         (r"^(max_credits|max_parallel|max_age|timeout|performance|if_running|journal) must\b", r"--\1 must"),
     )
 )

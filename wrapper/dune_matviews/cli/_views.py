@@ -48,14 +48,14 @@ def list_views(settings: Settings) -> Answer:
 @view_name
 @click.option(
     "--format",
-    "form",
+    "picture",
     type=click.Choice(list(_pictures.FORMATS)),
     default="tree",
     help="A tree, a graph for Mermaid or Graphviz (dot), or a plan file for 'run' (toml).  [default: tree]",
 )
 @options_of_dune
 @click.pass_obj
-def lineage(settings: Settings, name: str, form: str) -> Answer:
+def lineage(settings: Settings, name: str, picture: str) -> Answer:
     """Show what a view reads, directly or not.
 
     That is what has to be refreshed before it, and in which order, as Dune knows it.
@@ -63,8 +63,8 @@ def lineage(settings: Settings, name: str, form: str) -> Answer:
     with settings.client() as dune:
         found = dune.lineage(name)
     plain = not _text.can_show("├──└│", sys.stdout.encoding)
-    picture = _pictures.tree(found, plain) if form == "tree" else _pictures.FORMATS[form](found)
-    return Answer(Exit.OK, {"lineage": _data.plain(dict(found))}, picture)
+    drawn = _pictures.tree(found, plain) if picture == "tree" else _pictures.FORMATS[picture](found)
+    return Answer(Exit.OK, {"lineage": _data.plain(dict(found))}, drawn)
 
 
 @click.command(cls=Command)
