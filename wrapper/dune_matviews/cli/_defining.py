@@ -89,6 +89,8 @@ def create(
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
+    if expires_at and not cron:
+        raise click.UsageError("--expires-at ends a schedule: it goes with --cron only.")
     with settings.client() as dune:
         existing = next((each.name for each in dune.list() if each.name.rpartition(".")[2] == name), None)
         if existing is not None:

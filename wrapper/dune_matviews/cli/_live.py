@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import rich.live
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from . import _text
@@ -79,17 +78,17 @@ class Live:
         room = max((options.height or console.height) - 2, 1)
         last_seen_first = sorted(rows, key=lambda name: (rows[name].until is not None, -(rows[name].until or 0.0)))
         shown = set(last_seen_first[:room])
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        for name, row in rows.items():
-            if name in shown:
-                table.add_row(*row.cells(name, now))
-        yield table
+        cells = {name: row.cells(name, now) for name, row in rows.items() if name in shown}
+        lines = _text.columns(list(cells.values()), "<<>>") if cells else []
+        indent = max(map(len, cells), default=0) + 2
+        for name, line in zip(cells, lines, strict=True):
+            yield self._line(line, indent, rows[name])
         yield Text(self._totals(rows, now), style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _line(self, line: str, indent: int, row: _Row) -> Text:
+        text, where = Text(line, no_wrap=True, overflow="ellipsis"), state(row.result)
+        text.stylize(_STYLES.get(where, ""), indent, indent + len(where))
+        return text.append(f"  {row.aside}", "dim") if row.aside else text
 
     def _totals(self, rows: dict[str, _Row], now: float) -> str:
         ended = sum(row.until is not None for row in rows.values())
@@ -113,15 +112,16 @@ class _Row(NamedTuple):
     since: float
     until: float | None
 
-    def cells(self, name: str, now: float) -> tuple[Text, ...]:
-        """Name, state, time, cost and place in the queue."""
-        result, where = self.result, state(self.result)
-        cost = "" if result.cost_credits is None else _text.credits(result.cost_credits)
-        place = result.status and result.status.queue_position
-        if is_under_way(result):
-            aside = f"place {place} in the queue" if place else ""
-        else:
-            aside = _text.message(result.reason or "")
-        lasted = _text.lasted((self.until or now) - self.since)
-        style = _STYLES.get(where, "")
-        return Text(_text.line(name)), Text(where, style), Text(lasted), Text(cost), Text(aside, "dim")
+    def cells(self, name: str, now: float) -> tuple[str, ...]:
+        """Name, state, time and cost."""
+        cost = "" if self.result.cost_credits is None else _text.credits(self.result.cost_credits)
+        lasted = _text.lasted((self.until or now) - self.since) if self.result.execution_id else ""
+        return _text.line(name), state(self.result), lasted, cost
+
+    @property
+    def aside(self) -> str:
+        """The place in the queue, or why the view stands as it does."""
+        if not is_under_way(self.result):
+            return _text.message(self.result.reason or "")
+        place = self.result.status and self.result.status.queue_position
+        return f"place {place} in the queue" if place else ""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dune_matviews import RefreshReport, ViewResult
 
 WIDEST_BAR = 40
-NARROWEST_BAR = 12
-SHORTEST_NAME = 16
+NARROWEST_BAR = 21  # as wide as what stands above the bars
+SHORTEST_NAME = 20
 
 _STYLES = {"succeeded": "32", "fresh": "32", "failed": "31", "canceled": "31", "expired": "31", "ambiguous": "31"}
 _STYLE_OF_OTHERS = "33"
@@ -46,16 +46,16 @@ class Axis(NamedTuple):
     def __str__(self) -> str:
         start, end = self.start.astimezone(UTC), self.end.astimezone(UTC)
         form = "%H:%M:%S" if start.date() == end.date() else "%d %b %H:%M"
-        return f"{start:{form}} - {end:{form}} UTC"
+        return f"{start:{form}}-{end:{form}} UTC"
 
 
 def table(report: RefreshReport, look: Look) -> str:
     """A line a view with its bar, beside or below it why it stands as it does; and the totals."""
-    axis = axis_of(report.results)
     results = report.results.values()
     names = ["VIEW", *map(_text.line, report.results)]
     cells = _text.columns([("OUTCOME", "TOOK", "CREDITS"), *map(figures, results)], "<>>")
     name_width, bar_width = _widths(max(map(len, names)), max(map(len, cells)), look.width)
+    axis = axis_of(report.results) if bar_width else None
     bars = [str(axis or ""), *(bar(each, axis, bar_width, look.ascii) if axis else "" for each in results)]
     cells_width = max(map(len, cells))
     lines: list[str] = []
@@ -65,7 +65,7 @@ def table(report: RefreshReport, look: Look) -> str:
         beside, below = (reason, "") if not drawn and len(reason) <= room else (drawn, reason)
         shown = _coloured(cell, result) if look.coloured and result else cell
         padding = " " * (cells_width - len(cell))
-        lines.append(f"{_shortened(name, name_width):<{name_width}}  {shown}{padding}  {beside}".rstrip())
+        lines.append(f"{_shortened(name, name_width, look.ascii):<{name_width}}  {shown}{padding}  {beside}".rstrip())
         lines += [f"  {below}"] * bool(below)
     return "\n".join([*lines, totals(report)])
 
@@ -117,17 +117,21 @@ def figures(result: ViewResult) -> tuple[str, ...]:
 
 
 def _widths(names: int, rest: int, whole: int | None) -> tuple[int, int]:
-    """How wide the names and the bars may be."""
+    """How wide the names and the bars may be; a terminal that is too small has no bars."""
     if whole is None:
         return names, WIDEST_BAR
     room = whole - rest - 4
-    names = min(names, max(room - NARROWEST_BAR, SHORTEST_NAME))
-    return names, max(min(room - names, WIDEST_BAR), NARROWEST_BAR)
+    shortest = min(names, SHORTEST_NAME)
+    if room - NARROWEST_BAR < shortest:
+        return max(min(names, room + 2), shortest), 0
+    names = min(names, room - NARROWEST_BAR)
+    return names, min(room - names, WIDEST_BAR)
 
 
-def _shortened(name: str, width: int) -> str:
+def _shortened(name: str, width: int, ascii: bool) -> str:
     """A name that is too long loses its beginning, which views have in common."""
-    return name if len(name) <= width else f"…{name[1 - width :]}"
+    cut = "..." if ascii else "…"
+    return name if len(name) <= width else f"{cut}{name[len(cut) - width :]}"
 
 
 def _coloured(cells: str, result: ViewResult) -> str:
@@ -136,11 +140,14 @@ def _coloured(cells: str, result: ViewResult) -> str:
 
 
 def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
-    """How to follow, cancel or find what runs, or may run, at Dune: a line for each execution."""
+    """How to follow, cancel or find what runs, or may run, at Dune: commands to paste, for each execution."""
     for name, result in results.items():
         view = _text.line(name)
         if result.outcome.value == "running" and result.execution_id:
             known = _text.line(result.execution_id)
-            yield f"{view} goes on: 'dune-matviews wait {known}' follows it, 'dune-matviews cancel {known}' ends it"
+            yield f"{view} goes on. Follow it, or end it:"
+            yield f"  dune-matviews wait {known}"
+            yield f"  dune-matviews cancel {known}"
         elif result.outcome.value == "ambiguous":
-            yield f"{view} may be running: 'dune-matviews refresh {view} --if-running adopt' finds it"
+            yield f"{view} may be running. Find and follow it, if it is:"
+            yield f"  dune-matviews refresh {view} --if-running adopt"

@@ -26,10 +26,9 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bcheck that plan= is\b", "check that --plan is"),
         (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
         (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
-        (r"\b(query_id|expires_at)\b", r"--\1"),
-        (r"\bcron_expression\b", "--cron"),
-        (r"\bis_private\b", "--private"),
-        (r"\bto update\(\)", "to 'dune-matviews update'"),
+        (r"^expires_at\b", "--expires-at"),
+        (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
+        (r"\bpass ([a-z_ ]+) to update\(\)", r"tell 'dune-matviews update' its \1"),
         (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for 'dune-matviews run' yourself: of"),
         (r"^(max_credits|max_parallel|max_age|timeout|performance|if_running|journal) must\b", r"--\1 must"),
     )

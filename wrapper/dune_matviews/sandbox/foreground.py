@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from dune_matviews.sandbox import Charge, DuneSandbox
 
+__all__ = ["serve"]
+
 
 def serve(port: int, speed: float) -> None:
     """Run a sandbox until Ctrl-C or SIGTERM, then show its ledger.
