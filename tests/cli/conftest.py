@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,13 +54,15 @@ class Shell:
         assert "Traceback" not in done.stderr or "--debug" in arguments
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        """Start the command, and leave it running."""
+    @contextmanager
+    def start(self, *arguments: str, **more: Any) -> Generator[subprocess.Popen[str]]:
+        """Start the command, and leave it running; whatever happens, it is gone when the block ends."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | more
-        started: subprocess.Popen[str] = subprocess.Popen(
-            [COMMAND, *arguments], cwd=self.folder, env=self.environment, **pipes
-        )
-        return started
+        with subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=self.environment, **pipes) as started:
+            try:
+                yield started
+            finally:
+                started.kill()
 
 
 @pytest.fixture

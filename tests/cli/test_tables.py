@@ -82,13 +82,13 @@ def test_the_table_fits_its_terminal() -> None:
         "dune.my_team.result_prices  failed       12.0s     0.40  ####",
     ]
     assert eighty[4] == "dune.my_team.result_daily   running          -     1.25                  ...###>"
-    assert _tables.table(REPORT, Look(width=73)).splitlines()[1].startswith("…my_team.result_base  succeeded")
+    assert _tables.table(REPORT, Look(width=73)).splitlines()[1].startswith("….my_team.result_base  succeeded")
     sixty = _tables.table(REPORT, Look(width=60)).splitlines()
     assert sixty[:2] == [
         "VIEW                        OUTCOME       TOOK  CREDITS",
         "dune.my_team.result_base    succeeded    50.0s    12.50",
     ]
-    assert _tables.table(REPORT, Look(width=20)).splitlines()[1].startswith("…y_team.result_base  succeeded")
+    assert _tables.table(REPORT, Look(width=20)).splitlines()[1].startswith("…my_team.result_base  succeeded")
 
 
 def test_outcomes_are_coloured_and_nothing_else_changes() -> None:
