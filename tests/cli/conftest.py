@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
@@ -39,12 +40,14 @@ class Shell:
         self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONUTF8": "1", **environment}
 
-    def __call__(self, *arguments: str, code: int = 0, stdin: str = "", **environment: str) -> Finished:
+    def __call__(
+        self, *arguments: str, code: int = 0, stdin: str = "", environment: Mapping[str, str] | None = None
+    ) -> Finished:
         """Run the command to its end, which must be this exit code, and never a traceback."""
         done = subprocess.run(
             [COMMAND, *arguments],
             cwd=self.folder,
-            env=self.environment | environment,
+            env={**self.environment, **(environment or {})},
             input=stdin,
             capture_output=True,
             encoding="utf-8",
@@ -55,10 +58,16 @@ class Shell:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
-    def start(self, *arguments: str, **more: Any) -> Generator[subprocess.Popen[str]]:
+    def start(self, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> Generator[subprocess.Popen[str]]:
         """Start the command, and leave it running; whatever happens, it is gone when the block ends."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | more
-        with subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=self.environment, **pipes) as started:
+        with subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as started:
             try:
                 yield started
             finally:
@@ -73,9 +82,12 @@ def dune() -> Iterator[DuneSandbox]:
 
 
 @pytest.fixture
-def shell(dune: DuneSandbox, tmp_path: Path) -> Shell:
+def shell(dune: DuneSandbox, tmp_path: Path) -> Iterator[Shell]:
     """A shell whose Dune is the sandbox."""
-    return Shell(tmp_path, {"DUNE_API_KEY": dune.api_key, "DUNE_API_BASE_URL": dune.url})
+    # Who ignores Ctrl-C, as what runs in the background does, starts commands that ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Shell(tmp_path, {"DUNE_API_KEY": dune.api_key, "DUNE_API_BASE_URL": dune.url})
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_no_wait_goes_on_after_a_refusal(shell: Shell, dune: DuneSandbox) -> Non
     assert done.document["views"][DAILY]["error"]["status_code"] == 403
     assert done.document["views"][BASE]["execution_id"] == dune.ledger[0].execution_id
     assert f"Error: {DAILY}: Dune answered 403" in done.err
-    shell("refresh", DAILY, BASE, "--no-wait", code=1, DUNE_API_KEY="wrong")
+    shell("refresh", DAILY, BASE, "--no-wait", code=1, environment={"DUNE_API_KEY": "wrong"})
     assert len(dune.requests) == 3
     assert billed(dune) == [BASE]
 
@@ -154,7 +154,7 @@ def test_an_ambiguous_refresh_is_5(shell: Shell, dune: DuneSandbox) -> None:
     """An answer that was lost, and an execution that is not found again: nothing is sent twice."""
     dune.fail("refresh", Fault(status=502, accepted=True))
     dune.fail("get", *[Fault(status=404)] * 9)
-    done = shell("refresh", DAILY, code=5, DUNE_API_REQUEST_TIMEOUT="0.2")
+    done = shell("refresh", DAILY, code=5, environment={"DUNE_API_REQUEST_TIMEOUT": "0.2"})
     assert f"dune-matviews refresh {DAILY} --if-running adopt" in done.err
     assert billed(dune) == [DAILY]
 
@@ -351,15 +351,15 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
 def test_a_step_of_github_actions_leaves_a_summary_and_ids(shell: Shell, dune: DuneSandbox) -> None:
     """The summary has the table, the output the execution ids by name, as a JSON object."""
     files = {"GITHUB_STEP_SUMMARY": str(shell.folder / "summary"), "GITHUB_OUTPUT": str(shell.folder / "output")}
-    shell("refresh", DAILY, "-q", *FAST, **files)
+    shell("refresh", DAILY, "-q", *FAST, environment=files)
     assert f"| {DAILY.replace('_', '&#95;')} | succeeded |" in (shell.folder / "summary").read_text()
-    shell("refresh", BASE, "--no-wait", **files)
+    shell("refresh", BASE, "--no-wait", environment=files)
     values = [json.loads(line) for line in (shell.folder / "output").read_text().splitlines() if line.startswith("{")]
     assert values == [{charge.name: charge.execution_id} for charge in dune.ledger]
 
 
 def test_files_that_cannot_be_written_change_nothing(shell: Shell, dune: DuneSandbox, tmp_path: Path) -> None:
     """The run has been paid: its exit code stays its own."""
-    done = shell("refresh", DAILY, *FAST, GITHUB_STEP_SUMMARY=str(tmp_path))
+    done = shell("refresh", DAILY, *FAST, environment={"GITHUB_STEP_SUMMARY": str(tmp_path)})
     assert done.err.startswith("Warning: The files of GitHub Actions cannot be written:")
     assert billed(dune) == [DAILY]

@@ -46,6 +46,9 @@ class Settings:
         key = None if self.api_key_file is None else key_from(self.api_key_file)
         from dune_matviews import MatviewsClient
 
+        from . import _logs
+
+        _logs.tell(self.output)
         with MatviewsClient(key, plan=self.plan, small_tier=self.small_tier) as dune:
             yield dune
 
