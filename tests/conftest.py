@@ -30,11 +30,17 @@ class Awaited:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             result = member(*args, **kwargs)
+            if inspect.isasyncgen(result):
+                return self._one_by_one(result)
             if inspect.iscoroutine(result):
                 result = self._runner.run(result)
             return Awaited(self._runner, result) if isinstance(result, AsyncRefresh) else result
 
         return call
+
+    def _one_by_one(self, items: Any) -> Iterator[Any]:
+        while (item := self._runner.run(anext(items, None))) is not None:
+            yield item
 
     def close(self) -> None:
         """The twin of `close`."""

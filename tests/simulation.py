@@ -19,7 +19,7 @@ from dune_matviews._endpoints import Endpoints
 from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
-from dune_matviews._values import Definition, Page, Started, ViewHistory
+from dune_matviews._values import Definition, Page, Started, Stored, ViewHistory
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,6 +80,7 @@ class Dune(Endpoints):
         self.scenarios: dict[str, tuple[float, ExecutionState, float]] = {}
         self.page_size = 2
         self.deleted: set[str] = set()
+        self.definitions: dict[str, Definition] = {}
         self.seen: list[Seen] = []
         self.ledger: list[Execution] = []
         self.faults: Iterator[Fault | None] = iter(())
@@ -148,8 +149,10 @@ class Dune(Endpoints):
         return self._call(f"view {name}", lambda: self._view(name))
 
     def upsert(self, view: Definition) -> Call[Started]:
-        full = f"dune.my_team.{view.name}"
-        return self._call(f"upsert {view.name}", lambda: Started(self._start(full, view.performance), full))
+        return self._call(f"upsert {view.name}", lambda: self._upsert(view))
+
+    def stored(self, name: str) -> Call[Stored]:
+        return self._call(f"stored {name}", lambda: self._stored(name))
 
     def page(self, offset: int) -> Call[Page]:
         return self._call(f"page {offset}", lambda: self._page(offset))
@@ -218,11 +221,21 @@ class Dune(Endpoints):
             answered_at=self._wall(self.now).replace(microsecond=0),  # a `Date` header has whole seconds
         )
 
+    def _upsert(self, view: Definition) -> Started:
+        full = f"dune.my_team.{view.name}"
+        self.definitions[full] = view
+        return Started(self._start(full, view.performance), full)
+
+    def _stored(self, name: str) -> Stored:
+        view = self.definitions.get(name)
+        parts = attrs.asdict(view, filter=lambda part, _: part.name != "name") if view else {}
+        return Stored(name, parts)
+
     def _page(self, offset: int) -> Page:
         names = list(dict.fromkeys(each.name for each in self.ledger if self.now >= each.submitted + self.listed_after))
         views = tuple(Matview(name=name) for name in names[offset : offset + self.page_size])
         following = offset + self.page_size
-        return Page(views, following if following < len(names) else None, self._wall(self.now).replace(microsecond=0))
+        return Page(views, following if following < len(names) else None)
 
     def _delete(self, name: str) -> None:
         if name in self.deleted or not any(each.name == name for each in self.ledger):

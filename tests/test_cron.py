@@ -51,6 +51,7 @@ def test_what_runs_from_every_quarter_of_an_hour_to_once_a_week_is_taken(text: s
         ("61 * * * *", "cannot be read"),
         ("a b c d e", "cannot be read"),
         ("0 0 * * *L", "cannot be read"),
+        ("9" * 5000 + " 0 * * *", "cannot be read"),
         ("0 * * * * *", "has 6"),
         ("@daily", "has 1"),
         ("", "has 0"),

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ from dune_matviews import (
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 from tests.skipping import SkippedTime
 
-VIEW = "dune.my_team.result_daily_volume"
+BARE = "result_daily_volume"
+VIEW = f"dune.my_team.{BARE}"
 KEY = "s3cret-key-of-this-test"
 TIMEOUT = 0.25
 DOCUMENT = Path(__file__).parents[1] / "docs/reliability.md"
@@ -228,7 +230,7 @@ def in_time() -> Iterator[None]:
     assert time.monotonic() - began < 30 * TIMEOUT
 
 
-def check_secrecy(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+def check_secrecy(error: BaseException) -> None:
     """The key is in nothing that a user might print, log or store."""
     pickled = pickle.dumps(error)
     assert type(pickle.loads(pickled)) is type(error)
@@ -236,33 +238,37 @@ def check_secrecy(error: BaseException, caplog: pytest.LogCaptureFixture) -> Non
     assert not any(KEY in text for text in shown)
 
 
-def refreshes(sandbox: DuneSandbox) -> int:
-    """How many requests for a refresh arrived."""
-    return sum(request.operation == "refresh" for request in sandbox.requests)
+def arrived(sandbox: DuneSandbox, operation: str) -> int:
+    """How many requests for an operation arrived."""
+    return sum(request.operation == operation for request in sandbox.requests)
 
 
+@pytest.mark.parametrize("way", ["refresh", "upsert"])
 @pytest.mark.parametrize(("row", "fault"), CASES)
 def test_a_refresh_that_meets_a_fault(
     row: Row,
     fault: Fault,
+    way: str,
     dune: MatviewsClient,
     sandbox: DuneSandbox,
     skipped: SkippedTime,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The user sees what the table says, the server has billed what the table says, and the key is nowhere."""
-    sandbox.fail("refresh", fault)
+    sandbox.fail(way, fault)
+    start = partial(dune.refresh, VIEW) if way == "refresh" else partial(dune.upsert, BARE, 4711)
     began = skipped.clock()
     if isinstance(row.refresh, str):
-        refresh = dune.refresh(VIEW)
+        refresh = start()
         assert [charge.execution_id for charge in sandbox.ledger] == [refresh.execution_id]
-        assert refreshes(sandbox) == (2 if row.refresh == "sent again" else 1)
+        assert refresh.name == VIEW
+        assert arrived(sandbox, way) == (2 if row.refresh == "sent again" else 1)
     else:
         with pytest.raises(row.refresh) as caught:
-            dune.refresh(VIEW)
+            start()
         assert type(caught.value) is row.refresh
-        check_secrecy(caught.value, caplog)
-        assert refreshes(sandbox) == 1
+        check_secrecy(caught.value)
+        assert arrived(sandbox, way) == 1
     assert len(sandbox.ledger) == row.billed
     assert KEY not in caplog.text or "Location" in str(fault.headers)
     assert skipped.clock() - began < 17 * TIMEOUT
@@ -286,14 +292,14 @@ def test_a_wait_that_meets_a_fault(
             refresh.wait(timeout=600)
         assert type(caught.value) is row.wait
         assert caught.value.execution_id == refresh.execution_id
-        check_secrecy(caught.value, caplog)
+        check_secrecy(caught.value)
         assert sum(request.operation == "status" for request in sandbox.requests) == 2
     assert len(sandbox.ledger) == 1
     assert KEY not in caplog.text or "Location" in str(fault.headers)
 
 
 def test_a_refresh_without_a_connection(
-    skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
+    skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
     """Where nobody listens, a refresh is tried for ten request timeouts, and certainly not accepted."""
     with DuneSandbox() as gone:
@@ -304,11 +310,11 @@ def test_a_refresh_without_a_connection(
         dune.refresh(VIEW)
     assert caught.value.sent is False
     assert 50 < skipped.clock() - began <= 100
-    check_secrecy(caught.value, caplog)
+    check_secrecy(caught.value)
 
 
 def test_a_wait_without_a_connection(
-    skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
+    skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
     """Where Dune is gone in the middle of a wait, it is asked for 15 minutes more; the last failure is the cause."""
     with DuneSandbox(api_key=KEY) as gone:
@@ -318,7 +324,7 @@ def test_a_wait_without_a_connection(
         refresh.wait()
     assert isinstance(caught.value.__cause__, RequestFailedError)
     assert 14 * 60 < skipped.clock() - began <= 15 * 60
-    check_secrecy(caught.value, caplog)
+    check_secrecy(caught.value)
 
 
 @pytest.mark.parametrize("state", ["QUERY_STATE_SPILLING", None, 7, {}])
@@ -399,7 +405,7 @@ def test_failures_of_the_look_up_itself_are_outlasted(
     sandbox.fail("get", Fault(status=502), limited("0.1"), Fault(lost=True))
     sandbox.fail("status", Fault(status=503))
     assert dune.refresh(VIEW).execution_id == sandbox.ledger[0].execution_id
-    assert (refreshes(sandbox), len(sandbox.ledger)) == (1, 1)
+    assert (arrived(sandbox, "refresh"), len(sandbox.ledger)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +438,7 @@ def test_without_the_servers_time_nothing_is_adopted(
     sandbox.fail("get", Fault(headers={"Date": date}))
     with pytest.raises(AmbiguousRefreshError, match="no date"):
         dune.refresh(VIEW)
-    assert (refreshes(sandbox), len(sandbox.ledger)) == (1, 1)
+    assert (arrived(sandbox, "refresh"), len(sandbox.ledger)) == (1, 1)
 
 
 def test_a_long_text_of_the_server_is_cut(dune: MatviewsClient, sandbox: DuneSandbox) -> None:

@@ -49,9 +49,31 @@ def test_two_nodes_of_one_view_are_one_view() -> None:
     assert dict(views_of(ROOT, nodes))["c"] == ("a", "b")
 
 
+def test_a_view_is_one_with_its_quotes_or_without() -> None:
+    """A view that is spelled in two ways would be refreshed, and paid, twice; the asked-for one keeps its own."""
+    root = 'dune."21co".result_x'
+    nodes = (
+        view(1, "dune.21co.result_base"),
+        view(2, 'dune."21co".result_mid', 1),
+        view(3, 'dune."21co".result_base'),
+        view(4, "dune.21co.result_x", 2, 3),
+    )
+    assert dict(views_of(root, nodes)) == {
+        "dune.21co.result_base": (),
+        'dune."21co".result_mid': ("dune.21co.result_base",),
+        root: ('dune."21co".result_mid', "dune.21co.result_base"),
+    }
+
+
+def test_the_view_itself_may_be_named_by_its_bare_name() -> None:
+    """The view is not taken for another one, and refreshed twice, because its pipeline leaves out whose it is."""
+    assert dict(views_of(ROOT, (view(1, "a"), view(2, "result_root", 1)))) == {"a": (), ROOT: ("a",)}
+
+
 @pytest.mark.parametrize(
     ("nodes", "problem"),
     [
+        ((), "no nodes"),
         ((query(1, 2), query(2, 1)), r"circle, \[1, 2, 1\]|circle, \[2, 1, 2\]"),
         ((view(1, "a"), view(2, "b", 1), view(3, "a", 2)), "circle, (a reads b reads a|b reads a reads b)"),
         ((view(1, ROOT), view(2, "a", 1), query(3, 2)), "circle"),

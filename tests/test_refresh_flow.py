@@ -271,7 +271,8 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
         run(start(dune.session(), dune, VIEW, None, "start"), sleep=dune.rest)
     assert len(dune.seen) == 1
     assert caught.value.__notes__ == [
-        f"A refresh of {VIEW} may have started; refresh({VIEW!r}, if_running='adopt') finds it while it runs."
+        f"A refresh of {VIEW} may have started; "
+        f"refresh({VIEW!r}, if_running='adopt') follows an execution that is under way."
     ]
 
 

@@ -23,6 +23,7 @@ from dune_matviews import (
     ExecutionState,
     InvalidArgumentError,
     JournalError,
+    NotFoundError,
     PaymentRequiredError,
     RequestBudget,
     RequestFailedError,
@@ -32,6 +33,7 @@ from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together, run
 from dune_matviews._journal import Journal
 from dune_matviews._order import Order, reads
 from dune_matviews._schedule import Limits, Run
+from dune_matviews._values import Started
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
 from tests.simulation import EPOCH, Dune, Fault
 
@@ -207,6 +209,23 @@ def test_updates_tell_each_step() -> None:
 
     refresh_all(dune, {"b": ["a"]}, on_update=note)
     assert steps == [("a", "running"), ("a", "succeeded"), ("b", "running"), ("b", "succeeded")]
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError(), NotFoundError("", status_code=404)])
+@pytest.mark.parametrize("when", ["running", "succeeded", "skipped"])
+def test_what_an_update_raises_ends_the_run(failure: Exception, when: str) -> None:
+    """An error of the caller's own, be it of the SDK's kind, is no failure of a view: it passes on as it is."""
+    dune = Dune()
+    dune.scenarios["bad"] = (5.0, ExecutionState.FAILED, 1.0)
+
+    def note(name: str, result: ViewResult) -> None:
+        if result.outcome.value == when:
+            raise failure
+
+    with pytest.raises(type(failure)) as caught:
+        refresh_all(dune, {"reader": ["bad"], "good": []}, on_update=note)
+    assert caught.value is failure
+    assert len(dune.ledger) <= 2
 
 
 @pytest.mark.parametrize(
@@ -455,6 +474,13 @@ def outcome_of(call: Call[Any]) -> Result[Any]:
         return Result(failure=failure)
 
 
+def started_by(call: Call[Started]) -> str:
+    """The execution that a refresh starts."""
+    started: Started | None = outcome_of(call).result
+    assert started is not None
+    return started.execution_id
+
+
 def killed(
     dune: Dune, flow: Flow[RefreshReport], path: Path, steps: int, calls: int, torn: float
 ) -> RefreshReport | Path:
@@ -652,6 +678,19 @@ def recorded(path: Path, dune: Dune, graph: Mapping[str, list[str]]) -> Journal:
     return Journal.open(path, reads(graph), now=lambda: wall_clock(dune))
 
 
+def test_an_execution_that_dune_keeps_no_longer_was_over_long_ago(tmp_path: Path) -> None:
+    """A 404 to what an earlier run left running has it refreshed again a day later, and not just after its start."""
+    for hours, expected in ((1, {"v": "running"}), (25, {"v": "succeeded"})):
+        dune = Dune()
+        path = tmp_path / f"{hours}.jsonl"
+        with recorded(path, dune, {"v": []}) as journal:
+            journal.intended("v")
+            journal.started("v", "E99")
+        dune.rest(hours * 3600)
+        assert outcomes(dune.run(journaled(dune, {"v": []}, path).flow())) == expected
+        assert len(dune.ledger) == (expected["v"] == "succeeded")
+
+
 def test_a_success_that_nobody_saw_does_not_count_for_ever(tmp_path: Path) -> None:
     """An execution that ended while no run watched is refreshed again once its success is older than a day."""
     for hours, bills in ((23, 1), (25, 2)):
@@ -687,7 +726,7 @@ def test_a_budget_is_kept_across_runs(tmp_path: Path) -> None:
     path = tmp_path / "refresh.jsonl"
     with recorded(path, dune, graph) as journal:
         journal.ended("paid", ViewResult(outcome=Outcome.SUCCEEDED, execution_id="E0", cost_credits=50.0).to_dict())
-        journal.started("running", outcome_of(dune.refresh("running", None)).result or "")
+        journal.started("running", started_by(dune.refresh("running", None)))
     report = dune.run(journaled(dune, graph, path, max_credits=40).flow())
     assert outcomes(report) == {"paid": "succeeded", "running": "canceled", "waiting": "not_started"}
     assert "50 credits are over max_credits=40" in (report.results["running"].reason or "")
@@ -712,7 +751,7 @@ def test_what_an_earlier_run_left_running_is_told_when_time_is_over(tmp_path: Pa
     path = tmp_path / "refresh.jsonl"
     with recorded(path, dune, graph) as journal:
         for name in graph:
-            journal.started(name, outcome_of(dune.refresh(name, None)).result or "")
+            journal.started(name, started_by(dune.refresh(name, None)))
     report = dune.run(journaled(dune, graph, path, max_parallel=1, timeout=10).flow())
     assert {name: result.execution_id for name, result in report.results.items()} == {"a": "E1", "b": "E2"}
     assert set(outcomes(report).values()) == {"running"}

@@ -76,7 +76,27 @@ def test_a_request_past_the_budget_is_refused_and_free(sandbox: DuneSandbox, cli
     assert statuses(client, "POST", REFRESH, 2)[0] == 200
 
 
-def test_everything_but_refreshes_draws_on_the_high_budget(client: httpx.Client) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/materialized-views"), ("DELETE", VIEW), ("POST", f"{VIEW}/refresh")]
+)
+def test_what_writes_draws_on_the_low_budget(client: httpx.Client, method: str, path: str) -> None:
+    """Upserts and deletions share the budget of refreshes, and leave the other one alone."""
+    definition = {"name": "result_x", "query_id": 77}
+    answers = [client.post(REFRESH, json={}), *(client.request(method, path, json=definition) for _ in range(2))]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert statuses(client, "GET", "/v1/materialized-views", 4) == [200, 200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/materialized-views"), ("GET", "/v1/query/1/pipeline"), ("POST", "/v1/usage")]
+)
+def test_what_only_reads_draws_on_the_high_budget(client: httpx.Client, method: str, path: str) -> None:
+    """Lists, pipelines and usage share the budget of statuses, and leave the other one alone."""
+    assert [status == 429 for status in statuses(client, method, path, 4)] == [False, False, False, True]
+    assert statuses(client, "POST", REFRESH, 3) == [200, 200, 429]
+
+
+def test_everything_about_executions_draws_on_the_high_budget(client: httpx.Client) -> None:
     """Status, cancel and look-up share one budget, which refreshes leave alone."""
     execution_id = client.post(REFRESH).json()["execution_id"]
     execution = f"/v1/execution/{execution_id}"

@@ -2,6 +2,7 @@
 Must not know how the sandbox decides anything."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,15 @@ def executions(running_sandbox: DuneSandbox) -> dict[str, str]:
         assert client.post(path, json=scheduled).status_code == 200
         assert client.delete(f"{path}/{NAMES['deleted']}").status_code == 200
     return found
+
+
+def test_the_sandbox_offers_what_the_spec_describes() -> None:
+    """Each operation of the spec is one of the sandbox, so that it is judged below, and there is no other."""
+    described = {(method.upper(), path) for path, item in tightened_spec()["paths"].items() for method in item}
+    # Where the spec names a parameter, the sandbox has but a place.
+    assert {(method, f"/api{re.sub('{[^}]+}', '{}', path)}") for method, path in described} == {
+        (each.method, each.path) for each in OPERATIONS
+    }
 
 
 schema = schemathesis.openapi.from_dict(tightened_spec())

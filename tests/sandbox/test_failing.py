@@ -7,6 +7,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -49,6 +52,11 @@ def outcome(sandbox: DuneSandbox) -> tuple[int | None, int]:
     """The status on record for the only request, and the number of refreshes that are billed."""
     [request] = sandbox.requests
     return request.status, len(sandbox.ledger)
+
+
+def tiers(sandbox: DuneSandbox) -> list[str | None]:
+    """What each refresh that is billed asked for."""
+    return [charge.performance for charge in sandbox.ledger]
 
 
 @pytest.mark.parametrize("accepted", [False, True])
@@ -222,6 +230,31 @@ def test_an_accepted_cancel_is_carried_out(sandbox: DuneSandbox, client: httpx.C
         client.post(f"/v1/execution/{execution_id}/cancel")
         states.append(sandbox.ledger[0].state)
     assert states == ["QUERY_STATE_PENDING", "QUERY_STATE_CANCELED"]
+
+
+@pytest.mark.parametrize("shape", [{"status": 502}, {"lost": True}], ids=str)
+def test_a_refresh_can_be_accepted_late(sandbox: DuneSandbox, client: httpx.Client, shape: dict[str, Any]) -> None:
+    """A client that looks at once finds no execution, and one that looks after the delay finds what is then billed."""
+    sandbox.fail("refresh", Fault(**shape, accepted=True, late=60))
+    with suppress(httpx.RemoteProtocolError):
+        client.post(REFRESH, json={})
+    assert (client.get(VIEW).json()["last_execution_ids"], len(sandbox.ledger)) == ([], 0)
+    sandbox.advance(60)
+    executions = client.get(VIEW).json()["last_execution_ids"]
+    assert executions == [charge.execution_id for charge in sandbox.ledger]
+    assert sandbox.ledger[0].submitted_at >= sandbox.requests[0].at + timedelta(seconds=60)
+
+
+def test_late_work_is_done_before_anything_else(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """What is overdue comes first, also where the next thing is a question to the ledger; a wrong request stays one."""
+    sandbox.fail("refresh", *[Fault(status=502, accepted=True, late=60)] * 2)
+    client.post(REFRESH, json={"performance": "large"})
+    client.post(REFRESH, json={"performance": "huge"})
+    assert tiers(sandbox) == []
+    sandbox.advance(60)
+    assert tiers(sandbox) == ["large"]
+    client.post(REFRESH, json={})
+    assert tiers(sandbox) == ["large", None]
 
 
 def test_an_empty_fault_lets_a_request_pass(sandbox: DuneSandbox, client: httpx.Client) -> None:

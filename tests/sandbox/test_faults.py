@@ -2,12 +2,13 @@
 Must not use a socket."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dune_matviews.sandbox import Fault
-from dune_matviews.sandbox._faults import NO_FAULT, FaultQueue, answer_under
+from dune_matviews.sandbox._faults import NO_FAULT, FaultQueue, LateWork, answer_under
 from dune_matviews.sandbox._http import Answer, raw_answer
 
 TRUTH = raw_answer(200, b"true")
@@ -59,6 +60,26 @@ def test_another_answer_or_none_takes_its_place(
     assert meet(Fault(**fault, accepted=accepted)) == (answer, 1 if accepted else 0)
 
 
+@pytest.mark.parametrize("fault", [{"status": 502}, {"body": b"{}"}, {"lost": True}], ids=str)
+def test_late_work_is_not_done_with_the_answer(fault: dict[str, Any]) -> None:
+    """Where the work is to be done late, the answer in its place does not wait for it."""
+    early, late = meet(Fault(**fault, accepted=True)), meet(Fault(**fault, accepted=True, late=1))
+    assert (early[0], [early[1], late[1]]) == (late[0], [1, 0])
+
+
+def test_late_work_is_done_once_in_its_order() -> None:
+    """What is due is done, the earliest first, and never again; the rest waits."""
+    done: list[str] = []
+    late = LateWork()
+    for name, due in (("c", 3), ("a", 1), ("b", 2), ("d", 4)):
+        late.add(due, partial(done.append, name))
+    sights = []
+    for now in (0, 3, 3, 4):
+        late.catch_up(now)
+        sights.append("".join(done))
+    assert sights == ["", "abc", "abc", "abcd"]
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
@@ -75,6 +96,9 @@ def test_another_answer_or_none_takes_its_place(
                 {"head_drip": 1},
             )
         ),
+        *(({"late": 1, **rest}, "done late") for rest in ({}, {"status": 502}, {"accepted": True}, {"cut": 0})),
+        ({"status": 502, "accepted": True, "late": -1}, "late"),
+        ({"status": 502, "accepted": True, "late": math.inf}, "late"),
         ({"status": 100}, "status"),
         ({"status": 1000}, "status"),
         ({"cut": -1}, "cut"),

@@ -1,7 +1,12 @@
 """Knows the pytest fixture as a user's project has it.
 Must not use the fixture itself: the tests that use it run in a pytest of their own."""
 
+import re
+from pathlib import Path
+
 import pytest
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "testing-your-code.md"
 
 pytest_plugins = ["pytester"]
 
@@ -51,3 +56,10 @@ def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypat
         """
     )
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
+
+
+def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
+    """What the document shows of testing one's own code works as it stands, with nothing but the package installed."""
+    snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
+    pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)

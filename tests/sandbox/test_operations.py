@@ -98,9 +98,14 @@ def test_the_tier_small_may_be_unknown() -> None:
     ("method", "path"),
     [
         ("POST", REFRESH),
+        ("GET", "/v1/materialized-views"),
+        ("POST", "/v1/materialized-views"),
         ("GET", f"/v1/materialized-views/{NAME}"),
+        ("DELETE", f"/v1/materialized-views/{NAME}"),
         ("GET", "/v1/execution/01/status"),
         ("POST", "/v1/execution/01/cancel"),
+        ("GET", "/v1/query/1/pipeline"),
+        ("POST", "/v1/usage"),
     ],
 )
 def test_a_wrong_key_is_refused_and_free(sandbox: DuneSandbox, method: str, path: str, key: str | None) -> None:
@@ -360,6 +365,11 @@ def test_everything_that_arrives_is_kept(sandbox: DuneSandbox, client: httpx.Cli
         ("POST", REFRESH, "refresh"),
         ("GET", "/v1/execution/01/status", "status"),
         ("POST", "/v1/execution/01/cancel", "cancel"),
+        ("GET", "/v1/materialized-views", "list"),
+        ("POST", "/v1/materialized-views", "upsert"),
+        ("DELETE", f"/v1/materialized-views/{NAME}", "delete"),
+        ("GET", "/v1/query/1/pipeline", "pipeline"),
+        ("POST", "/v1/usage", "usage"),
         ("GET", REFRESH, None),
         ("GET", "/v1/elsewhere", None),
     ],

@@ -148,7 +148,7 @@ class Core:
             changes["performance"] = self.tiers.choose(performance, stacklevel=3, by_default=False)
         if not changes:
             raise InvalidArgumentError("update was given nothing to change, and would be billed; refresh() refreshes")
-        return _life.update(self.session, self.api, name, changes)
+        return _life.update(self.session, self.api, name, changes, self.tiers.check)
 
     def delete(self, name: str) -> Flow[None]:
         return _life.delete(self.session, self.api, _arguments.view_name(name))

@@ -30,7 +30,7 @@ def cron(value: object) -> str:
         raise InvalidArgumentError(f"cron_expression must have {RULE}; {value!r} has {len(value.split())}")
     try:
         gaps = list(_gaps(value))
-    except (CronSimError, AssertionError, TypeError) as problem:  # the latter two for steps of `L` and the like
+    except (CronSimError, AssertionError, TypeError, ValueError) as problem:  # the others for steps of `L` and the like
         raise InvalidArgumentError(f"cron_expression {value!r} cannot be read ({problem}); it takes {RULE}") from None
     if min(gaps) < TIGHTEST:
         raise InvalidArgumentError(f"cron_expression {value!r} asks for runs {min(gaps)} apart; it takes {RULE}")

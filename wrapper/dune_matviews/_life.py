@@ -6,14 +6,15 @@ This module must not know how an execution is started or found, nor how requests
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ._answers import readable
 from ._flow import Flow
-from ._lookup import last_part, last_success
+from ._lookup import last_part, last_success, listed, unquoted
 from ._refresh import launch, name_explained, tier_explained
 from ._requests import Session, maybe_accepted, read
 from ._values import Definition, Started, Stored
@@ -32,40 +33,59 @@ def get(session: Session, api: Endpoints, name: str) -> Flow[Matview]:
         return (yield from read(session, api.matview(name)))
 
 
-def upsert(session: Session, api: Endpoints, view: Definition) -> Flow[Started]:
+def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | None = None) -> Flow[Started]:
     """Create a view, or replace the one of that name; return the execution that this starts, and the full name."""
+    name = full_name or view.name
     try:
         with tier_explained(view.performance):
-            started = yield from launch(session, api, api.upsert(view), view.name, by_bare_name=True)
+            started = yield from launch(session, api, api.upsert(view), name, view=view)
     except NotFoundError as refusal:
         refusal.hint = f"Query {view.query_id} must be saved, without parameters, and owned by the key's account."
         raise
-    return attrs.evolve(started, name=started.name or view.name)
+    return attrs.evolve(started, name=started.name or name)
 
 
-def update(session: Session, api: Endpoints, name: str, changes: Mapping[str, Any]) -> Flow[Started]:
-    """Change parts of a view, by their names in `Definition`, and send the others again as they are."""
+def update(
+    session: Session,
+    api: Endpoints,
+    name: str,
+    changes: Mapping[str, Any],
+    check_tier: Callable[[str | None], object],
+) -> Flow[Started]:
+    """Change parts of a view, by their names in `Definition`, and send the others again as they are.
+
+    *check_tier* raises for a tier that is not to be sent, though the view has it.
+    """
     with name_explained(name):
         stored = yield from read(session, api.stored(name))
-    started = yield from upsert(session, api, _changed(stored, changes))
+    view = _changed(stored, changes)
+    check_tier(view.performance)
+    # Dune may show views of others; an upsert of their bare name would make, or replace, one of the account's own.
+    if (yield from listed(session, api, lambda each: unquoted(each) == unquoted(stored.name))) is None:
+        raise InvalidArgumentError(
+            f"{readable(stored.name)} is not among the views of the key's account: an update would create one of that "
+            "bare name there, or replace it, so nothing was changed"
+        )
+    started = yield from upsert(session, api, view, stored.name)
     if started.name != stored.name:
-        _log.warning("Dune answers to the update of %s with a view named %s", stored.name, started.name)
+        told = readable(stored.name), readable(started.name or "")
+        _log.warning("Dune answers to the update of %s with a view named %s", *told)
     return started
 
 
 def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
-    parts = {**stored.parts, **changes}
+    parts, shown = {**stored.parts, **changes}, readable(stored.name)
     if changes.get("cron_expression", "") is None:
         parts["expires_at"] = None
     unknown = [each.name for each in attrs.fields(Definition) if each.name != "name" and each.name not in parts]
     if unknown:
         raise UnexpectedResponseError(
-            f"the answer does not tell the {' and '.join(unknown)} of {stored.name} in a form that can be read",
+            f"the answer does not tell the {' and '.join(unknown)} of {shown} in a form that can be read",
             status_code=200,
             hint=f"An update has to send it again, so nothing was changed; pass {' and '.join(unknown)} to update().",
         )
     if parts["expires_at"] is not None and parts["cron_expression"] is None:
-        raise InvalidArgumentError(f"expires_at ends a schedule, and {stored.name} has none; pass cron_expression, too")
+        raise InvalidArgumentError(f"expires_at ends a schedule, and {shown} has none; pass cron_expression, too")
     return Definition(name=last_part(stored.name), **parts)
 
 

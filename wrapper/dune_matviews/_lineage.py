@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ._answers import readable
 from ._flow import Flow
+from ._lookup import last_part, unquoted
 from ._refresh import name_explained
 from ._requests import Session, read
 from ._values import Node
@@ -33,6 +34,8 @@ def lineage(session: Session, api: Endpoints, name: str) -> Flow[Lineage]:
 
 def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
     """What each view among *nodes*, the pipeline of the view *name*, reads: views, reached through plain queries."""
+    if not nodes:
+        raise _unclear("it has no nodes, not even for the view's own query")
     by_id = {node.id: node for node in nodes}
     if len(by_id) < len(nodes) or any(each not in by_id for node in nodes for each in node.depends_on):
         raise _unclear("two nodes have one id, or a node depends on one that is not there")
@@ -40,15 +43,18 @@ def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
         order = list(TopologicalSorter({node.id: node.depends_on for node in nodes}).static_order())
     except CycleError as circle:
         raise _unclear(f"its nodes depend on each other in a circle, {circle.args[1]}") from None
+    # One view under two names would be refreshed, and paid, twice.
+    spelled = {unquoted(name): name, last_part(name): name}
+    views = {node.id: node.view and spelled.setdefault(unquoted(node.view), node.view) for node in nodes}
     # Which views are met first on the way up from a node: the node itself, or through a query what that depends on.
     met: dict[int, dict[str, None]] = {}
     reads: dict[str, dict[str, None]] = {}
     for number in order:
-        node = by_id[number]
-        upstream = {view: None for each in node.depends_on for view in met[each]}
-        if node.view is not None:
-            reads.setdefault(node.view, {}).update(upstream)
-        met[number] = upstream if node.view is None else {node.view: None}
+        own = views[number]
+        upstream = {view: None for each in by_id[number].depends_on for view in met[each]}
+        if own is not None:
+            reads.setdefault(own, {}).update(upstream)
+        met[number] = upstream if own is None else {own: None}
     # Whatever nothing else in its pipeline depends on is read by the view itself.
     inner = {each for node in nodes for each in node.depends_on}
     ends = {view: None for number in order if number not in inner for view in met[number] if view != name}
@@ -62,12 +68,12 @@ def _in_order(reads: Mapping[str, Mapping[str, None]]) -> Lineage:
         order = list(TopologicalSorter(reads).static_order())
     except CycleError as circle:
         raise _unclear(f"views read each other in a circle, {' reads '.join(reversed(circle.args[1]))}") from None
-    return MappingProxyType({name: tuple(reads[name]) for name in order})
+    return {name: tuple(reads[name]) for name in order}
 
 
 def _unclear(problem: str) -> UnexpectedResponseError:
     return UnexpectedResponseError(
-        f"no order of refreshing follows from the answer: {problem}",
+        readable(f"no order of refreshing follows from the answer: {problem}"),
         status_code=200,
         hint="Pass refresh_all() a mapping of your own, of each view to those that it reads.",
     )

@@ -1,4 +1,4 @@
-"""Finding executions by their view, as flows: the one that is under way, and the one whose start was lost.
+"""Finding executions by their view, as flows: the one that is under way, and the one whose start was lost; and views.
 
 This module must not know how an execution is started or watched.
 """
@@ -16,7 +16,8 @@ import attrs
 from ._flow import Flow, Sleep
 from ._pacing import backoff
 from ._requests import LOOKING, MaybeAcceptedError, Patience, Session, read
-from ._values import Page, Started
+from ._scalars import moment
+from ._values import Definition, Page, Started, Stored
 from .errors import AmbiguousRefreshError, DuneError, NotFoundError, UnexpectedResponseError
 from .models import ExecutionStatus
 
@@ -59,11 +60,11 @@ def last_success(session: Session, api: Endpoints, name: str) -> Flow[tuple[Exec
 
 
 def find_again(
-    session: Session, api: Endpoints, name: str, unclear: MaybeAcceptedError, *, by_bare_name: bool = False
+    session: Session, api: Endpoints, name: str, unclear: MaybeAcceptedError, sent: Definition | None = None
 ) -> Flow[Started]:
-    """The execution that a refresh whose answer was lost has started; `AmbiguousRefreshError` if it is not found.
+    """The execution that a request whose answer was lost has started; `AmbiguousRefreshError` if it is not found.
 
-    Executions are listed under a view's full name; *by_bare_name* says that *name* is not known to be that.
+    *sent* is what an upsert was to make of the view, and *name* may then be a bare one.
     """
     _log.info("Looking for the refresh of %s that may have started: %s", name, unclear.failure)
     patience = session.patience(LOOKING)
@@ -71,43 +72,82 @@ def find_again(
     problem = "and its execution was not found"
     full: str | None = name
     try:
-        if by_bare_name:
+        if sent is not None and "." not in name:  # executions are listed under the full name
             full = yield from _full_name(session, api, name, patience)
         if full is not None:
             found = yield from search(session, api, full, lambda: session.clock() - unclear.sent_at, patience)
+            # The view as it was before may have been refreshed meanwhile, by its schedule or by somebody else.
+            if found is not None and sent is not None:
+                stored = yield from read(session, api.stored(full), patience)
+                if not _is_as_sent(stored, sent):
+                    found, problem = None, "and the view is not as it was to be, though an execution of it was found"
     except DuneError as failure:
         problem = f"and looking for its execution failed ({failure})"
     if found is None:
+        known = full or name
         raise AmbiguousRefreshError(
-            f"A refresh of {name} may have been accepted, and billed: "
-            f"its answer was lost ({unclear.failure}) {problem}. "
-            f"Look before you ask again: refresh({name!r}, if_running='adopt') follows an execution that is under way.",
-            name=name,
+            f"{'A refresh' if sent is None else 'An upsert'} of {known} may have been accepted, and billed: "
+            f"its answer was lost ({unclear.failure}) {problem}. Look before you ask again: {way_back(known, sent)}.",
+            name=known,
         ) from unclear.failure
     return Started(found, full)
+
+
+def way_back(name: str, sent: Definition | None) -> str:
+    """What tells a user whether a request was accepted; an upsert's is not to be followed by a refresh of what was."""
+    if sent is None:
+        return f"refresh({name!r}, if_running='adopt') follows an execution that is under way"
+    full = f"get({name!r})" if "." in name else "get() of the view's full name"
+    return f"{full} tells what it is now, and its latest executions"
+
+
+def _is_as_sent(stored: Stored, sent: Definition) -> bool:
+    """The view is what an upsert was to make of it; what Dune does not tell speaks for nothing else."""
+    told = {**attrs.asdict(sent), **stored.parts}
+    return (
+        (told["query_id"], told["is_private"]) == (sent.query_id, sent.is_private)
+        and (told["cron_expression"] or "").split() == (sent.cron_expression or "").split()
+        and _second(told["expires_at"]) == _second(sent.expires_at)
+        and (sent.performance is None or told["performance"] in (None, sent.performance))
+    )
+
+
+def _second(text: str | None) -> datetime | None:
+    found = moment(text)
+    return found and found.replace(microsecond=0)
 
 
 def _full_name(session: Session, api: Endpoints, bare: str, patience: Patience) -> Flow[str | None]:
     """The full name of the account's view of that bare name, which may be so new that it is not listed yet."""
     looks = 0
-    while True:
-        offset: int | None = 0
-        while offset is not None:
-            page = yield from next_page(session, api, offset, patience)
-            for view in page.views:
-                if last_part(view.name) == bare:
-                    return view.name
-            offset = page.next_offset
+    while (full := (yield from listed(session, api, lambda name: last_part(name) == bare, patience))) is None:
         looks += 1
         if not (yield from _paused(session, looks, patience)):
             return None
+    return full
+
+
+def listed(
+    session: Session, api: Endpoints, matches: Callable[[str], bool], patience: Patience | None = None
+) -> Flow[str | None]:
+    """The full name of the first of the account's views whose name matches."""
+    offset: int | None = 0
+    while offset is not None:
+        page = yield from next_page(session, api, offset, patience)
+        for view in page.views:
+            if matches(view.name):
+                return view.name
+        offset = page.next_offset
+    return None
 
 
 def next_page(session: Session, api: Endpoints, offset: int, patience: Patience | None = None) -> Flow[Page]:
     """The page of the account's views that begins at *offset*. Where it says to go on from no later, it is the last."""
     page = yield from read(session, api.page(offset), patience)
-    goes_on = page.next_offset is not None and page.next_offset > offset
-    return page if goes_on else attrs.evolve(page, next_offset=None)
+    if page.next_offset is None or page.next_offset > offset:
+        return page
+    _log.warning("The list of views ends at %d, because Dune says to go on at %d", offset, page.next_offset)
+    return attrs.evolve(page, next_offset=None)
 
 
 def search(
@@ -170,6 +210,11 @@ def _look_if_kept(
 def last_part(name: str) -> str:
     """What a view's full name and its bare one have in common."""
     return name.rpartition(".")[2]
+
+
+def unquoted(name: str) -> str:
+    """A view's name as it is the same for every spelling: SQL quotes a part that begins with a digit, others do not."""
+    return name.replace('"', "")
 
 
 @contextmanager

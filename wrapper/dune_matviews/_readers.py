@@ -79,7 +79,7 @@ def canceled(response: Response[Any]) -> bool:
 
 
 def deleted(response: Response[Any]) -> None:
-    """That a view is gone, which any success says."""
+    """That a view is gone."""
     _parsed(response, DeleteResponse)
 
 
@@ -155,7 +155,7 @@ def page(response: Response[Any]) -> Page:
     following = 0 if offset is None or isinstance(offset, Unset) else integer(offset)
     if following is None:
         raise _unexpected(response, "where the list of views goes on cannot be read")
-    return Page(tuple(_listed(response, each) for each in listed), following or None, _date(response))
+    return Page(tuple(_listed(response, each) for each in listed), following or None)
 
 
 def _listed(response: Response[Any], view: MatviewListElement) -> Matview:
@@ -175,8 +175,8 @@ def nodes(response: Response[Any]) -> tuple[Node, ...]:
     """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
     pipeline = _parsed(response, PipelineResponse).pipeline
     found: object = pipeline.nodes if isinstance(pipeline, Pipeline) else None
-    if not isinstance(found, list) or not found:
-        raise _unexpected(response, "the pipeline has no nodes")
+    if not isinstance(found, list):
+        raise _unexpected(response, "the nodes of the pipeline cannot be read")
     return tuple(_node(response, each) for each in found)
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from . import _tiers
 from ._answers import readable
 from ._flow import Call, Flow, Sleep, noting
-from ._lookup import about, find_again, find_running, last_part
+from ._lookup import about, find_again, find_running, last_part, way_back
 from ._requests import LAST_LOOK, MaybeAcceptedError, Patience, Session, may_pass, read, submit
-from ._values import Started
+from ._values import Definition, Started
 from .errors import (
     AlreadyRunningError,
     APIError,
@@ -72,13 +72,12 @@ def launch(
     call: Call[Started],
     name: str,
     before: Callable[[], object] | None = None,
-    *,
-    by_bare_name: bool = False,
+    view: Definition | None = None,
 ) -> Flow[Started]:
     """Send the request that starts an execution of a view, never twice, and find that execution if its answer is lost.
 
-    *before* is called right before the request is sent, and may prevent it by raising. *by_bare_name*: the view's full
-    name is not known.
+    *before* is called right before the request is sent, and may prevent it by raising. *view* is what an upsert sends;
+    *name* is then the bare one, where the full one is not known.
     """
     sent = False
 
@@ -89,14 +88,13 @@ def launch(
         sent = True
 
     def note() -> str | None:
-        text = f"A refresh of {name} may have started; refresh({name!r}, if_running='adopt') finds it while it runs."
-        return text if sent else None
+        return f"A refresh of {name} may have started; {way_back(name, view)}." if sent else None
 
     with noting(note):
         try:
             started = yield from submit(session, call, last_part(name), before_sending)
         except MaybeAcceptedError as unclear:
-            started = yield from find_again(session, api, name, unclear, by_bare_name=by_bare_name)
+            started = yield from find_again(session, api, name, unclear, view)
         _log.info("Refresh of %s started: execution %s", name, started.execution_id)
         return started
 

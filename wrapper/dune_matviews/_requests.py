@@ -96,7 +96,10 @@ class Session:
         except Exception:
             raise
         except BaseException:
-            self._forsaken[key] = self.clock() + LOOKING * self.timeout
+            with self._lock:
+                now = self.clock()
+                kept = {each: until for each, until in self._forsaken.items() if until > now}
+                self._forsaken = kept | {key: now + LOOKING * self.timeout}
             raise
         finally:
             with self._lock:
@@ -252,10 +255,13 @@ def _pause(session: Session, failure: DuneError, failures: int) -> float:
 
 
 def _pause_within(patience: Patience, session: Session, failure: DuneError, failures: int) -> float | None:
-    """The pause, cut so that there is a last try shortly before a deadline; None where no try is left."""
+    """The pause, cut so that there is a last try shortly before a deadline; None where no try is left.
+
+    A try without time for an answer would only hide the failure before it behind one of its own.
+    """
     pause = _pause(session, failure, failures)
     left = patience.left(session.clock())
-    if pause < left:
+    if pause <= left - min(LAST_LOOK, session.timeout / 10):
         return pause
     last_try = left - LAST_LOOK
     return last_try if patience.deadline < math.inf and last_try > _asked(failure) else None

@@ -13,7 +13,7 @@ from ._flow import Flow
 from ._journal import Journal, Record
 from ._lookup import SLACK, look, search
 from ._requests import LOOKING, Patience, Session, read
-from .errors import AmbiguousRefreshError, DuneError, JournalError
+from .errors import AmbiguousRefreshError, DuneError, JournalError, NotFoundError
 from .report import Outcome, ViewResult
 
 if TYPE_CHECKING:
@@ -100,15 +100,26 @@ def earlier_execution(
 
 
 def still_counts(
-    session: Session, api: Endpoints, name: str, execution_id: str, max_age: timedelta | None
+    session: Session,
+    api: Endpoints,
+    name: str,
+    execution_id: str,
+    record: Record,
+    max_age: timedelta | None,
+    now: datetime,
 ) -> Flow[bool]:
-    """Unless the execution succeeded too long ago, by the server's clock; where that is open, watching it will tell."""
+    """Unless the execution succeeded too long ago, by the server's clock; where that is open, watching it will tell.
+
+    One that Dune keeps no longer was over long ago, if it was not started just now.
+    """
     session.claim(execution_id)
     try:
         status = yield from look(session, api, execution_id)
         if not status.succeeded or status.ended_at is None:
             return True
         view = yield from read(session, api.history(name))
+    except NotFoundError:
+        return record.intended_at is None or now - record.intended_at <= KEPT
     except DuneError:
         return True
     return view.answered_at is None or view.answered_at - status.ended_at <= _kept(max_age)

@@ -47,9 +47,13 @@ class Tiers:
         if performance is None:
             return None
         tier = choice(performance, "performance", _TIERS)
+        self.check(tier)
+        return tier
+
+    def check(self, tier: str | None) -> None:
+        """Refuse `small` where that is the policy, also where it was not asked for now, but is a view's own."""
         if tier == "small" and self._small == "forbid":
             raise InvalidArgumentError(f"performance='small' is refused, as small_tier='forbid' asks: {DISAGREEMENT}.")
-        return tier
 
     def choose(self, performance: str | None, *, stacklevel: int, by_default: bool = True) -> str | None:
         """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this.

@@ -32,11 +32,10 @@ class ViewHistory:
 
 @attrs.frozen
 class Page:
-    """Views of the account, where the list goes on (None: nowhere), and when the server said so, by its own clock."""
+    """Views of the account, and where the list goes on (None: nowhere)."""
 
     views: tuple[Matview, ...]
     next_offset: int | None
-    answered_at: datetime | None
 
 
 @attrs.frozen(kw_only=True)

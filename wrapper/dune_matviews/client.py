@@ -159,7 +159,9 @@ class MatviewsClient:
     def list(self) -> Iterator[Matview]:
         """The account's views (`GET /v1/materialized-views`), one by one; asks for the next page when it is needed.
 
-        Dune lists neither executions nor schedules; `get` has them. Raises, while it is gone through, what `get` does.
+        Dune lists neither executions nor schedules; `get` has them. It counts views to find the next page, and passes
+        one over for each that was deleted meanwhile: to delete, go through `list(dune.list())`, which has them all.
+        Raises, while it is gone through, what `get` does.
         """
         offset: int | None = 0
         while offset is not None:
@@ -215,9 +217,9 @@ class MatviewsClient:
     ) -> Refresh:
         """Change parts of a view and keep the others, which starts an execution, billed as a refresh is.
 
-        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), and sends it
-        again with what is passed in place of what was (`POST /v1/materialized-views`). A view that somebody else
-        changes in between is overwritten.
+        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), makes sure that
+        it is the account's own (`GET /v1/materialized-views`), and sends it again with what is passed in place of what
+        was (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
 
         Args:
             name: the view's full name.
@@ -231,7 +233,7 @@ class MatviewsClient:
             The handle of the execution; its `name` is the view's full name.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used; nothing was changed.
+            InvalidArgumentError: an argument cannot be used, or the view is another account's; nothing was changed.
             UnexpectedResponseError: Dune does not tell what has to be sent again; nothing was changed.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """

@@ -118,7 +118,6 @@ class Catalog:
             raise UnknownObjectError(f"the sandbox has no query {query_id}")
 
     def _store(self, view: View) -> View:
-        self._deleted.discard(view.name)
         self._queries.add(view.query_id)
         self._views[view.name] = view
         return view

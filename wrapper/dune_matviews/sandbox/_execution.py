@@ -20,7 +20,7 @@ def moment(nanoseconds: int) -> datetime:
 
 @attrs.frozen
 class Charge:
-    """What one accepted refresh costs: final once its execution has ended, growing until then.
+    """What one accepted refresh or upsert costs: final once its execution has ended, growing until then.
 
     *performance* is the tier as it was asked for, None where the request left it out.
     *state* is the execution's present state, a QUERY_STATE_ text; *submitted_at* is an aware datetime.
@@ -36,7 +36,7 @@ class Charge:
 
 @attrs.define(eq=False)
 class Execution:
-    """One accepted refresh.
+    """What one accepted refresh or upsert has set going.
 
     `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
     """

@@ -5,6 +5,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Final
 
 import attrs
@@ -34,6 +35,11 @@ def _fits_the_answer(fault: "Fault", attribute: object, accepted: bool | None) -
         raise ValueError("Dune's true answer leaves only where it did the work: give a status or body, or lost=True")
 
 
+def _is_for_accepted_work(fault: "Fault", attribute: object, late: float) -> None:
+    if late and not (fault.accepted and fault.replaces_answer):
+        raise ValueError("only work that is accepted behind another answer, or none, can be done late")
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
     """What goes wrong with one request.
@@ -43,6 +49,8 @@ class Fault:
     *accepted* says whether Dune does its work all the same, if the request is a valid one: a refresh is started and
     billed, a cancel ends its execution. By default it does where its true answer leaves, however mangled, and does not
     where another answer, or none, takes its place.
+    *late* is how many seconds of the sandbox's clock pass before that work is done behind another answer, or none. It
+    is done then, or whenever the sandbox is next asked for anything: a client that looks in between finds nothing.
 
     The rest applies to the true answer, or to the one in its place:
 
@@ -54,8 +62,9 @@ class Fault:
     *drip* and *head_drip* are the seconds before each byte of the body, and of what precedes it.
     *reset* resets the connection (RST) after whatever leaves, instead of closing it in order, or keeping it.
 
-    All seconds are real ones, whatever the sandbox's speed. `Fault()` lets a request pass: after two of them it is the
-    third that fails.
+    All these seconds are real ones, whatever the sandbox's speed.
+
+    `Fault()` lets a request pass: after two of them it is the third that fails.
 
     To a client, a refresh that got lost before Dune accepted it looks like one whose answer got lost afterwards.
     A test that nothing is paid twice wants both, and never more than one charge in the ledger:
@@ -63,7 +72,8 @@ class Fault:
     - lost before: `Fault(lost=True)`, `Fault(lost=True, reset=True)`, `Fault(status=502)`, and, past the client's
       timeout, `Fault(lost=True, delay=math.inf)`;
     - lost after: each of these with `accepted=True`; the true answer mangled, as by `Fault(cut=0)`,
-      `Fault(cut=10, reset=True)`, `Fault(delay=60)`, `Fault(drip=1)`; a wrong one, `Fault(accepted=True, body=b"{}")`.
+      `Fault(cut=10, reset=True)`, `Fault(delay=60)`, `Fault(drip=1)`; a wrong one, `Fault(accepted=True, body=b"{}")`;
+    - lost, and accepted when the client has looked already: `Fault(status=502, accepted=True, late=3)`.
     """
 
     status: int | None = attrs.field(default=None, validator=optional(and_(instance_of(int), ge(200), le(999))))
@@ -76,6 +86,7 @@ class Fault:
     reset: bool = False
     lost: bool = attrs.field(default=False, validator=_leaves_nothing_to_shape)
     accepted: bool | None = attrs.field(default=None, validator=_fits_the_answer)
+    late: float = attrs.field(default=0.0, validator=[ge(0), lt(math.inf), _is_for_accepted_work])
 
     @property
     def replaces_answer(self) -> bool:
@@ -93,14 +104,34 @@ NO_FAULT: Final = Fault()
 
 
 def answer_under(fault: Fault, handle: Callable[[], Answer]) -> Answer | None:
-    """The answer to a request that meets *fault*, None for no answer; *handle* does the work and answers truly."""
+    """The answer to a request that meets *fault*, None for no answer; *handle* does the work and answers truly.
+
+    Late work is the caller's to do.
+    """
     if not fault.replaces_answer:
         return handle()
-    if fault.accepted:
+    if fault.accepted and not fault.late:
         handle()
     if fault.lost:
         return None
     return raw_answer(200 if fault.status is None else fault.status, fault.body or b"")
+
+
+class LateWork:
+    """What is done only after its answer has left."""
+
+    def __init__(self) -> None:
+        self._ahead: list[tuple[float, Callable[[], object]]] = []
+
+    def add(self, due: float, work: Callable[[], object]) -> None:
+        self._ahead.append((due, work))
+
+    def catch_up(self, now: int) -> None:
+        """Does what is due, in the order in which that came about."""
+        due = sorted((each for each in self._ahead if each[0] <= now), key=itemgetter(0))
+        self._ahead = [each for each in self._ahead if each[0] > now]
+        for _, work in due:
+            work()
 
 
 class FaultQueue:

@@ -1,11 +1,13 @@
 """Knows the operations of Dune's API that the sandbox offers, with the fields of their answers.
 Must not know of keys, sockets or threads, nor decide on states and money, which belong to the world."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import attrs
+from attrs.validators import and_, ge, lt
 
 from ._budgets import Bucket
 from ._catalog import View
@@ -42,7 +44,7 @@ class Account:
     key: str = attrs.field(repr=False)
     team: str
     tiers: tuple[str, ...]
-    credits_included: float
+    credits_included: float = attrs.field(validator=and_(ge(0.0), lt(math.inf)))
 
 
 @attrs.frozen

@@ -1,7 +1,8 @@
 """Knows how world, API, faults and server make one sandbox under one lock, and keeps what arrived.
 Must not decide any answer, state or cost itself."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import formatdate
 from functools import partial
@@ -15,7 +16,7 @@ from ._api import Api, named_operation
 from ._budgets import Budgets
 from ._delivery import Reply
 from ._execution import Charge, moment
-from ._faults import NO_FAULT, Fault, FaultQueue, answer_under
+from ._faults import NO_FAULT, Fault, FaultQueue, LateWork, answer_under
 from ._http import Answer, Request, changed_headers, refusal
 from ._operations import OPERATIONS, Account
 from ._scenarios import DEFAULT_SCENARIO, Scenario
@@ -48,7 +49,7 @@ class ReceivedRequest:
 class DuneSandbox:
     """A stand-in for Dune's API that listens on this machine from its creation until `close()`.
 
-    *views* are the names that exist; None lets any view exist that is named, until it is deleted.
+    *views* are the full names that exist; None lets any view exist that is named, from then until it is deleted.
     *api_key* is the one key that is accepted, in the header X-Dune-Api-Key only.
     *speed* divides the durations of scenarios (100: one of 5 seconds takes 50 milliseconds); the clock itself stays
     the wall clock, so that timestamps and Date headers are true.
@@ -93,6 +94,7 @@ class DuneSandbox:
         account = Account(key=api_key, team=team, tiers=tiers, credits_included=credits_included)
         self._api = Api(self._world, account, Budgets(plan))
         self._faults = FaultQueue(each.name for each in OPERATIONS)
+        self._late = LateWork()
         self._requests: list[ReceivedRequest] = []
         self._server = Server(self._respond, port)
         self.url = f"http://{HOST}:{self._server.port}"
@@ -117,7 +119,7 @@ class DuneSandbox:
 
         A view of another account is answered 403, and is in no list. One that exists already only changes its owner.
         """
-        with self._lock:
+        with self._present():
             self._world.catalog.add(name, owned=owned)
 
     def reads(self, reader: str | int, *sources: str | int) -> None:
@@ -132,7 +134,7 @@ class DuneSandbox:
 
         Circles are possible. Raises UnknownObjectError where a view does not exist.
         """
-        with self._lock:
+        with self._present():
             self._world.set_sources(reader, sources)
 
     def rehearse(self, name: str, *scenarios: Scenario) -> None:
@@ -140,7 +142,7 @@ class DuneSandbox:
 
         Raises UnknownObjectError where the view does not exist.
         """
-        with self._lock:
+        with self._present():
             self._world.rehearse(name, *scenarios)
 
     def fail(self, operation: str | None, *faults: Fault) -> None:
@@ -152,12 +154,12 @@ class DuneSandbox:
         whatever key or body that has. Where Dune does not do its work, no budget counts the request.
         Raises ValueError for another word.
         """
-        with self._lock:
+        with self._present():
             self._faults.add(operation, faults)
 
     def advance(self, seconds: float) -> None:
         """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every scenario."""
-        with self._lock:
+        with self._present():
             self._world.advance(seconds)
 
     def finish(self, execution_id: str, end: str | None = None) -> None:
@@ -165,23 +167,23 @@ class DuneSandbox:
 
         Raises UnknownObjectError for an execution that does not exist, ValueError for one that has ended.
         """
-        with self._lock:
+        with self._present():
             self._world.finish(execution_id, end)
 
     @property
     def ledger(self) -> tuple[Charge, ...]:
         """What Dune would bill by now: one charge for each accepted refresh or upsert, in order of acceptance."""
-        with self._lock:
+        with self._present():
             return self._world.ledger()
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
         """Every request that arrived, accepted or refused, in order."""
-        with self._lock:
+        with self._present():
             return tuple(self._requests)
 
     def _respond(self, request: Request) -> Reply:
-        with self._lock:
+        with self._present():
             now, place = self._world.now(), len(self._requests)
             operation = named_operation(request)
             received = ReceivedRequest(
@@ -197,7 +199,10 @@ class DuneSandbox:
             )
             self._requests.append(received)
             fault = self._faults.take(operation) if operation else NO_FAULT
-            answer = answer_under(fault, partial(self._true_answer, request))
+            work = partial(self._true_answer, request)
+            answer = answer_under(fault, work)
+            if fault.late:
+                self._late.add(now + fault.late * 1e9, work)
             date = formatdate(self._world.now() // 1_000_000_000, usegmt=True)
         if answer is None:
             return Reply(None, fault)
@@ -210,6 +215,13 @@ class DuneSandbox:
             return self._api.answer(request)
         except Exception as error:  # whatever went wrong here, the client gets an answer
             return refusal(500, f"the sandbox itself is at fault: {error!r}")
+
+    @contextmanager
+    def _present(self) -> Iterator[None]:
+        """What users and requests want is done in here: by one thread at a time, and after whatever is overdue."""
+        with self._lock:
+            self._late.catch_up(self._world.now())
+            yield
 
     def _note_status(self, place: int, status: int) -> None:
         with self._lock:

@@ -2,7 +2,6 @@
 Must not know views or requests, nor a clock."""
 
 import reprlib
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
 from typing import Final
@@ -13,8 +12,9 @@ from cronsim import CronSim, CronSimError
 _TIGHTEST: Final = timedelta(minutes=15)
 _SPARSEST: Final = timedelta(days=7)
 _DAY: Final = timedelta(days=1)
-# The last minute before a leap year, in which an expression shows all that it can do.
-_EVE: Final = datetime(2023, 12, 31, 23, 59, tzinfo=UTC)
+# Two years, a leap year among them, in which an expression shows all that it can do.
+_BEGIN: Final = datetime(2024, 1, 1, tzinfo=UTC)
+_END: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _is_allowed(schedule: "Schedule", attribute: object, expression: str) -> None:
@@ -24,26 +24,24 @@ def _is_allowed(schedule: "Schedule", attribute: object, expression: str) -> Non
     shown = reprlib.repr(expression)
     minute, hour, day, month, weekday = fields
     try:
-        times = CronSim(f"{minute} {hour} * * *", _EVE)
-        days = CronSim(f"0 0 {day} {month} {weekday}", _EVE)
-    except (CronSimError, ValueError) as error:  # a number of thousands of digits is the latter
+        days = _runs(f"0 0 {day} {month} {weekday}", until=_END)
+        times = _runs(f"{minute} {hour} * * *", until=_BEGIN + _DAY)
+    except (CronSimError, ValueError) as error:  # the latter for a number of thousands of digits
         raise ValueError(f"cron_expression {shown} cannot be read: {error}") from None
-    between_days = _gaps(takewhile(lambda each: each.year < 2026, days))
-    if max(between_days, default=timedelta.max) > _SPARSEST:
+    if max(_gaps([_BEGIN, *days, _END])) > _SPARSEST:
         raise ValueError(f"cron_expression {shown} must be due at least once a week")
-    if _shortest_gap(takewhile(lambda each: each < _EVE + _DAY, times), daily=_DAY in between_days) < _TIGHTEST:
+    # Midnight is between two runs only where one day follows another.
+    over_night = [times[0] + _DAY - times[-1]] if _DAY in _gaps(days) else []
+    if min([*_gaps(times), *over_night], default=_DAY) < _TIGHTEST:
         raise ValueError(f"cron_expression {shown} must leave at least 15 minutes between two refreshes")
 
 
-def _gaps(times: Iterable[datetime]) -> list[timedelta]:
+def _runs(expression: str, until: datetime) -> list[datetime]:
+    return list(takewhile(lambda each: each < until, CronSim(expression, _BEGIN - timedelta(seconds=1))))
+
+
+def _gaps(times: list[datetime]) -> list[timedelta]:
     return [later - earlier for earlier, later in pairwise(times)]
-
-
-def _shortest_gap(times_of_day: Iterable[datetime], *, daily: bool) -> timedelta:
-    """The least time between two refreshes. *daily* says whether a day may follow one on which there are any."""
-    times = list(times_of_day)
-    over_night = [times[0] + _DAY - times[-1]] if daily else []
-    return min(_gaps(times) + over_night, default=_DAY)
 
 
 @attrs.frozen(kw_only=True)

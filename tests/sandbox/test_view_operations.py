@@ -1,0 +1,329 @@
+"""Knows what is answered to whoever creates, lists, looks up and deletes views, over a real connection.
+Must not reach into the sandbox by any other way than users have."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
+
+VIEWS = "/v1/materialized-views"
+NAME = "dune.my_team.result_x"
+DEFINITION: dict[str, Any] = {"name": "result_x", "query_id": 77}
+
+
+def upsert(client: httpx.Client, **fields: Any) -> dict[str, Any]:
+    """Create or replace a view, which must be accepted; the answer."""
+    answer = client.post(VIEWS, json=DEFINITION | fields)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def look(client: httpx.Client, name: str = NAME) -> dict[str, Any]:
+    """A view that must exist."""
+    answer = client.get(f"{VIEWS}/{name}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def listed(client: httpx.Client, **parameters: Any) -> tuple[list[str], int]:
+    """The names on one page, and where the next one begins."""
+    answer = client.get(VIEWS, params=parameters)
+    assert answer.status_code == 200, answer.text
+    page = answer.json()
+    return [each["sql_id"] for each in page["materialized_views"]], page["next_offset"]
+
+
+def test_a_new_view_is_filled_by_a_billed_execution(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """An upsert answers with the full name and an execution, and is charged with the tier that it asked for."""
+    created = upsert(client, performance="large", is_private=True)
+    [charge] = sandbox.ledger
+    assert created == {"name": NAME, "execution_id": charge.execution_id}
+    assert (charge.name, charge.performance) == (NAME, "large")
+    sandbox.advance(5)
+    assert look(client) == {
+        "sql_id": NAME,
+        "query_id": 77,
+        "is_private": True,
+        "table_size_bytes": 50_000,
+        "last_execution_ids": [charge.execution_id],
+    }
+
+
+def test_an_upsert_does_what_was_rehearsed(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """The execution that an upsert starts takes the next scenario of its view, like any other."""
+    sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=3.5, end="failed"))
+    upsert(client)
+    assert [(each.state, each.credits) for each in sandbox.ledger] == [("QUERY_STATE_FAILED", 3.5)]
+
+
+def test_an_upsert_replaces_everything_but_the_history(client: httpx.Client) -> None:
+    """What is not sent again is gone, the schedule too; the executions of before are still told."""
+    first = upsert(client, is_private=True, performance="large", cron_expression="0 6 * * *")
+    second = upsert(client, query_id=78)
+    replaced = look(client)
+    assert (replaced["query_id"], replaced["is_private"], "schedule" in replaced) == (78, False, False)
+    assert replaced["last_execution_ids"] == [second["execution_id"], first["execution_id"]]
+    statuses = [client.get(f"/v1/execution/{each['execution_id']}/status").json() for each in (first, second)]
+    assert [each["query_id"] for each in statuses] == [77, 78]
+
+
+def test_the_team_is_part_of_the_full_name() -> None:
+    """A view is created in the account of the key, under the name that this has in SQL."""
+    with (
+        DuneSandbox([], team='"21co"') as sandbox,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client,
+    ):
+        client.headers["X-Dune-Api-Key"] = sandbox.api_key
+        assert upsert(client)["name"] == 'dune."21co".result_x' == sandbox.ledger[0].name
+        assert look(client, "dune.%2221co%22.result_x")["query_id"] == 77
+
+
+NAME_RULE = "name must be result_ and more, 8 to 128 lower-case letters, digits and underscores"
+FIVE_FIELDS = "cron_expression must have five fields, not"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        *(
+            ({"name": name}, NAME_RULE)
+            for name in (
+                None,
+                7,
+                "",
+                "result_",
+                "result_x_",
+                "result_X",
+                "result_x\n",
+                "resultx1",
+                "result_ä",
+                NAME,
+                "result_" + "x" * 122,
+            )
+        ),
+        *(({"query_id": query_id}, "query_id must be the number") for query_id in (None, "77", 0, -1, 7.5, True)),
+        *(({"is_private": private}, "is_private must be true or false") for private in (None, "true", 0)),
+        ({"performance": "huge"}, "performance must be one of small, medium, large, not 'huge'"),
+        ({"cron_expression": None}, "cron_expression must be a text of five fields, not None"),
+        ({"cron_expression": ""}, f"{FIVE_FIELDS} 0"),
+        ({"cron_expression": "@daily"}, f"{FIVE_FIELDS} 1"),
+        ({"cron_expression": "0 0 6 * * *"}, f"{FIVE_FIELDS} 6"),
+        ({"cron_expression": "60 * * * *"}, "cron_expression '60 * * * *' cannot be read: Bad minute"),
+        ({"cron_expression": "*/14 * * * *"}, "at least 15 minutes between two"),
+        ({"cron_expression": "0 0 1 * *"}, "at least once a week"),
+        ({"expires_at": "2027-01-01T00:00:00Z"}, "expires_at needs a cron_expression"),
+        *(
+            ({"cron_expression": "0 6 * * *", "expires_at": expiry}, "expires_at must be a time like")
+            for expiry in (
+                None,
+                "",
+                1,
+                "2027-01-01",
+                "2027-01-01T00:00:00",
+                "2027-13-01T00:00:00Z",
+                "20270101T000000Z",
+                "2027-01-01T00:00:00+99:99",
+            )
+        ),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_wrong_definition_is_refused_and_free(
+    sandbox: DuneSandbox, client: httpx.Client, fields: dict[str, Any], sentence: str
+) -> None:
+    """What Dune would not make a view of is answered with 400 and a sentence; nothing is created, and nobody pays."""
+    answer = client.post(VIEWS, json=DEFINITION | fields)
+    assert answer.status_code == 400
+    assert sentence in answer.json()["error"]
+    assert (sandbox.ledger, listed(client)) == ((), ([], 0))
+
+
+@pytest.mark.parametrize("name", ["result_x", "result_0", "result__9", "result_" + "x" * 121])
+def test_a_name_may_have_8_to_128_characters(client: httpx.Client, name: str) -> None:
+    """The shortest and the longest name are names."""
+    assert upsert(client, name=name)["name"] == f"dune.my_team.{name}"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_a_view_needs_a_definition(client: httpx.Client, body: bytes) -> None:
+    """An upsert without a body, or with an empty one, is refused."""
+    assert client.post(VIEWS, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_a_schedule_is_told(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A view with a schedule tells it, with its tier, its end and when it is due next, by the sandbox's clock."""
+    expiry = "2999-12-31T23:00:00Z"
+    upsert(client, cron_expression="30 6 * * *", expires_at=expiry, performance="medium")
+    for _ in range(2):
+        schedule = look(client)["schedule"]
+        now = sandbox.requests[-1].at
+        today = now.replace(hour=6, minute=30, second=0, microsecond=0)
+        due = today if now < today else today + timedelta(days=1)
+        assert schedule == {
+            "cron_expression": "30 6 * * *",
+            "performance": "medium",
+            "next_execution_time": f"{due:%Y-%m-%dT%H:%M:%SZ}",
+            "expires_at": expiry,
+        }
+        sandbox.advance(86_400)
+
+
+@pytest.mark.parametrize(
+    ("expiry", "told"),
+    [
+        ("2999-12-31t23:00:00z", "2999-12-31T23:00:00Z"),
+        ("2999-12-31T23:00:00.123456789+01:00", "2999-12-31T23:00:00.123456+01:00"),
+    ],
+)
+def test_an_expiry_is_any_time_of_the_standard(client: httpx.Client, expiry: str, told: str) -> None:
+    """What RFC 3339 allows is an expiry: small letters, parts of a second, and any offset."""
+    upsert(client, cron_expression="0 6 * * *", expires_at=expiry)
+    assert look(client)["schedule"]["expires_at"] == told
+
+
+def test_what_a_schedule_leaves_out_is_absent(client: httpx.Client) -> None:
+    """Without a tier and an end of its own, a schedule has none; one that has ended is never due again."""
+    upsert(client, cron_expression="0 6 * * *")
+    assert set(look(client)["schedule"]) == {"cron_expression", "next_execution_time"}
+    upsert(client, cron_expression="0 6 * * *", expires_at="0001-01-01T00:00:00+12:00")
+    assert set(look(client)["schedule"]) == {"cron_expression", "expires_at"}
+
+
+def test_a_schedule_bills_nobody(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """However long a schedule stands, the sandbox starts nothing by itself."""
+    upsert(client, cron_expression="*/15 * * * *")
+    sandbox.advance(30 * 86_400)
+    assert len(look(client)["last_execution_ids"]) == 1 == len(sandbox.ledger)
+
+
+def test_a_list_is_told_page_by_page() -> None:
+    """A page has as many views as are asked for, in the order of their creation, and the last one points to none."""
+    names = [f"dune.my_team.result_{number}" for number in range(5)]
+    with DuneSandbox(names) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+        client.headers["X-Dune-Api-Key"] = sandbox.api_key
+        assert listed(client) == (names, 0)
+        assert [listed(client, limit=2, offset=offset) for offset in (0, 2, 4)] == [
+            (names[:2], 2),
+            (names[2:4], 4),
+            (names[4:], 0),
+        ]
+        assert listed(client, limit=5) == (names, 0)
+        assert listed(client, offset=9) == ([], 0)
+        assert client.get(VIEWS).json()["materialized_views"][1] == {
+            "sql_id": names[1],
+            "query_id": look(client, names[1])["query_id"],
+            "is_private": False,
+            "table_size_bytes": 0,
+        }
+
+
+def test_without_a_list_of_views_those_exist_that_were_named(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """Where any view exists, the list has those that somebody asked for."""
+    assert listed(client) == ([], 0)
+    look(client)
+    sandbox.add_view("dune.my_team.result_y")
+    assert listed(client) == ([NAME, "dune.my_team.result_y"], 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("limit=0", "limit must be from 1 to 10000, not 0"),
+        ("limit=10001", "limit must be from 1 to 10000, not 10001"),
+        ("limit=", "limit must be a whole number, not ''"),
+        ("limit=-1", "limit must be a whole number, not '-1'"),
+        ("offset=1.0", "offset must be a whole number, not '1.0'"),
+        ("offset=%D9%A3", "offset must be a whole number, not '٣'"),
+        ("offset=%FF", "the query is not percent-encoded UTF-8"),
+        ("ofset=2", "the parameters are limit, offset; there is no 'ofset'"),
+    ],
+)
+def test_a_wrong_page_is_refused(client: httpx.Client, query: str, sentence: str) -> None:
+    """A page that there cannot be, and a misspelled parameter, are 400."""
+    answer = client.get(f"{VIEWS}?{query}")
+    assert (answer.status_code, answer.json()) == (400, {"error": sentence})
+
+
+@pytest.mark.parametrize("views", [None, [NAME]], ids=["any", "named"])
+def test_a_deleted_view_is_gone(views: list[str] | None) -> None:
+    """After its deletion a view is 404 and in no list, also where any view exists; what it cost stays billed."""
+    with DuneSandbox(views) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+        client.headers["X-Dune-Api-Key"] = sandbox.api_key
+        execution_id = client.post(f"{VIEWS}/{NAME}/refresh").json()["execution_id"]
+        deleted = client.delete(f"{VIEWS}/{NAME}")
+        assert (deleted.status_code, deleted.json()) == (200, {"message": f"The materialized view {NAME} is deleted"})
+        gone = [
+            client.get(f"{VIEWS}/{NAME}"),
+            client.post(f"{VIEWS}/{NAME}/refresh"),
+            client.delete(f"{VIEWS}/{NAME}"),
+        ]
+        assert [(each.status_code, each.json()) for each in gone] == [(404, {"error": "Object not found"})] * 3
+        assert listed(client) == ([], 0)
+        assert client.get(f"/v1/execution/{execution_id}/status").status_code == 200
+        assert [each.execution_id for each in sandbox.ledger] == [execution_id]
+
+
+@pytest.mark.parametrize("way", ["upsert", "add_view"])
+def test_a_deleted_view_may_come_back(sandbox: DuneSandbox, client: httpx.Client, way: str) -> None:
+    """A view that is created anew under an old name begins without the executions of its namesake."""
+    old = upsert(client)["execution_id"]
+    client.delete(f"{VIEWS}/{NAME}")
+    if way == "upsert":
+        upsert(client)
+    else:
+        sandbox.add_view(NAME)
+    assert old not in look(client)["last_execution_ids"]
+
+
+def test_a_foreign_view_is_forbidden_and_free(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """Whoever does not own a view may not look it up, refresh, replace or delete it, nor sees it in the list."""
+    sandbox.add_view(NAME, owned=False)
+    answers = [
+        client.get(f"{VIEWS}/{NAME}"),
+        client.post(f"{VIEWS}/{NAME}/refresh"),
+        client.delete(f"{VIEWS}/{NAME}"),
+        client.post(VIEWS, json=DEFINITION),
+    ]
+    sentence = f"the view {NAME!r} belongs to another account"
+    assert [(each.status_code, each.json()) for each in answers] == [(403, {"error": sentence})] * 4
+    assert (sandbox.ledger, listed(client)) == ((), ([], 0))
+    sandbox.add_view(NAME)
+    assert listed(client) == ([NAME], 0)
+
+
+def test_a_view_may_change_its_owner(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A view that becomes foreign keeps its executions for the day on which it comes back."""
+    execution_id = upsert(client)["execution_id"]
+    sandbox.add_view(NAME, owned=False)
+    assert client.get(f"{VIEWS}/{NAME}").status_code == 403
+    sandbox.add_view(NAME)
+    assert (look(client)["last_execution_ids"], look(client)["query_id"]) == ([execution_id], 77)
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "path"),
+    [("list", "GET", VIEWS), ("upsert", "POST", VIEWS), ("delete", "DELETE", f"{VIEWS}/{NAME}")],
+)
+def test_each_operation_on_views_can_fail(
+    sandbox: DuneSandbox, client: httpx.Client, operation: str, method: str, path: str
+) -> None:
+    """A fault meets the operation of its name, on a path that two operations share."""
+    sandbox.fail(operation, Fault(status=502))
+    assert client.request(method, path, json=DEFINITION).status_code == 502
+    assert (sandbox.requests[0].operation, sandbox.ledger) == (operation, ())
+
+
+def test_two_methods_of_one_path_are_told(client: httpx.Client) -> None:
+    """A third method on a path of two operations is answered with both."""
+    answer = client.put(VIEWS, json=DEFINITION)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+def test_the_clock_of_schedules_is_utc(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A schedule is due by UTC, whatever the machine's zone."""
+    upsert(client, cron_expression="0 0 * * *")
+    due = datetime.fromisoformat(look(client)["schedule"]["next_execution_time"])
+    assert (due.hour, due.minute, due.tzinfo) == (0, 0, UTC)
