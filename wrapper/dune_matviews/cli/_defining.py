@@ -108,7 +108,7 @@ def create(
 
 @click.command(cls=Command)
 @view_name
-@click.option("--query", "query_id", type=click.IntRange(min=1), help="The number of another query.")
+@click.option("--query", "query_id", type=click.IntRange(min=1), metavar="NUMBER", help="The number of another query.")
 @click.option("--private/--public", "is_private", default=None, help="Who can read it.")
 @_options_of_definition
 @click.option("--no-cron", is_flag=True, help="Remove the schedule.")

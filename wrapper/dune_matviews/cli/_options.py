@@ -114,7 +114,9 @@ class Command(click.Command):
             records = [
                 record
                 for each in self.get_params(ctx)
-                if isinstance(each, CommonOption) is common and (record := each.get_help_record(ctx)) is not None
+                if isinstance(each, click.Option)
+                and isinstance(each, CommonOption) is common
+                and (record := each.get_help_record(ctx)) is not None
             ]
             if records:
                 with formatter.section(title):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
 )
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on.")
-@click.option("--max-parallel", type=click.IntRange(min=1), help="Executions at once.  [default: 3]")
+@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Executions at once.  [default: 3]")
 @click.option(
     "--if-running",
     type=click.Choice(IF_RUNNING),
@@ -67,6 +67,10 @@ def refresh(
     NAME is a view's full name, such as dune.my_team.result_daily_volume. Each accepted refresh is billed by Dune.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
+
+    \b
+    For example, everything under a view that is older than six hours:
+      dune-matviews refresh --upstream --max-age 6h dune.my_team.result_daily_volume
     """
     options: dict[str, Any] = {
         "max_credits": max_credits,

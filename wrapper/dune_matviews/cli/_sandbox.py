@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from ._exits import Exit
-from ._options import Command, options_of_every_command
+from ._options import Command, Settings, options_of_every_command
 from ._output import Answer
 
 
@@ -16,12 +16,15 @@ from ._output import Answer
 @click.option("--port", type=int, default=0, help="Port to listen on.  [default: any free one]")
 @click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
 @options_of_every_command
-def sandbox(port: int, speed: float) -> Answer:
+@click.pass_obj
+def sandbox(settings: Settings, port: int, speed: float) -> Answer:
     """Run a local stand-in for Dune, to try things out.
 
     Any materialized view exists in it. Paste the two lines that it prints into another shell. Ctrl-C ends it, and
     shows what Dune would have billed.
     """
+    if settings.output.form == "json":
+        raise click.UsageError("'sandbox' prints lines to paste, and has no JSON for --output.")
     from dune_matviews.sandbox.foreground import serve
 
     try:
