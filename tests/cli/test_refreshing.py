@@ -298,7 +298,7 @@ def test_waiting_has_the_codes_of_its_ends(shell: Shell, dune: DuneSandbox) -> N
     document = shell("wait", failed, "--output", "json", code=1).document
     assert (document["error"]["type"], document["execution"]["state"]) == ("RefreshFailedError", "failed")
     over = shell("wait", endless, "--timeout", "1s", code=3)
-    assert f"'dune-matviews wait {endless}' follows it, 'dune-matviews cancel {endless}' ends it" in over.err
+    assert f"`dune-matviews wait {endless}` follows it, `dune-matviews cancel {endless}` ends it" in over.err
     assert shell("wait", costly, "--max-credits", "1", "--output", "json", code=4).document["execution_id"] == costly
     assert [charge.state for charge in dune.ledger][2] == "QUERY_STATE_CANCELED"
 
@@ -341,7 +341,7 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"'dune-matviews cancel {execution_id}' ends it" in err
+    assert f"`dune-matviews cancel {execution_id}` ends it" in err
     assert "Traceback" not in err
 
 

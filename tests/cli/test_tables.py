@@ -10,6 +10,7 @@ import pytest
 
 from dune_matviews import ErrorDetail, ExecutionState, ExecutionStatus, Outcome, RefreshReport, StopReason, ViewResult
 from dune_matviews.cli import _data, _github, _progress, _tables
+from dune_matviews.cli._output import Output
 from dune_matviews.cli._tables import Look
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -124,13 +125,14 @@ def test_no_views_are_a_table_all_the_same() -> None:
 
 def test_what_goes_on_comes_with_commands_to_paste() -> None:
     """What runs can be followed and cancelled, and what may run can be found."""
-    results = {"a": REPORT.results["dune.my_team.result_daily"], "b": ViewResult(outcome=Outcome.AMBIGUOUS)}
+    ambiguous = ViewResult(outcome=Outcome.AMBIGUOUS)
+    results = {"a": REPORT.results["dune.my_team.result_daily"], 'dune."21co".b': ambiguous}
     assert list(_tables.what_to_do(results)) == [
         "a goes on. Follow it, or end it:",
         "  dune-matviews wait E1",
         "  dune-matviews cancel E1",
-        "b may be running. Find and follow it, if it is:",
-        "  dune-matviews refresh b --if-running adopt",
+        'dune."21co".b may be running. Find and follow it, if it is:',
+        "  dune-matviews refresh 'dune.\"21co\".b' --if-running adopt",
     ]
 
 
@@ -146,6 +148,24 @@ def test_what_goes_on_comes_with_commands_to_paste() -> None:
 def test_events_are_told_on_one_line(result: ViewResult, said: str) -> None:
     """What happened, and what is known of it."""
     assert _progress.event(result) == said
+
+
+def test_a_display_that_fails_ends_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """What runs is paid: it is followed to its end though it can be shown no longer, and that is said once."""
+    steps: list[str] = []
+
+    class Failing:
+        def update(self, name: str, result: ViewResult) -> None:
+            steps.append(name)
+            raise ZeroDivisionError(name)
+
+    careful = _progress.Careful(Failing(), Output("text"))
+    for _ in range(3):
+        careful.update("v", ViewResult(outcome=Outcome.RUNNING))
+    assert steps == ["v"]
+    assert capsys.readouterr().err == (
+        "Warning: What goes on can be shown no longer (ZeroDivisionError: v); it goes on all the same.\n"
+    )
 
 
 def test_an_execution_is_described_as_far_as_it_is_known() -> None:

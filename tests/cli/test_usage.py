@@ -53,9 +53,9 @@ def test_without_arguments_help_is_shown(nowhere: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["refesh", VIEW], "No such command 'refesh'. Did you mean 'refresh'? See 'dune-matviews --help'."),
+        (["refesh", VIEW], "No such command 'refesh'."),
         (["refresh"], "Missing argument 'NAME...'. See 'dune-matviews refresh --help'."),
-        (["refresh", VIEW, "--outptu", "json"], "No such option '--outptu'. Did you mean '--output'?"),
+        (["refresh", VIEW, "--outptu", "json"], "See 'dune-matviews refresh --help'."),
         (["refresh", VIEW, "--timeout", "30"], "'30' has no unit: write 30s, 30m, 30h or 30d."),
         (["refresh", VIEW, "--max-credits", "many"], "'many' is not a valid float"),
         (["refresh", VIEW, "--max-parallel", "0"], "0 is not in the range x>=1"),

@@ -97,7 +97,7 @@ def test_create_leaves_a_view_that_exists_as_it_is(shell: Shell, dune: DuneSandb
     """Dune would replace it, schedule and all; that is what `update` is for."""
     dune.add_view(DAILY)
     refused = shell("create", "result_daily", "78", code=2)
-    assert f"{DAILY} exists already: 'dune-matviews update {DAILY}' changes it" in refused.err
+    assert f"{DAILY} exists already: `dune-matviews update {DAILY}` changes it" in refused.err
     assert [each.operation for each in dune.requests] == ["list"]
 
 

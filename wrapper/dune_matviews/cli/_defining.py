@@ -94,7 +94,9 @@ def create(
     with settings.client() as dune:
         existing = next((each.name for each in dune.list() if each.name.rpartition(".")[2] == name), None)
         if existing is not None:
-            raise click.UsageError(f"{existing} exists already: 'dune-matviews update {existing}' changes it.")
+            raise click.UsageError(
+                f"{_text.line(existing)} exists already: `{_text.command('update', existing)}` changes it."
+            )
         started = dune.upsert(
             name,
             query_id,
@@ -156,7 +158,8 @@ def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: 
     name = started.name or ""
     if not no_wait:
         return _running.wait(started, name, settings.output, **limits)
-    settings.output.note(f"{_text.line(name)} is being made: 'dune-matviews wait {started.execution_id}' waits for it")
+    waiting = _text.command("wait", started.execution_id)
+    settings.output.note(f"{_text.line(name)} is being made: `{waiting}` waits for it")
     return Answer(Exit.OK, {"view": name, "execution_id": started.execution_id}, started.execution_id)
 
 

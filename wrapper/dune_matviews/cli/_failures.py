@@ -29,7 +29,7 @@ class Failure(NamedTuple):
 def failure(error: BaseException) -> Failure:
     """What *error* means to whoever gave the command."""
     if isinstance(error, DuneError):
-        return Failure(_exits.of_error(error), _text.message(str(error)), of_dune(error))
+        return Failure(_exits.of_error(error), _text.message(str(error)), _of_dune(error))
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return _interruption(error)
     if isinstance(error, click.UsageError):
@@ -45,7 +45,7 @@ def failure(error: BaseException) -> Failure:
     return _plain(Exit.FAILED, error, f"{what}. This is a bug of dune-matviews; --debug shows where.")
 
 
-def of_dune(error: DuneError) -> dict[str, Any]:
+def _of_dune(error: DuneError) -> dict[str, Any]:
     """What the SDK raised, as data: what happened, and of which execution."""
     found: dict[str, Any] = {"type": type(error).__name__, "message": _text.message(str(error))}
     if isinstance(error, APIError):

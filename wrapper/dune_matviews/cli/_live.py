@@ -69,8 +69,7 @@ class Live:
         now, row = self._clock(), self._rows.get(name)
         row = _Row(result, row.since if row else now, None if is_under_way(result) else now)
         self._rows = {**self._rows, name: row}  # anew, because the thread that draws may be reading the old one
-        with suppress(OSError):
-            self._live.refresh()
+        self._live.refresh()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What fits on the screen: everything under way before what has ended."""

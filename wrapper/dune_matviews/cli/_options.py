@@ -148,7 +148,7 @@ def options_of_every_command(command: F) -> F:
             "form",
             type=click.Choice(["text", "json"]),
             of_output=True,
-            help="json: one JSON document on standard output, all else on standard error.",
+            help="json: one JSON document on standard output, all else on standard error.  [default: text]",
         ),
     ):
         command = option(command)
@@ -190,8 +190,3 @@ def options_of_small(command: F) -> F:
 def view_name(command: F) -> F:
     """Add the argument NAME."""
     return click.argument("name", type=Name())(command)
-
-
-def settings_of(ctx: click.Context) -> Settings:
-    """The settings of this call of the command."""
-    return ctx.ensure_object(Settings)

@@ -54,8 +54,12 @@ class Output:
 
     def event(self, text: str) -> None:
         """Tell a step of what is going on."""
-        if not self.quiet:
-            self.result(text) if self.progress is sys.stdout else write(sys.stderr, text)
+        if self.quiet:
+            return
+        if self.form == "json":
+            write(sys.stderr, text)
+        else:
+            self.result(text)
 
     def result(self, text: str) -> None:
         """Print the answer, or a part of it. A reader who has seen enough loses nothing; a full disk does."""

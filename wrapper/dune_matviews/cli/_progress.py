@@ -31,9 +31,27 @@ def following(output: Output, names: Collection[str]) -> Generator[Progress]:
         from ._live import Live
 
         with Live(output, len(names)) as live:
-            yield live
+            yield Careful(live, output)
     else:
-        yield Lines(output, names)
+        yield Careful(Lines(output, names), output)
+
+
+class Careful:
+    """Shows what another does until that fails: a run that costs credits must not end over how it is shown."""
+
+    def __init__(self, shown: Progress, output: Output) -> None:
+        self._shown: Progress | None = shown
+        self._output = output
+
+    def update(self, name: str, result: ViewResult) -> None:
+        """Pass a step on."""
+        try:
+            if self._shown is not None:
+                self._shown.update(name, result)
+        except Exception as problem:
+            self._shown = None
+            reason = _text.line(f"{type(problem).__name__}: {problem}")
+            self._output.warning(f"What goes on can be shown no longer ({reason}); it goes on all the same.")
 
 
 class Lines:

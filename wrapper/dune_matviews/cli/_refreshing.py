@@ -143,7 +143,9 @@ def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: di
                 view["execution_id"] = execution_id
                 if output.form == "text":
                     output.result(execution_id)
-                output.note(f"{_text.line(name)} is being refreshed: 'dune-matviews wait {execution_id}' waits for it")
+                output.note(
+                    f"{_text.line(name)} is being refreshed: `{_text.command('wait', execution_id)}` waits for it"
+                )
     except KeyboardInterrupt as interruption:
         found = failure(interruption)
         codes, hints = [found.code], found.hints

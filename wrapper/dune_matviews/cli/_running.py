@@ -32,7 +32,7 @@ def refresh(
             raise
         report = so_far
     hints = list(_tables.what_to_do(report.results))
-    if report.stopped_by is not None and limits.get("journal"):
+    if report.stopped_by is not None and not report.ok and limits.get("journal"):
         hints.append(f"The journal {limits['journal']} remembers: the same command goes on from here.")
     return _answer(report, output, hints)
 

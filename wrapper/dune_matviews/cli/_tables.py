@@ -109,6 +109,7 @@ def _outcome(result: ViewResult) -> str:
 
 
 def figures(result: ViewResult) -> tuple[str, ...]:
+    """The outcome, how long it took, and how many credits it cost."""
     took = "-"
     if result.started_at and result.ended_at:
         took = _text.lasted(result.ended_at - result.started_at)
@@ -144,10 +145,10 @@ def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
     for name, result in results.items():
         view = _text.line(name)
         if result.outcome.value == "running" and result.execution_id:
-            known = _text.line(result.execution_id)
+            known = result.execution_id
             yield f"{view} goes on. Follow it, or end it:"
-            yield f"  dune-matviews wait {known}"
-            yield f"  dune-matviews cancel {known}"
+            yield f"  {_text.command('wait', known)}"
+            yield f"  {_text.command('cancel', known)}"
         elif result.outcome.value == "ambiguous":
             yield f"{view} may be running. Find and follow it, if it is:"
-            yield f"  dune-matviews refresh {view} --if-running adopt"
+            yield f"  {_text.command('refresh', name, '--if-running', 'adopt')}"

@@ -6,6 +6,7 @@ This module must not know where the text goes, nor what it is about.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +16,6 @@ Seconds = float | timedelta
 _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (
-            r"\battach\('([^']*)'\) follows it",
-            r"'dune-matviews wait \1' follows it, 'dune-matviews cancel \1' ends it",
-        ),
-        (r"\brefresh\('([^']*)', if_running='adopt'\)", r"'dune-matviews refresh \1 --if-running adopt'"),
         (r"set DUNE_API_KEY or pass api_key=", "set DUNE_API_KEY, or pass --api-key-file FILE"),
         (r"\(or api_key=\)", "(or --api-key-file)"),
         (r"\bCheck base_url\b", "Check DUNE_API_BASE_URL"),
@@ -28,11 +24,15 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
         (r"^expires_at\b", "--expires-at"),
         (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
-        (r"\bpass ([a-z_ ]+) to update\(\)", r"tell 'dune-matviews update' its \1"),
-        (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for 'dune-matviews run' yourself: of"),
+        (r"\bpass ([a-z_ ]+) to update\(\)", r"tell `dune-matviews update` its \1"),
+        (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for `dune-matviews run` yourself: of"),
         (r"^(max_credits|max_parallel|max_age|timeout|performance|if_running|journal) must\b", r"--\1 must"),
     )
 )
+
+
+_FOLLOWING = re.compile(r"""\battach\((?P<quote>['"])(?P<id>.*?)(?P=quote)\) follows it""")
+_ADOPTING = re.compile(r"""\brefresh\((?P<quote>['"])(?P<name>.*?)(?P=quote), if_running='adopt'\)""")
 
 
 def line(text: str) -> str:
@@ -42,9 +42,18 @@ def line(text: str) -> str:
 
 def message(text: str) -> str:
     """What the SDK says, on one line and in the words of the command: options where it names arguments."""
+    text = _FOLLOWING.sub(
+        lambda it: f"`{command('wait', it['id'])}` follows it, `{command('cancel', it['id'])}` ends it", text
+    )
+    text = _ADOPTING.sub(lambda it: f"`{command('refresh', it['name'], '--if-running', 'adopt')}`", text)
     for pattern, replacement in _TRANSLATIONS:
         text = pattern.sub(replacement, text)
     return line(re.sub(r"--[a-z]+_[a-z]+", lambda option: option[0].replace("_", "-"), text))
+
+
+def command(*words: str) -> str:
+    """A command of ours to paste into a shell, whatever its words are."""
+    return line(shlex.join(["dune-matviews", *words]))
 
 
 def credits(amount: float) -> str:
