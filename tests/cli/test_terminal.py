@@ -10,6 +10,7 @@ import re
 import select
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,12 @@ from .conftest import COMMAND, Shell
 BASE, DAILY = "dune.my_team.result_base", "dune.my_team.result_daily"
 FAST = ("--plan", "enterprise")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# Takes its standard input for the terminal of its session, so that Ctrl-C is a signal to it, and becomes the command.
+AT_A_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:
@@ -33,15 +40,13 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self._process = subprocess.Popen(
-            [COMMAND, *arguments],
+            [sys.executable, "-c", AT_A_TERMINAL, COMMAND, *arguments],
             cwd=shell.folder,
             env=shell.environment | {"TERM": "xterm-256color"} | environment,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # The terminal is the session's own, so that Ctrl-C is a signal to it.
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
 
