@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate check test build lock clean
+.PHONY: help setup demo generate check test bench build lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is pre
 test-%: .envs/%/.ready .envs/prism/.ready
 	.envs/$*/bin/python -m pytest
 
+bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
+	$(PYTHON) -m benchmarks
+
 build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist
 	$(PYTHON) -m build --outdir dist
@@ -65,6 +68,19 @@ clean: ## Remove everything that these targets made, but for generated/.
 	"$(call find-python,$*)" -m venv .envs/$*
 	.envs/$*/bin/python -m pip install --quiet --requirement requirements-dev.txt
 	.envs/$*/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# Libraries are measured as their users have them, without what development brings along; dune-client apart from ours.
+.envs/bench/.ready: $(MAIN)/.ready
+	rm -rf .envs/bench
+	$(PYTHON) -m venv .envs/bench
+	.envs/bench/bin/python -m pip install --quiet --constraint requirements-dev.txt --editable .
+	touch $@
+
+.envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
+	rm -rf .envs/dune-client
+	$(PYTHON) -m venv .envs/dune-client
+	.envs/dune-client/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	touch $@
 
 .envs/prism/.ready: $(MAIN)/.ready

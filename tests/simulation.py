@@ -228,7 +228,7 @@ class Dune(Endpoints):
 
     def _stored(self, name: str) -> Stored:
         view = self.definitions.get(name)
-        parts = attrs.asdict(view, filter=lambda part, _: part.name != "name") if view else {}
+        parts = {name: part for name, part in view._asdict().items() if name != "name"} if view else {}
         return Stored(name, parts)
 
     def _page(self, offset: int) -> Page:

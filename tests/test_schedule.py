@@ -36,6 +36,7 @@ from dune_matviews._schedule import Limits, Run
 from dune_matviews._values import Started
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
 from tests.simulation import EPOCH, Dune, Fault
+from tests.workloads import makespan, views_of_all_lengths
 
 FAILED = ExecutionState.FAILED
 
@@ -302,12 +303,11 @@ def test_an_interruption_carries_the_report() -> None:
 )
 def test_a_hundred_views_take_little_longer_than_they_must(plan: RequestBudget, max_parallel: int) -> None:
     """With ends noticed within the plan's budget, a run takes at most 5 % longer than with ends noticed at once."""
-    names: dict[str, list[str]] = {f"v.{number}": [] for number in range(100)}
-    lengths = {name: 10 ** (0.5 + 2.5 * place / 99) for place, name in enumerate(sorted(names, key=hash_of))}
+    lengths = views_of_all_lengths(100)
     dune = Dune()
     dune.scenarios = {name: (length, END, 1.0) for name, length in lengths.items()}
     began = dune.now
-    assert refresh_all(dune, names, plan=plan, max_parallel=max_parallel).ok
+    assert refresh_all(dune, list(lengths), plan=plan, max_parallel=max_parallel).ok
     taken = dune.now - began
     assert taken <= 1.05 * makespan([lengths[each.name] for each in dune.ledger], max_parallel, plan.low)
     for bucket, limit in (("refresh", plan.low), ("status", plan.high)):
@@ -316,23 +316,6 @@ def test_a_hundred_views_take_little_longer_than_they_must(plan: RequestBudget, 
 
 
 END = ExecutionState.COMPLETED
-
-
-def hash_of(name: str) -> int:
-    """A fixed shuffle."""
-    return sum(ord(character) * pow(7, place, 101) for place, character in enumerate(name)) % 101
-
-
-def makespan(lengths: list[float], parallel: int, low: int) -> float:
-    """How long the same run takes where every end is noticed at once: the same order, the same budget for starts."""
-    free = [0.0] * parallel
-    starts: list[float] = []
-    for length in lengths:
-        slot = min(range(parallel), key=free.__getitem__)
-        start = max(free[slot], starts[-low] + 61 if len(starts) >= low else 0.0)
-        starts.append(start)
-        free[slot] = start + length
-    return max(free)
 
 
 graphs = st.integers(1, 9).flatmap(

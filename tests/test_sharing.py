@@ -103,12 +103,9 @@ def remote_sandbox() -> Iterator[tuple[str, Callable[[], str]]]:
 def test_a_thousand_refreshes_leave_nothing_behind(
     connect: Callable[..., MatviewsClient],
     remote_sandbox: tuple[str, Callable[[], str]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After a thousand refreshes there are no more sockets or objects than after the first hundred."""
     url, bill = remote_sandbox
-    # httpcore tries to import it with each asynchronous request, and pytest remembers each try.
-    monkeypatch.setitem(sys.modules, "sniffio", None)
     dune = connect("sandbox-key", base_url=url, plan=None)
 
     def refresh(times: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import pytest
 
 from dune_matviews import AmbiguousRefreshError, ServerError
@@ -52,7 +51,7 @@ def test_a_refresh_of_the_view_as_it_was_is_not_taken_for_an_upsert(changes: dic
     dune.run(upsert(session, dune, BEFORE))
     dune.faults = lost_amid_another(dune, accepted=False)
     with pytest.raises(AmbiguousRefreshError, match="not as it was to be"):
-        dune.run(upsert(session, dune, attrs.evolve(BEFORE, **changes)))
+        dune.run(upsert(session, dune, BEFORE._replace(**changes)))
     assert dune.definitions[VIEW] == BEFORE
     assert len(dune.ledger) == 2
 
@@ -72,7 +71,7 @@ def test_an_upsert_is_found_again_however_dune_writes_it(told: dict[str, Any]) -
     dune.faults = iter([Fault(BAD_GATEWAY, accepted=True)])
     flow = upsert(dune.session(), dune, BEFORE)
     read = dune._stored
-    dune._stored = lambda name: attrs.evolve(read(name), parts={**read(name).parts, **told})  # type: ignore[method-assign]
+    dune._stored = lambda name: read(name)._replace(parts={**read(name).parts, **told})  # type: ignore[method-assign]
     started = dune.run(flow)
     assert (started.execution_id, started.name) == (dune.ledger[0].execution_id, VIEW)
 

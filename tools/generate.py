@@ -22,6 +22,7 @@ from tools.spec import correct
 ROOT = Path(__file__).resolve().parents[1]
 SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
 CONFIG = "generator-config.yaml"
+TEMPLATE = "generator-templates/models_init.py.jinja"
 PACKAGE = "dune_api"
 MEND = "make generate"
 
@@ -54,13 +55,13 @@ def produce(root: Path, into: Path) -> None:
     for line in corrected.report:
         print(line)
     into.mkdir()
-    run_generator(corrected.document, root / CONFIG, into)
+    run_generator(corrected.document, root, into)
     require_all_operations(corrected.document, into / PACKAGE)
     (into / PACKAGE / "py.typed").touch()
     (into / "provenance.yaml").write_text(origin, "utf-8")
 
 
-def run_generator(document: Document, config: Path, into: Path) -> None:
+def run_generator(document: Document, root: Path, into: Path) -> None:
     """Generate the package from *document*, in the folder *into*; a mere warning of the generator is a failure."""
     # The generator calls `ruff` by name: the one of this environment has to come first.
     path = os.pathsep.join([str(Path(find_ruff_bin()).parent), os.environ.get("PATH", os.defpath)])
@@ -68,7 +69,8 @@ def run_generator(document: Document, config: Path, into: Path) -> None:
         source = Path(scratch, "openapi.json")
         source.write_text(json.dumps(document), "utf-8")
         command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
-        command += ["--path", str(source), "--config", str(config)]
+        command += ["--path", str(source), "--config", str(root / CONFIG)]
+        command += ["--custom-template-path", str((root / TEMPLATE).parent)]
         done = subprocess.run(  # noqa: S603 - nothing of the command comes from outside
             command, check=False, cwd=into, env=os.environ | {"PATH": path}, capture_output=True, text=True
         )
@@ -88,7 +90,7 @@ def require_all_operations(document: Document, package: Path) -> None:
 
 def provenance(root: Path) -> str:
     """Say from which inputs, by which tools, `generated/` is made."""
-    inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG)}
+    inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG, TEMPLATE)}
     tools = {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")}
     return f"# Written by `{MEND}`.\n" + yaml.safe_dump({"sha256": inputs, "versions": tools}, sort_keys=False)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.document import Document, parse
-from tools.generate import CONFIG, ROOT, SPEC_FILES, produce
+from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, produce
 
 
 def read(name: str) -> Document:
@@ -44,7 +44,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def repository(tmp_path: Path, fresh: Path) -> Path:
     """A copy of all that the tools read and write."""
-    for name in (*SPEC_FILES, CONFIG):
-        shutil.copy(ROOT / name, tmp_path)
+    for name in (*SPEC_FILES, CONFIG, TEMPLATE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(fresh, tmp_path / "generated")
     return tmp_path

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tools.document import Document, ToolError
-from tools.generate import CONFIG, ROOT, SPEC_FILES, contents, main, require_all_operations, require_same
+from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, contents, main, require_all_operations, require_same
 
 
 def drift_of(fresh: Path, folder: Path) -> list[str]:
@@ -35,7 +35,9 @@ def test_the_committed_client_is_up_to_date(fresh: Path) -> None:
 def test_provenance_tells_inputs_and_tools(fresh: Path) -> None:
     """`provenance.yaml` has the hash of each input and the version of each tool."""
     assert yaml.safe_load((fresh / "provenance.yaml").read_text("utf-8")) == {
-        "sha256": {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG)},
+        "sha256": {
+            name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG, TEMPLATE)
+        },
         "versions": {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")},
     }
 
@@ -186,7 +188,7 @@ def test_a_correction_that_does_not_fit_fails(
     assert capsys.readouterr().err.startswith("error: overlay.yaml: an action on POST /v1/materialized-views/{name}/")
 
 
-@pytest.mark.parametrize("name", [*SPEC_FILES, CONFIG])
+@pytest.mark.parametrize("name", [*SPEC_FILES, CONFIG, TEMPLATE])
 def test_an_absent_spec_file_is_one_message(name: str, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that cannot be read ends the command with a message that names it."""
     (repository / name).unlink()

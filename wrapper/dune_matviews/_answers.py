@@ -6,7 +6,6 @@ what it then shows of it: what it reads for itself, such as a date, is as the se
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -47,7 +46,10 @@ def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | Unexpecte
     The error has no cause: Python's own hold the body as it came.
     """
     try:
-        found = key.blank_values(_json(body))
+        text = _decoded(body)
+        found = json.loads(text)
+        if key.may_be_in(text):
+            found = key.blank_values(found)
     except (ValueError, RecursionError) as problem:
         reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
     else:
@@ -80,15 +82,15 @@ def http_date(value: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _json(body: bytes) -> Any:
-    """What *body* says, in UTF-8: Python would accept others, in which a key cannot be found."""
-    return json.loads(body.decode("utf-8-sig"))
+def _decoded(body: bytes) -> str:
+    """The JSON that *body* is in UTF-8: Python would accept other encodings, in which a key cannot be found."""
+    return body.decode().removeprefix("\ufeff")
 
 
 def _said(body: bytes, text: str) -> str:
     """The server's own words: Dune's `error` (a text, or an object with `message`), else the text of the body."""
     try:
-        found = _json(body)
+        found = json.loads(_decoded(body))
     except (ValueError, RecursionError):
         return _plain(text)
     error = found.get("error", found.get("message")) if isinstance(found, dict) else None
@@ -99,6 +101,8 @@ def _said(body: bytes, text: str) -> str:
 
 def _plain(text: str) -> str:
     """A page without its markup: pages of proxies say what is wrong somewhere in between."""
+    import html  # the names of 2,000 characters
+
     without_code = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
     return html.unescape(re.sub(r"<[^<>]*>", " ", without_code))
 

@@ -33,6 +33,9 @@ class Keep(Enum):
 KEEP: Final = Keep.KEEP
 """What `update` is to leave as it is."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 LONGEST_SEGMENT = 1_000
 """Characters of a name or id: more than Dune has, and, percent-encoded, few enough for a URL."""
 
@@ -62,9 +65,9 @@ def _segment(value: object, what: str, example: str) -> str:
         raise InvalidArgumentError(f"{what} has {len(value):,} characters; pass one {example}")
     if value in (".", ".."):  # they survive percent-encoding, and would change the path
         raise InvalidArgumentError(f"{value!r} is not {what}; pass one {example}")
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in value):
+    if _CONTROL.search(value):
         raise InvalidArgumentError(f"{what} must not have control characters: {value!r}")
-    if any(0xD800 <= ord(character) < 0xE000 for character in value):
+    if _SURROGATE.search(value):
         raise InvalidArgumentError(f"{what} must be valid Unicode: {value!r} has a lone surrogate")
     return value
 

@@ -24,7 +24,7 @@ from ._requests import Session
 from ._settings import Settings
 from ._tiers import Performance, Tiers
 from ._values import Definition, Page, Started
-from .errors import ClientClosedError, InvalidArgumentError
+from .errors import InvalidArgumentError
 from .models import ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Core:
         return _life.usage(self.session, self.api)
 
     def attach(self, execution_id: str) -> str:
-        self._check_open()
+        self.transport.check_open()
         execution_id = _arguments.execution_id(execution_id)
         self.session.claim(execution_id)
         return execution_id
@@ -196,19 +196,15 @@ class Core:
         )
 
     def run(self, flow: Flow[T]) -> T:
-        self._check_open()
+        self.transport.check_open()
         return run(flow)
 
     async def run_async(self, flow: Flow[T]) -> T:
-        self._check_open()
+        self.transport.check_open()
         return await run_async(flow)
 
     def describe(self, kind: str) -> str:
         return f"<{kind} of {self.settings.base_url}{', closed' if self.transport.is_closed else ''}>"
-
-    def _check_open(self) -> None:
-        if self.transport.is_closed:
-            raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
 
 
 def described(client: object) -> str:

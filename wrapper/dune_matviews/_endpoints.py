@@ -6,22 +6,10 @@ importer of `dune_api`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from dune_api import AuthenticatedClient
-from dune_api.api.executions import cancel_execution, get_execution_status
-from dune_api.api.materialized_views import (
-    delete_materialized_view,
-    get_materialized_view,
-    list_materialized_views,
-    refresh_materialized_view,
-    upsert_materialized_view,
-)
-from dune_api.api.queries import get_query_pipeline
-from dune_api.api.usage import get_usage
-from dune_api.models import RefreshRequest, UpsertRequest, UsageRequest
 from dune_api.types import UNSET, Response, Unset
 
 from . import _readers
@@ -51,6 +39,9 @@ class Endpoints:
 
     def refresh(self, name: str, performance: str | None) -> Call[Started]:
         """`POST /v1/materialized-views/{name}/refresh`."""
+        from dune_api.api.materialized_views import refresh_materialized_view
+        from dune_api.models import RefreshRequest
+
         return _call(
             refresh_materialized_view.sync_detailed,
             refresh_materialized_view.asyncio_detailed,
@@ -62,6 +53,8 @@ class Endpoints:
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
         """`GET /v1/execution/{execution_id}/status`."""
+        from dune_api.api.executions import get_execution_status
+
         return _call(
             get_execution_status.sync_detailed,
             get_execution_status.asyncio_detailed,
@@ -72,6 +65,8 @@ class Endpoints:
 
     def cancel(self, execution_id: str) -> Call[bool]:
         """`POST /v1/execution/{execution_id}/cancel`: whether there was something to cancel."""
+        from dune_api.api.executions import cancel_execution
+
         return _call(
             cancel_execution.sync_detailed,
             cancel_execution.asyncio_detailed,
@@ -93,6 +88,8 @@ class Endpoints:
         return self._get(name, lambda response: _readers.stored(response, name))
 
     def _get(self, name: str, read: Callable[[Response[Any]], T]) -> Call[T]:
+        from dune_api.api.materialized_views import get_materialized_view
+
         return _call(
             get_materialized_view.sync_detailed,
             get_materialized_view.asyncio_detailed,
@@ -103,6 +100,8 @@ class Endpoints:
 
     def page(self, offset: int) -> Call[Page]:
         """`GET /v1/materialized-views`."""
+        from dune_api.api.materialized_views import list_materialized_views
+
         return _call(
             list_materialized_views.sync_detailed,
             list_materialized_views.asyncio_detailed,
@@ -114,6 +113,9 @@ class Endpoints:
 
     def upsert(self, view: Definition) -> Call[Started]:
         """`POST /v1/materialized-views`."""
+        from dune_api.api.materialized_views import upsert_materialized_view
+        from dune_api.models import UpsertRequest
+
         return _call(
             upsert_materialized_view.sync_detailed,
             upsert_materialized_view.asyncio_detailed,
@@ -131,6 +133,8 @@ class Endpoints:
 
     def delete(self, name: str) -> Call[None]:
         """`DELETE /v1/materialized-views/{name}`."""
+        from dune_api.api.materialized_views import delete_materialized_view
+
         return _call(
             delete_materialized_view.sync_detailed,
             delete_materialized_view.asyncio_detailed,
@@ -141,6 +145,8 @@ class Endpoints:
 
     def pipeline(self, query_id: int) -> Call[tuple[Node, ...]]:
         """`GET /v1/query/{query_id}/pipeline`."""
+        from dune_api.api.queries import get_query_pipeline
+
         return _call(
             get_query_pipeline.sync_detailed,
             get_query_pipeline.asyncio_detailed,
@@ -151,6 +157,9 @@ class Endpoints:
 
     def usage(self) -> Call[Usage]:
         """`POST /v1/usage`, for the present billing period."""
+        from dune_api.api.usage import get_usage
+        from dune_api.models import UsageRequest
+
         return _call(
             get_usage.sync_detailed,
             get_usage.asyncio_detailed,
@@ -174,23 +183,30 @@ def _call(
     """Both colours of one operation; typed, so that a renamed parameter of the generated code is an error here."""
 
     def run(limit: float) -> T:
-        with time_limit(limit), _understood():
+        with _Attempt(limit):
             return read(sync(*args, **kwargs))
 
     async def run_async(limit: float) -> T:
-        with time_limit(limit), _understood():
+        with _Attempt(limit):
             return read(await asyncio(*args, **kwargs))
 
     return Call(run, run_async)
 
 
-@contextmanager
-def _understood() -> Generator[None]:
-    """Whatever the generated code trips over in an answer is an answer that cannot be understood."""
-    try:
-        yield
-    except DuneError:
-        raise
-    except Exception as problem:
-        message = f"the answer does not fit the API's description ({type(problem).__name__})"
-        raise UnexpectedResponseError(message, status_code=200) from problem
+class _Attempt:
+    """One call of the generated code, in so many seconds at most.
+
+    Whatever it trips over in an answer is an answer that cannot be understood.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._token = time_limit.set(self._limit)
+
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
+        time_limit.reset(self._token)
+        if isinstance(problem, Exception) and not isinstance(problem, DuneError):
+            message = f"the answer does not fit the API's description ({type(problem).__name__})"
+            raise UnexpectedResponseError(message, status_code=200) from problem

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, cast
 
-import attrs
 import httpx
 
 from ._answers import payload, readable, refusal
@@ -30,21 +29,14 @@ MAX_BODY = 10_000_000
 
 _log = logging.getLogger("dune_matviews")
 
-# Generated functions take no time limit of their own, so it travels beside them; each thread and task has its own.
-_limit: ContextVar[float] = ContextVar("limit")
+time_limit: ContextVar[float] = ContextVar("time_limit")
+"""Seconds that a request may take, its whole answer included; each thread and task has its own.
+
+Generated functions have no such parameter, so that it travels beside them.
+"""
 
 # Failures before a connection was made: Dune has seen nothing. Any other leaves that open.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-
-
-@contextmanager
-def time_limit(seconds: float) -> Generator[None]:
-    """Requests sent in here may take at most so long each, their whole answer included."""
-    token = _limit.set(seconds)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
 
 
 class _TimeLeft(dict[str, float]):
@@ -55,29 +47,29 @@ class _TimeLeft(dict[str, float]):
         self.limit = limit
         self.end = time.monotonic() + limit
 
-    def __getitem__(self, phase: str) -> float:
+    def get(self, phase: str, default: object = None) -> float:
         return max(self.end - time.monotonic(), 0.001)
 
-    def get(self, phase: str, default: object = None) -> float:
-        return self[phase]
+    def __getitem__(self, phase: str) -> float:
+        return self.get(phase)
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() > self.end
 
 
-@attrs.frozen
 class _Answer:
     """A success, read to its end: all that the generated code asks of an `httpx.Response`, which costs much to make."""
 
-    status_code: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    content: bytes = attrs.field(repr=False)
-    key: ApiKey
+    def __init__(self, status_code: int, headers: Mapping[str, str], content: bytes, key: ApiKey) -> None:
+        self.status_code = status_code
+        self.headers = headers
+        self.content = content
+        self._key = key
 
     def json(self) -> dict[str, Any]:
         """The JSON object that the answer is; our error if it is none."""
-        found = payload(self.status_code, self.content, self.key)
+        found = payload(self.status_code, self.content, self._key)
         if isinstance(found, APIError):
             raise found
         return found
@@ -92,7 +84,7 @@ class Exchange:
     def __init__(self, settings: Settings, request: httpx.Request) -> None:
         self.request = request
         self.started = time.monotonic()
-        self.time_left = _TimeLeft(min(settings.timeout, _limit.get(settings.timeout)))
+        self.time_left = _TimeLeft(min(settings.timeout, time_limit.get(settings.timeout)))
         self._key = settings.api_key
         self._response: httpx.Response | None = None
         self._body = bytearray()
@@ -106,17 +98,17 @@ class Exchange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self.request.headers.pop(KEY_HEADER, None)
+        _take_key_out(self.request)
         if self._response is not None and self._response.next_request is not None:
-            self._response.next_request.headers.pop(KEY_HEADER, None)  # httpx copies it for where a redirect leads
+            _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
         self._failure = error if isinstance(error, Exception) else None
         return self._failure is not None
 
     def begin(self, response: httpx.Response) -> None:
         """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
         self._response = response
-        encodings = [each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")]
-        if encodings not in ([""], ["gzip"], ["identity"]):
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "gzip", "identity"):
             raise _GivenUpError("the answer is encoded in another way than gzip")
 
     def add(self, chunk: bytes) -> None:
@@ -138,14 +130,14 @@ class Exchange:
         response = self._response
         if response is None or self._failure or not response.is_success:
             return None
-        self._note(str(response.status_code))
+        self._note(response.status_code)
         return _Answer(response.status_code, response.headers, bytes(self._body), self._key)
 
     def _error(self) -> APIError | RequestFailedError:
         """Our error: a refusal says by its status and headers what it is, however little of its body came."""
         response, failure = self._response, self._failure
         if response is not None and not response.is_success:
-            self._note(str(response.status_code))
+            self._note(response.status_code)
             return refusal(response.status_code, response.headers, bytes(self._body), self._key)
         self._note(type(failure).__name__)
         sent = response is not None or not _is_unsent(self.request, failure)
@@ -161,13 +153,19 @@ class Exchange:
         failure, self._failure = self._failure, None  # its traceback leads back to here: no circle to clean up
         return None if failure is None or self._key.is_shown_by(failure) else failure
 
-    def _note(self, outcome: str) -> None:
-        milliseconds = (time.monotonic() - self.started) * 1000
-        _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
+    def _note(self, outcome: object) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            milliseconds = (time.monotonic() - self.started) * 1000
+            _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
 
 
 class _GivenUpError(Exception):
     """An answer that is not waited for, or not read, any further."""
+
+
+def _take_key_out(request: httpx.Request) -> None:
+    with suppress(KeyError):  # a hook of the caller's may have been quicker
+        del request.headers[KEY_HEADER]
 
 
 def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:

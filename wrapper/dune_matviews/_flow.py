@@ -16,15 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from inspect import GEN_SUSPENDED, getgeneratorstate
-from typing import Any, Generic, TypeVar, cast
-
-import attrs
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Call(Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """An effect: one exchange with Dune, in both colours, each given the seconds that are left for it."""
 
     sync: Callable[[float], T]
@@ -33,7 +30,7 @@ class Call(Generic[T]):
 
     def within(self, limit: float) -> Flow[T]:
         """The flow that is this call alone, in at most *limit* seconds."""
-        return cast(T, (yield attrs.evolve(self, limit=limit)))
+        return cast(T, (yield Call(self.sync, self.asyncio, limit)))
 
     def preceded_by(self, action: Callable[[], object]) -> Call[T]:
         """The same call, with *action* in the moment before it; what that raises, the call raises."""
@@ -49,15 +46,13 @@ class Call(Generic[T]):
         return Call(sync, asyncio)
 
 
-@attrs.frozen
-class Sleep:
+class Sleep(NamedTuple):
     """An effect: nothing happens for so many seconds."""
 
     seconds: float
 
 
-@attrs.frozen
-class Result(Generic[T]):
+class Result(NamedTuple, Generic[T]):
     """What came of a call, or of a flow: its result, or the failure that ended it."""
 
     result: T | None = None
@@ -68,8 +63,7 @@ class Result(Generic[T]):
         return flow.throw(self.failure) if self.failure else flow.send(self.result)
 
 
-@attrs.frozen
-class Together:
+class Together(NamedTuple):
     """An effect: calls that are due at the same time. The flow receives a `Result` of each, in their order."""
 
     calls: tuple[Call[Any], ...]

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from ._answers import readable
 from ._flow import Flow
 from ._lookup import last_part, last_success, listed, unquoted
@@ -42,7 +40,7 @@ def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | 
     except NotFoundError as refusal:
         refusal.hint = f"Query {view.query_id} must be saved, without parameters, and owned by the key's account."
         raise
-    return attrs.evolve(started, name=started.name or name)
+    return started._replace(name=started.name or name)
 
 
 def update(
@@ -77,7 +75,7 @@ def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
     parts, shown = {**stored.parts, **changes}, readable(stored.name)
     if changes.get("cron_expression", "") is None:
         parts["expires_at"] = None
-    unknown = [each.name for each in attrs.fields(Definition) if each.name != "name" and each.name not in parts]
+    unknown = [each for each in Definition._fields if each != "name" and each not in parts]
     if unknown:
         raise UnexpectedResponseError(
             f"the answer does not tell the {' and '.join(unknown)} of {shown} in a form that can be read",

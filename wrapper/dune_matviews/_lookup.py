@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import attrs
-
 from ._flow import Flow, Sleep
 from ._pacing import backoff
 from ._requests import LOOKING, MaybeAcceptedError, Patience, Session, read
@@ -103,7 +101,7 @@ def way_back(name: str, sent: Definition | None) -> str:
 
 def _is_as_sent(stored: Stored, sent: Definition) -> bool:
     """The view is what an upsert was to make of it; what Dune does not tell speaks for nothing else."""
-    told = {**attrs.asdict(sent), **stored.parts}
+    told = {**sent._asdict(), **stored.parts}
     return (
         (told["query_id"], told["is_private"]) == (sent.query_id, sent.is_private)
         and (told["cron_expression"] or "").split() == (sent.cron_expression or "").split()
@@ -147,7 +145,7 @@ def next_page(session: Session, api: Endpoints, offset: int, patience: Patience 
     if page.next_offset is None or page.next_offset > offset:
         return page
     _log.warning("The list of views ends at %d, because Dune says to go on at %d", offset, page.next_offset)
-    return attrs.evolve(page, next_offset=None)
+    return page._replace(next_offset=None)
 
 
 def search(

@@ -10,27 +10,7 @@ import re
 from datetime import date, datetime
 from typing import Any, TypeVar
 
-from dune_api.models import (
-    BillingPeriod,
-    CancelExecutionResponse,
-    DeleteResponse,
-    ExecutionError,
-    ExecutionStatusResponse,
-    MatviewListElement,
-    MatviewListResponse,
-    MatviewResponse,
-    MatviewSchedule,
-    Pipeline,
-    PipelineExecution,
-    PipelineNode,
-    PipelineRefresh,
-    PipelineResponse,
-    RefreshResponse,
-    ResultMetadata,
-    SyntaxErrorMetadata,
-    UpsertResponse,
-    UsageResponse,
-)
+from dune_api import models as api
 from dune_api.types import Response, Unset
 
 from ._answers import http_date
@@ -58,12 +38,12 @@ _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
 
 def started(response: Response[Any]) -> Started:
     """The execution that a refresh has started."""
-    return _started(response, _parsed(response, RefreshResponse).execution_id, None)
+    return _started(response, _parsed(response, api.RefreshResponse).execution_id, None)
 
 
 def created(response: Response[Any]) -> Started:
     """The execution that an upsert has started, and the view's full name."""
-    answer = _parsed(response, UpsertResponse)
+    answer = _parsed(response, api.UpsertResponse)
     return _started(response, answer.execution_id, text(answer.name))
 
 
@@ -75,17 +55,17 @@ def _started(response: Response[Any], execution_id: object, name: str | None) ->
 
 def canceled(response: Response[Any]) -> bool:
     """Whether there was something to cancel."""
-    return _parsed(response, CancelExecutionResponse).success is True
+    return _parsed(response, api.CancelExecutionResponse).success is True
 
 
 def deleted(response: Response[Any]) -> None:
     """That a view is gone."""
-    _parsed(response, DeleteResponse)
+    _parsed(response, api.DeleteResponse)
 
 
 def history(response: Response[Any]) -> ViewHistory:
     """The executions of a view, which have to be readable."""
-    view = _parsed(response, MatviewResponse)
+    view = _parsed(response, api.MatviewResponse)
     found: object = view.last_execution_ids
     if isinstance(found, Unset) and not isinstance(view.query_id, Unset):
         found = []  # a view that was never executed
@@ -97,7 +77,7 @@ def history(response: Response[Any]) -> ViewHistory:
 
 def matview(response: Response[Any], asked_for: str) -> Matview:
     """A view as it stands."""
-    view = _parsed(response, MatviewResponse)
+    view = _parsed(response, api.MatviewResponse)
     ids: object = view.last_execution_ids
     return Matview(
         name=text(view.sql_id) or asked_for,
@@ -111,7 +91,7 @@ def matview(response: Response[Any], asked_for: str) -> Matview:
 
 
 def _schedule(schedule: object) -> Schedule | None:
-    if not isinstance(schedule, MatviewSchedule):
+    if not isinstance(schedule, api.MatviewSchedule):
         return None
     return Schedule(
         cron_expression=text(schedule.cron_expression),
@@ -123,7 +103,7 @@ def _schedule(schedule: object) -> Schedule | None:
 
 def stored(response: Response[Any], asked_for: str) -> Stored:
     """A view, of which each part that an upsert has to send again is there as Dune wrote it, or not at all."""
-    view = _parsed(response, MatviewResponse)
+    view = _parsed(response, api.MatviewResponse)
     parts: dict[str, Any] = {"query_id": integer(view.query_id), "is_private": _flag(view.is_private)}
     parts = {name: part for name, part in parts.items() if part is not None} | _stored_schedule(view.schedule)
     return Stored(text(view.sql_id) or asked_for, parts)
@@ -133,7 +113,7 @@ def _stored_schedule(schedule: object) -> dict[str, str | None]:
     """The parts of a view's schedule, all of them None where it has none."""
     if schedule is None or isinstance(schedule, Unset):
         return dict.fromkeys(("cron_expression", "performance", "expires_at"))
-    if not isinstance(schedule, MatviewSchedule):
+    if not isinstance(schedule, api.MatviewSchedule):
         return {}
     parts = {} if text(schedule.cron_expression) is None else {"cron_expression": text(schedule.cron_expression)}
     for name in ("performance", "expires_at"):
@@ -145,11 +125,11 @@ def _stored_schedule(schedule: object) -> dict[str, str | None]:
 
 def page(response: Response[Any]) -> Page:
     """Views of the account, each of which has to have a name."""
-    answer = _parsed(response, MatviewListResponse)
+    answer = _parsed(response, api.MatviewListResponse)
     views: object = answer.materialized_views
     # A list that does not fit its declaration comes through as it is; an account without views may leave it out.
     listed = [] if views is None or isinstance(views, Unset) else views
-    if not isinstance(listed, list) or not all(isinstance(each, MatviewListElement) for each in listed):
+    if not isinstance(listed, list) or not all(isinstance(each, api.MatviewListElement) for each in listed):
         raise _unexpected(response, "the list of views cannot be read")
     offset: object = answer.next_offset
     following = 0 if offset is None or isinstance(offset, Unset) else integer(offset)
@@ -158,7 +138,7 @@ def page(response: Response[Any]) -> Page:
     return Page(tuple(_listed(response, each) for each in listed), following or None)
 
 
-def _listed(response: Response[Any], view: MatviewListElement) -> Matview:
+def _listed(response: Response[Any], view: api.MatviewListElement) -> Matview:
     name = text(view.sql_id)
     if name is None:
         raise _unexpected(response, "the list has a view without a name")
@@ -173,30 +153,30 @@ def _listed(response: Response[Any], view: MatviewListElement) -> Matview:
 
 def nodes(response: Response[Any]) -> tuple[Node, ...]:
     """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
-    pipeline = _parsed(response, PipelineResponse).pipeline
-    found: object = pipeline.nodes if isinstance(pipeline, Pipeline) else None
+    pipeline = _parsed(response, api.PipelineResponse).pipeline
+    found: object = pipeline.nodes if isinstance(pipeline, api.Pipeline) else None
     if not isinstance(found, list):
         raise _unexpected(response, "the nodes of the pipeline cannot be read")
     return tuple(_node(response, each) for each in found)
 
 
-def _node(response: Response[Any], node: PipelineNode) -> Node:
+def _node(response: Response[Any], node: api.PipelineNode) -> Node:
     declared: object = node.dependencies
     found = [] if declared is None or isinstance(declared, Unset) else declared
     identity, *dependencies = map(integer, [node.id, *found] if isinstance(found, list) else [None])
     if identity is None or None in dependencies:
         raise _unexpected(response, "a node of the pipeline has no id, or dependencies that cannot be read")
     refresh, query = node.materialized_view_refresh, node.query_execution
-    view = text(refresh.name) if isinstance(refresh, PipelineRefresh) else None
-    if view is None and (isinstance(refresh, PipelineRefresh) or not isinstance(query, PipelineExecution)):
+    view = text(refresh.name) if isinstance(refresh, api.PipelineRefresh) else None
+    if view is None and (isinstance(refresh, api.PipelineRefresh) or not isinstance(query, api.PipelineExecution)):
         raise _unexpected(response, f"node {identity} of the pipeline is neither a view nor a query")
     return Node(identity, tuple(each for each in dependencies if each is not None), view)
 
 
 def usage(response: Response[Any]) -> Usage:
     """What was used in the billing period that the answer's own date lies in, else in the latest."""
-    answer = _parsed(response, UsageResponse)
-    periods: list[BillingPeriod] = [] if isinstance(answer.billing_periods, Unset) else answer.billing_periods
+    answer = _parsed(response, api.UsageResponse)
+    periods: list[api.BillingPeriod] = [] if isinstance(answer.billing_periods, Unset) else answer.billing_periods
     if not periods:
         raise _unexpected(response, "the answer has no billing period")
     now = _date(response)
@@ -211,16 +191,16 @@ def usage(response: Response[Any]) -> Usage:
     )
 
 
-def _starts(period: BillingPeriod) -> date:
+def _starts(period: api.BillingPeriod) -> date:
     return day(period.start_date) or date.min
 
 
 def status(response: Response[Any], execution_id: str) -> ExecutionStatus:
     """An execution as it stands, of which only the state has to be there."""
-    answer = _parsed(response, ExecutionStatusResponse)
+    answer = _parsed(response, api.ExecutionStatusResponse)
     state = _STATES.get(text(answer.state) or "", ExecutionState.UNKNOWN)
     told = answer.is_execution_finished is True
-    result = answer.result_metadata if isinstance(answer.result_metadata, ResultMetadata) else ResultMetadata()
+    result = answer.result_metadata if isinstance(answer.result_metadata, api.ResultMetadata) else api.ResultMetadata()
     return ExecutionStatus(
         execution_id=execution_id,
         state=state,
@@ -243,9 +223,9 @@ def status(response: Response[Any], execution_id: str) -> ExecutionStatus:
 def _error(error: object) -> ErrorDetail | None:
     if isinstance(error, str):
         return ErrorDetail(message=error)
-    if not isinstance(error, ExecutionError):
+    if not isinstance(error, api.ExecutionError):
         return None
-    place = error.metadata if isinstance(error.metadata, SyntaxErrorMetadata) else SyntaxErrorMetadata()
+    place = error.metadata if isinstance(error.metadata, api.SyntaxErrorMetadata) else api.SyntaxErrorMetadata()
     return ErrorDetail(
         type=text(error.type_), message=text(error.message), line=integer(place.line), column=integer(place.column)
     )

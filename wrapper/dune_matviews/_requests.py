@@ -36,7 +36,7 @@ REMEMBERED = 4096
 """Executions that a client remembers as its own: far more than it can start while a lost one is looked for."""
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Patience:
     """For how long something is tried. Waiting for one's own budget does not use it up; a deadline ends it anyway."""
 
@@ -48,7 +48,7 @@ class Patience:
         return min(self.ends, self.deadline) - now
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Session:
     """What the flows of one client share. Thread-safe.
 
@@ -104,7 +104,8 @@ class Session:
         finally:
             with self._lock:
                 self._sending[key] -= 1
-                self._sending += Counter()  # drops what has come down to zero
+                if not self._sending[key]:
+                    del self._sending[key]
 
     def is_sending(self, key: str) -> bool:
         """An answer about *key* is outstanding, whose execution could be mistaken for a lost one."""

@@ -38,6 +38,8 @@ def integer(*values: object) -> int | None:
 def moment(value: object) -> datetime | None:
     """An aware datetime; whatever has no zone is in UTC."""
     written = (text(value) or "").strip()
+    if not written:
+        return None
     try:
         found: datetime | None = datetime.fromisoformat(written)
     except ValueError:

@@ -1,0 +1,184 @@
+"""The contenders: how each of them refreshes a view, looks at an execution, and follows one to its end.
+
+Each imports its library when it is made, so that a process holds that of one contender only. All send the same requests
+with the same key in the same header, and read what came back. This module must not know how they are measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from itertools import count
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+KEY = "a-key-of-thirty-two-characters-xx"
+EXECUTION = "01JJX6M1V5Q8W7Z2K3N4P5R6S7"
+"""An execution that never ends."""
+
+MANY = 1_000_000
+"""Requests a minute: a budget that is kept, and that holds nobody up."""
+
+_numbers = count()
+
+
+def view() -> str:
+    """A view's name, and the next time that of another: no view is refreshed again and again."""
+    return f"dune.my_team.result_daily_volume_{next(_numbers) % 10_000}"
+
+
+class Sync(NamedTuple):
+    """One library's synchronous way: refresh a view, and return its execution's id; look at `EXECUTION`."""
+
+    refresh: Callable[[], str]
+    status: Callable[[], object]
+    close: Callable[[], object]
+
+
+class Async(NamedTuple):
+    """One library's asynchronous way; *follow* looks at an execution until its end, and returns how often."""
+
+    refresh: Callable[[], Awaitable[str]]
+    status: Callable[[], Awaitable[object]]
+    follow: Callable[[str], Awaitable[int]]
+    close: Callable[[], Awaitable[object]]
+
+
+def httpx_alone(url: str) -> Sync:
+    """What a person writes with httpx."""
+    import httpx
+
+    client = httpx.Client(headers={"X-Dune-Api-Key": KEY}, timeout=10)
+
+    def refresh() -> str:
+        path = f"/api/v1/materialized-views/{quote(view(), safe='')}/refresh"
+        execution_id: str = client.post(url + path, json={"performance": "large"}).json()["execution_id"]
+        return execution_id
+
+    def status() -> object:
+        return client.get(f"{url}/api/v1/execution/{quote(EXECUTION, safe='')}/status").json()["state"]
+
+    return Sync(refresh, status, client.close)
+
+
+def httpx_alone_async(url: str) -> Async:
+    """What a person writes with httpx, looking once a second."""
+    import httpx
+
+    client = httpx.AsyncClient(headers={"X-Dune-Api-Key": KEY}, timeout=10)
+
+    async def refresh() -> str:
+        path = f"/api/v1/materialized-views/{quote(view(), safe='')}/refresh"
+        answer = await client.post(url + path, json={"performance": "large"})
+        execution_id: str = answer.json()["execution_id"]
+        return execution_id
+
+    async def look(execution_id: str) -> dict[str, Any]:
+        answer = await client.get(f"{url}/api/v1/execution/{quote(execution_id, safe='')}/status")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def follow(execution_id: str) -> int:
+        looks = 1
+        while not (await look(execution_id))["is_execution_finished"]:
+            looks += 1
+            await asyncio.sleep(1)
+        return looks
+
+    return Async(refresh, lambda: look(EXECUTION), follow, client.aclose)
+
+
+def generated(url: str) -> Sync:
+    """The generated client alone."""
+    from dune_api import AuthenticatedClient
+    from dune_api.api.executions import get_execution_status
+    from dune_api.api.materialized_views import refresh_materialized_view
+    from dune_api.models import RefreshRequest
+
+    client = AuthenticatedClient(f"{url}/api", token=KEY, prefix="", auth_header_name="X-Dune-Api-Key")
+
+    def refresh() -> str:
+        answer: Any = refresh_materialized_view.sync(view(), client=client, body=RefreshRequest(performance="large"))
+        return str(answer.execution_id)
+
+    return Sync(refresh, lambda: get_execution_status.sync(EXECUTION, client=client), client.get_httpx_client().close)
+
+
+def matviews(url: str) -> Sync:
+    """This SDK with everything on: typing, pacing, retries, mapping of errors."""
+    from dune_matviews import MatviewsClient, RequestBudget
+
+    client = MatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
+    handle = client.attach(EXECUTION)
+    return Sync(lambda: client.refresh(view(), performance="large").execution_id, handle.status, client.close)
+
+
+def matviews_async(url: str) -> Async:
+    """This SDK with everything on: typing, pacing, retries, mapping of errors."""
+    from dune_matviews import AsyncMatviewsClient, RequestBudget
+
+    client = AsyncMatviewsClient(KEY, base_url=url, plan=RequestBudget(low=MANY, high=MANY))
+
+    async def refresh() -> str:
+        return (await client.refresh(view(), performance="large")).execution_id
+
+    async def follow(execution_id: str) -> int:
+        looks: list[object] = []
+        await client.attach(execution_id).wait(on_update=looks.append)
+        return len(looks)
+
+    return Async(refresh, client.attach(EXECUTION).status, follow, client.aclose)
+
+
+def dune_client(url: str) -> Sync:
+    """dune-client's own calls: it has none for views, so it executes a query, which is answered alike."""
+    query: Any = import_module("dune_client.query").QueryBase
+    client: Any = import_module("dune_client.client").DuneClient(KEY, base_url=url)
+
+    def refresh() -> str:
+        return str(client.execute_query(query(next(_numbers)), performance="large").execution_id)
+
+    return Sync(refresh, lambda: client.get_execution_status(EXECUTION), client.http.close)
+
+
+def dune_client_async(url: str) -> Async:
+    """dune-client's own calls, looking once a second: every five seconds, as it does by itself, would be late."""
+    query: Any = import_module("dune_client.query").QueryBase
+    ends = import_module("dune_client.models").ExecutionState.terminal_states()
+    client: Any = import_module("dune_client.client_async").AsyncDuneClient(KEY, base_url=url)
+
+    async def connected() -> Any:
+        if client._session is None:
+            await client.connect()  # needs a running loop
+        return client
+
+    async def refresh() -> str:
+        execution = await (await connected()).execute_query(query(next(_numbers)), performance="large")
+        return str(execution.execution_id)
+
+    async def look(execution_id: str) -> Any:
+        return await (await connected()).get_execution_status(execution_id)
+
+    async def follow(execution_id: str) -> int:
+        looks = 1
+        while (await look(execution_id)).state not in ends:
+            looks += 1
+            await asyncio.sleep(1)
+        return looks
+
+    return Async(refresh, lambda: look(EXECUTION), follow, client.disconnect)
+
+
+CONTENDERS: dict[str, Callable[[str], Sync | Async]] = {
+    each.__name__: each
+    for each in (
+        httpx_alone,
+        generated,
+        matviews,
+        dune_client,
+        httpx_alone_async,
+        matviews_async,
+        dune_client_async,
+    )
+}

@@ -1,0 +1,64 @@
+"""Figures: medians and spread of what was measured again and again, and ratios of what was measured side by side.
+
+This module must not know what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median, quantiles
+from typing import NamedTuple
+
+Round = Mapping[str, Mapping[str, float]]
+"""What each contender was measured at in one round: figures by their names, by the contender's name."""
+
+
+class Figure(NamedTuple):
+    """A median, and the quarters around it: half of all that was measured lies between them."""
+
+    median: float
+    low: float
+    high: float
+
+    def show(self, unit: float = 1.0, digits: int = 0) -> str:
+        """In multiples of *unit*."""
+        low, middle, high = (f"{value / unit:,.{digits}f}" for value in (self.low, self.median, self.high))
+        return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def figure(values: Sequence[float]) -> Figure:
+    """The median of *values*, and their spread."""
+    low, _, high = quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return Figure(median(values), low, high)
+
+
+class Rounds:
+    """Contenders that were measured in turn, round after round, so that what the machine does hits all of them."""
+
+    def __init__(self, names: Sequence[str], rounds: Sequence[Round]) -> None:
+        self._rounds = rounds
+        self._names = names
+
+    @classmethod
+    def of(cls, count: int, measured: Mapping[str, Callable[[], Mapping[str, float]]]) -> Rounds:
+        """Measure each in turn, so many times; who begins changes with each round."""
+        names = list(measured)
+        rounds: list[Round] = []
+        for number in range(count):
+            shift = number % len(names)
+            rounds.append({name: measured[name]() for name in (*names[shift:], *names[:shift])})
+        return cls(names, rounds)
+
+    @property
+    def contenders(self) -> list[str]:
+        """Who was measured."""
+        return list(self._names)
+
+    def __getitem__(self, place: tuple[str, str]) -> Figure:
+        """The figure of a contender, by its name."""
+        contender, name = place
+        return figure([each[contender][name] for each in self._rounds])
+
+    def ratio(self, contender: str, other: str, name: str) -> Figure:
+        """How often one contender's figure holds the other's, round by round."""
+        return figure([each[contender][name] / each[other][name] for each in self._rounds])

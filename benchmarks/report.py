@@ -1,0 +1,292 @@
+"""RESULTS.md: the targets, then every figure, then the machine; each number is computed from what was measured.
+
+This module must not know how anything is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .figures import Rounds
+from .real import CALLS, HANDLES, IMPORTS, STARTS, WAIT, WAITS
+from .targets import Target
+from .virtual import TRIES, Looks, Makespan
+
+NAMES = {
+    "python": "Python itself, doing nothing",
+    "httpx_alone": "httpx alone",
+    "generated": "the generated client alone",
+    "matviews": "**dune-matviews**",
+    "dune_client": "dune-client",
+    "httpx_alone_async": "httpx alone, async",
+    "matviews_async": "**dune-matviews, async**",
+    "dune_client_async": "dune-client, async (aiohttp)",
+}
+
+
+class Measured(NamedTuple):
+    """All that one run of the benchmarks has found."""
+
+    imports: Rounds
+    starts: Rounds
+    calls: Mapping[str, Rounds]
+    waits: Rounds
+    memory: Rounds
+    looks: Sequence[Looks]
+    makespans: Sequence[Makespan]
+    scheduling: Rounds
+    generation: Rounds
+    versions: Mapping[str, str]
+
+
+def targets(measured: Measured) -> list[Target]:
+    """Where the SDK has to be, and where it is."""
+    imports, starts, calls = measured.imports, measured.starts, measured.calls
+    growth = [measured.scheduling[str(count), "cpu"].median for count in _counts(measured)]
+    found = [
+        Target("import, in CPU: of httpx's", imports.ratio(*_FIRST_IMPORTS, "cpu").median, 0.5),
+    ]
+    for suffix, kind in (("", ""), ("_async", ", async")):
+        for other, name, cold, warm in (
+            ("httpx_alone", "httpx alone", 1.35, 1.1),
+            ("dune_client", "dune-client's", 0.7, 0.5),
+        ):
+            pair = f"matviews{suffix}", f"{other}{suffix}", "cpu"
+            found.append(Target(f"cold start{kind}, in CPU: of {name}", starts.ratio(*pair).median, cold))
+            found += [
+                Target(f"{what}{kind}, in CPU: of {name}", rounds.ratio(*pair).median, warm)
+                for what, rounds in calls.items()
+            ]
+    found += [
+        Target("scheduling 10,000 views, in CPU for each: of that of 100", growth[-1] / growth[0], 1.25),
+        Target(
+            "a run of 100 views, in time: of that with ends noticed at once, the worst plan",
+            max(each.taken / each.at_once for each in measured.makespans),
+            1.05,
+            digits=3,
+        ),
+    ]
+    ten_minutes = next(each for each in measured.looks if each.length == 600)
+    found += [
+        Target("looks at an execution of ten minutes: of once a second's", ten_minutes.looks / 600, 0.1, digits=3),
+        Target(
+            "lateness: of what is allowed (1 s, or 10 % of the length), the worst length",
+            max(each.most_lateness / max(1.0, each.length / 10) for each in measured.looks),
+            1.0,
+        ),
+    ]
+    return found
+
+
+_FIRST_IMPORTS = ("import dune_matviews", "import httpx")
+
+
+def _counts(measured: Measured) -> list[int]:
+    return sorted(map(int, measured.scheduling.contenders))
+
+
+def write(measured: Measured, path: Path) -> list[Target]:
+    """Write everything to *path*; return the targets."""
+    found = targets(measured)
+    unmet = [each.what for each in found if not each.is_met]
+    verdict = f"Not met: {'; '.join(unmet)}." if unmet else "All of them are met."
+    sections = [
+        "# Results",
+        "Written by `make bench`, all of it in one run, on loopback; CPU is that of the client's process. Contenders "
+        "take turns, so that what else the machine does hits all of them. A figure is a median, with the quartiles "
+        "around it in brackets; a ratio is the median of the ratios of the single rounds.",
+        "## Targets",
+        _table(("what", "measured", "at most", "met"), (each.row() for each in found)),
+        verdict,
+        *_starting(measured),
+        *_calling(measured),
+        *_following(measured),
+        *_in_virtual_time(measured),
+        "## The machine",
+        _machine(measured.versions),
+    ]
+    path.write_text("\n\n".join(sections) + "\n", "utf-8")
+    return found
+
+
+def _starting(measured: Measured) -> list[str]:
+    imports, starts = measured.imports, measured.starts
+    return [
+        "## Starting",
+        _table(
+            ("import, in a new process", "of `import httpx`", "ms of CPU", "ms", "modules"),
+            (
+                (
+                    f"`{each}`",
+                    imports.ratio(each, "import httpx", "cpu").show(digits=2),
+                    imports[each, "cpu"].show(1e-3, 1),
+                    imports[each, "wall"].show(1e-3, 1),
+                    imports[each, "modules"].show(),
+                )
+                for each in IMPORTS
+            ),
+        ),
+        "A cold start is a new process, from its own start to its end: the import, a client, and its first refresh. "
+        "All of them load certificates, as they would for https.",
+        _table(
+            ("cold start", "CPU, of httpx alone", "CPU, of dune-client's", "ms of CPU", "ms"),
+            (
+                (
+                    NAMES[each],
+                    starts.ratio(each, _twin("httpx_alone", each), "cpu").show(digits=2),
+                    starts.ratio(each, _twin("dune_client", each), "cpu").show(digits=2),
+                    starts[each, "cpu"].show(1e-3),
+                    starts[each, "wall"].show(1e-3),
+                )
+                for each in STARTS
+            ),
+        ),
+    ]
+
+
+def _calling(measured: Measured) -> list[str]:
+    parts = [
+        "## Calling",
+        f"One call after the other on one connection, {CALLS} in a round. dune-matviews has everything on: typing, "
+        "pacing, retries, mapping of errors. No view is refreshed twice in a row, and one execution is looked at again "
+        "and again. dune-client has no call for views; its own POST and status calls are answered alike.",
+    ]
+    for what, rounds in measured.calls.items():
+        parts.append(
+            _table(
+                (what, "CPU, of httpx alone", "CPU, of dune-client's", "µs of CPU a call", "calls a second"),
+                (
+                    (
+                        NAMES[each],
+                        rounds.ratio(each, _twin("httpx_alone", each), "cpu").show(digits=2),
+                        rounds.ratio(each, _twin("dune_client", each), "cpu").show(digits=2),
+                        rounds[each, "cpu"].show(1e-6),
+                        f"{1 / rounds[each, 'wall'].median:,.0f}",
+                    )
+                    for each in rounds.contenders
+                ),
+            )
+        )
+    return parts
+
+
+def _following(measured: Measured) -> list[str]:
+    waits, memory = measured.waits, measured.memory
+    return [
+        "## Following many executions at once",
+        f"{WAITS} executions of {WAIT:g} s, started at once and followed by one client, asynchronously. httpx and "
+        "dune-client look once a second; dune-matviews keeps its own cadence, which looks more often at first, and "
+        "seldom later.",
+        _table(
+            ("", "CPU a look, of httpx alone", "ms of CPU a look", "s of CPU in all", "looks", "s to the end noticed"),
+            (
+                (
+                    NAMES[each],
+                    f"{_per_look(waits, each) / _per_look(waits, 'httpx_alone_async'):.2f}",
+                    f"{_per_look(waits, each) * 1000:.2f}",
+                    waits[each, "cpu"].show(digits=2),
+                    waits[each, "looks"].show(),
+                    waits[each, "took"].show(digits=2),
+                )
+                for each in waits.contenders
+            ),
+        ),
+        _table(
+            (f"memory, with {HANDLES:,} executions in flight", "KB for each"),
+            ((NAMES[each], memory[each, "bytes"].show(1e3, 1)) for each in memory.contenders),
+        ),
+    ]
+
+
+def _per_look(waits: Rounds, contender: str) -> float:
+    return waits[contender, "cpu"].median / waits[contender, "looks"].median
+
+
+def _in_virtual_time(measured: Measured) -> list[str]:
+    counts = _counts(measured)
+    first = measured.scheduling[str(counts[0]), "cpu"].median
+    return [
+        "## In virtual time",
+        f"Looks at one execution on the Free plan, over {TRIES} executions from 90 % of each length to all of it. Once "
+        "a second is late by up to 1 s, and is refused on the Free plan after 40 s.",
+        _table(
+            ("s", "looks, of once a second's", "looks at most", "mean lateness, s", "most, s", "allowed, s"),
+            (
+                (
+                    f"{each.length:,}",
+                    f"{each.looks / each.length:.2f}",
+                    f"{each.looks:.0f}",
+                    f"{each.mean_lateness:.1f}",
+                    f"{each.most_lateness:.1f}",
+                    f"{max(1.0, each.length / 10):.1f}",
+                )
+                for each in measured.looks
+            ),
+        ),
+        "A run of 100 views, from 3 s to 1,000 s long. *At once*: the same order and budget for starts, with every end "
+        "noticed the moment it comes. *Bound*: what no order and no policy can go below.",
+        _table(
+            ("plan", "in flight", "of at once", "of the bound", "s", "at once, s", "bound, s"),
+            (
+                (
+                    each.plan,
+                    str(each.parallel),
+                    f"{each.taken / each.at_once:.3f}",
+                    f"{each.taken / each.least:.3f}",
+                    f"{each.taken:,.0f}",
+                    f"{each.at_once:,.0f}",
+                    f"{each.least:,.0f}",
+                )
+                for each in measured.makespans
+            ),
+        ),
+        "CPU of a whole run, the simulated Dune included, for each of its views; each reads two others.",
+        _table(
+            ("views", "of the smallest run", "µs of CPU a view"),
+            (
+                (
+                    f"{count:,}",
+                    f"{measured.scheduling[str(count), 'cpu'].median / first:.2f}",
+                    measured.scheduling[str(count), "cpu"].show(1e-6),
+                )
+                for count in counts
+            ),
+        ),
+        "## Generating the client",
+        f"`make generate` takes {measured.generation['generate', 'wall'].show(digits=1)} s.",
+    ]
+
+
+def _twin(contender: str, of: str) -> str:
+    """The contender of the same kind, synchronous or asynchronous."""
+    return f"{contender}_async" if of.endswith("_async") else contender
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine(versions: Mapping[str, str]) -> str:
+    facts = {
+        "processor": _first_line(Path("/proc/cpuinfo"), "model name") or platform.processor() or "unknown",
+        "processors": str(os.cpu_count()),
+        "memory": _first_line(Path("/proc/meminfo"), "MemTotal") or "unknown",
+        "system": f"{platform.system()} on {platform.machine()}",
+        "load when the run ended, of the last 5 minutes": f"{os.getloadavg()[1]:.1f}",
+        "Python": platform.python_version(),
+        **versions,
+    }
+    return _table(("", ""), facts.items())
+
+
+def _first_line(file: Path, name: str) -> str | None:
+    """The value of a line `name: value`, where there is such a file."""
+    if not file.exists():
+        return None
+    lines = (line.partition(":") for line in file.read_text("utf-8").splitlines())
+    return next((value.strip() for found, _, value in lines if found.strip() == name), None)

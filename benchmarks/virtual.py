@@ -1,0 +1,114 @@
+"""What is measured in virtual time, against a simulated Dune: looks and lateness, whole runs, what scheduling takes.
+
+This module must not know how the figures are shown, nor where they should be. All but CPU time comes out the same on
+any machine.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import NamedTuple
+
+from dune_matviews import ExecutionState
+from dune_matviews._flow import Flow
+from dune_matviews._order import reads
+from dune_matviews._pacing import PLANS, RequestBudget
+from dune_matviews._refresh import start, watch
+from dune_matviews._schedule import Limits, Run
+from dune_matviews.report import RefreshReport
+from tests.simulation import Dune
+from tests.workloads import least_makespan, makespan, views_of_all_lengths
+
+from .figures import Rounds
+
+LENGTHS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+"""Seconds that executions last."""
+
+TRIES = 50
+"""Executions of about the same length, since it is chance how long after its end the next look comes."""
+
+GROWTH = (100, 1_000, 10_000)
+"""Views in one run."""
+
+PARALLEL = (3, 10)
+
+
+class Looks(NamedTuple):
+    """What following executions of about *length* seconds takes."""
+
+    length: int
+    looks: float
+    mean_lateness: float
+    most_lateness: float
+
+
+class Makespan(NamedTuple):
+    """Seconds that a hundred views take: as it is, with ends noticed at once, and at the very least."""
+
+    plan: str
+    parallel: int
+    taken: float
+    at_once: float
+    least: float
+
+
+def looks(length: int) -> Looks:
+    """Follow executions from 90 % of *length* to all of it, one at a time, on the Free plan."""
+    counts: list[int] = []
+    lateness: list[float] = []
+    for number in range(1, TRIES + 1):
+        dune = Dune(length=length * (0.9 + 0.1 * number / TRIES))
+        session = dune.session(PLANS["free"])
+        execution_id = dune.run(start(session, dune, "v", None, "start"))
+        dune.run(watch(session, dune, execution_id, since=dune.now))
+        counts.append(sum(each.what.startswith("status") for each in dune.seen))
+        lateness.append(dune.now - dune.ledger[0].ends)
+    return Looks(length, max(counts), sum(lateness) / TRIES, max(lateness))
+
+
+def makespans() -> list[Makespan]:
+    """A hundred views, from seconds to a quarter of an hour long, at each plan's budget."""
+    lengths = views_of_all_lengths(100)
+    found: list[Makespan] = []
+    for plan, budget in PLANS.items():
+        for parallel in PARALLEL:
+            dune = Dune()
+            dune.scenarios = {name: (length, ExecutionState.COMPLETED, 1.0) for name, length in lengths.items()}
+            began = dune.now
+            dune.run(_run(dune, dict.fromkeys(lengths, ()), budget, parallel))
+            started = [lengths[each.name] for each in dune.ledger]
+            found.append(
+                Makespan(
+                    plan,
+                    parallel,
+                    dune.now - began,
+                    makespan(started, parallel, budget.low),
+                    least_makespan(started, parallel, budget.low),
+                )
+            )
+    return found
+
+
+def growth(rounds: int) -> Rounds:
+    """What scheduling takes for each view, in runs of a hundred views and of many more."""
+    return Rounds.of(rounds, {str(count): partial(_scheduling, count) for count in GROWTH})
+
+
+def _scheduling(count: int) -> dict[str, float]:
+    """Seconds of CPU for each of *count* views in one run; each reads two views before it, and lasts for 1 s."""
+    views = {f"v{place}": tuple(f"v{below}" for below in {place // 2, place // 3} - {place}) for place in range(count)}
+    dune = Dune(length=1.0)
+    cpu = time.process_time()
+    report = dune.run(_run(dune, reads(views), None, 10))
+    cpu = time.process_time() - cpu
+    if not report.ok or len(dune.ledger) != count:
+        raise RuntimeError("the run did not do what is measured")
+    return {"cpu": cpu / count}
+
+
+def _run(
+    dune: Dune, views: dict[str, tuple[str, ...]], budget: RequestBudget | None, parallel: int
+) -> Flow[RefreshReport]:
+    limits = Limits(max_parallel=parallel)
+    return Run(dune.session(budget), dune, views, dict.fromkeys(views), limits, "start", None).flow()

@@ -1,0 +1,241 @@
+"""What things cost, in numbers that are the same on any machine: today's figures are the most that is allowed.
+
+Times are measured by `make bench`. Here are what they come from: modules, requests, calls of functions, memory, looks.
+Who lowers a figure lowers its ceiling; who has a reason to raise one says it where it stands.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+
+import dune_api
+import dune_matviews
+from dune_matviews import MatviewsClient
+from dune_matviews._flow import Sleep
+from dune_matviews._order import reads
+from dune_matviews._pacing import PLANS
+from dune_matviews._refresh import start, watch
+from dune_matviews._schedule import Limits, Run
+from dune_matviews.sandbox import DuneSandbox, Scenario
+from tests.simulation import Dune
+
+VIEW = "dune.my_team.result_daily_volume"
+OURS = tuple(str(Path(str(package.__file__)).parent) for package in (dune_matviews, dune_api))
+
+Connect = Callable[..., Any]
+
+
+def test_importing_takes_few_modules() -> None:
+    """The package alone takes next to nothing, and the client's class nothing that only a request needs."""
+    alone = modules("import dune_matviews")
+    assert foreign(alone) == {"dune_matviews", "dune_matviews.errors"}
+    assert len(alone) <= 38
+    with_client = modules("from dune_matviews import MatviewsClient")
+    assert {name.split(".")[0] for name in foreign(with_client)} == {"dune_matviews", "attr", "attrs"}
+    assert len(with_client) <= 139
+
+
+def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None:
+    """A start does not take longer the more operations the spec has."""
+    client = f"MatviewsClient({sandbox.api_key!r}, base_url={sandbox.url!r})"
+    loaded = foreign(modules(f"from dune_matviews import MatviewsClient; {client}.refresh({VIEW!r})"))
+    assert len(sandbox.ledger) == 1
+    assert {name for name in loaded if name.startswith("dune_api.api.materialized_views.")} == {
+        "dune_api.api.materialized_views.refresh_materialized_view"
+    }
+    assert {name.rpartition(".")[2] for name in loaded if name.startswith("dune_api.models.")} == {
+        "error_400",
+        "error_401",
+        "error_404",
+        "error_500",
+        "refresh_request",
+        "refresh_response",
+    }
+
+
+def modules(code: str) -> set[str]:
+    """What a new process imports for *code*; no other than Python itself decides what is there before."""
+    program = (
+        f"import sys; before = set(sys.modules); sys.path += {sys.path!r}; {code}; print(*set(sys.modules) - before)"
+    )
+    shown = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
+    return set(shown.stdout.split())
+
+
+def foreign(names: set[str]) -> set[str]:
+    """Of these modules, those that are not Python's own."""
+    return {name for name in names if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+REQUESTS: dict[str, tuple[Callable[[Any], object], int]] = {
+    "refresh": (lambda dune: dune.refresh(VIEW), 1),
+    "refresh, adopting": (lambda dune: dune.refresh(VIEW, if_running="adopt"), 2),
+    "attach": (lambda dune: dune.attach("E"), 0),
+    "get": (lambda dune: dune.get(VIEW), 1),
+    "list": (lambda dune: list(dune.list()), 1),
+    "upsert": (lambda dune: dune.upsert("result_other", 4321), 1),
+    "update": (lambda dune: dune.update(VIEW, is_private=True), 3),
+    "lineage": (lambda dune: dune.lineage(VIEW), 2),
+    "delete": (lambda dune: dune.delete(VIEW), 1),
+    "freshness": (lambda dune: dune.freshness(VIEW), 2),
+    "usage": (lambda dune: dune.usage(), 1),
+}
+
+
+@pytest.mark.parametrize(("operation", "ceiling"), REQUESTS.values(), ids=REQUESTS)
+def test_an_operation_makes_no_more_requests_than_it_must(
+    connect: Connect, sandbox: DuneSandbox, operation: Callable[[Any], object], ceiling: int
+) -> None:
+    """Where nothing goes wrong, each operation has its number of requests."""
+    sandbox.rehearse(VIEW, Scenario(running=math.inf))
+    dune = connect(sandbox.api_key, base_url=sandbox.url)
+    dune.refresh(VIEW)
+    before = len(sandbox.requests)
+    operation(dune)
+    assert len(sandbox.requests) - before == ceiling
+
+
+def test_looking_at_an_execution_is_one_request(connect: Connect, sandbox: DuneSandbox) -> None:
+    """A look, a cancellation and a wait for what has ended are one request each."""
+    refresh = connect(sandbox.api_key, base_url=sandbox.url).refresh(VIEW)
+    refresh.wait()
+    before = len(sandbox.requests)
+    for operation in (refresh.status, refresh.cancel, refresh.wait):
+        operation()
+    assert len(sandbox.requests) - before == 3
+
+
+CALLS = {"refresh": 82, "status": 87}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_a_call_takes_few_functions_of_ours(operation: str) -> None:
+    """Between the caller and httpx there are so many calls of functions, the generated code's included."""
+    with MatviewsClient("key", base_url="https://dune.example", http_client=answering()) as dune:
+        handle = dune.attach("E")
+        call = {"refresh": lambda: dune.refresh(VIEW), "status": handle.status}[operation]
+        call()
+        counted = calls(call)
+    ours = sum(count for file, count in counted.items() if file.startswith(OURS))
+    assert ours <= CALLS[operation]
+
+
+def answering() -> httpx.Client:
+    """An httpx client that answers every request alike, without a network."""
+    answer = {"execution_id": "E", "state": "QUERY_STATE_EXECUTING", "submitted_at": "2026-01-31T06:00:00.123456Z"}
+    return httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)))
+
+
+def calls(work: Callable[[], object]) -> Counter[str]:
+    """How many functions of each file are called, resumed generators included."""
+    found: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            found[frame.f_code.co_filename] += 1
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+MEMORY = {"refresh": 18_400, "status": 14_600}
+"""Bytes."""
+
+
+@pytest.mark.parametrize("operation", MEMORY)
+def test_a_call_allocates_little(operation: str) -> None:
+    """At its height a call holds so many bytes, httpx's included, and nothing but its place in the budget is kept."""
+    with MatviewsClient("key", base_url="https://dune.example", http_client=answering()) as dune:
+        handle = dune.attach("E")
+        call = {"refresh": lambda: dune.refresh(VIEW), "status": handle.status}[operation]
+        for _ in range(3):
+            call()
+        with tracing():
+            call()
+            gc.collect()  # httpx leaves circles behind
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            call()
+            _, peak = tracemalloc.get_traced_memory()
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+    assert peak - before <= MEMORY[operation]
+    assert after - before <= 200
+
+
+def test_an_execution_that_is_followed_takes_little_memory() -> None:
+    """A thousand waits side by side keep so many bytes each, with all that the flows need."""
+    dune = Dune(length=1000.0)
+    session = dune.session(PLANS["enterprise"])
+    executions = [dune.run(start(session, dune, VIEW, None, "start")) for _ in range(1000)]
+    with tracing():
+        flows = [watch(session, dune, each, since=dune.now) for each in executions]
+        for flow in flows:
+            call: Any = next(flow)
+            while not isinstance(call, Sleep):
+                call = flow.send(call.sync(call.limit))
+        kept, _ = tracemalloc.get_traced_memory()
+    for flow in flows:
+        flow.close()
+    assert kept / 1000 <= 2_300
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """What is allocated in here is counted, and what is garbage lies about."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+LOOKS = {1: 6, 2: 7, 5: 10, 10: 15, 30: 27, 60: 34, 120: 42, 300: 51, 600: 58, 1800: 70, 3600: 77}
+"""Looks at an execution, by the seconds that it lasts."""
+
+
+@pytest.mark.parametrize(("length", "ceiling"), LOOKS.items())
+def test_an_execution_is_looked_at_seldom(length: int, ceiling: int) -> None:
+    """Following an execution to its end takes no more looks than today."""
+    dune = Dune(length=length)
+    session = dune.session(PLANS["free"])
+    execution_id = dune.run(start(session, dune, VIEW, None, "start"))
+    dune.run(watch(session, dune, execution_id, since=dune.now))
+    assert sum(each.what.startswith("status") for each in dune.seen) <= ceiling
+
+
+def test_scheduling_a_view_costs_the_same_in_any_run() -> None:
+    """The work for each view of a large run is that for each view of a small one."""
+    small, large = scheduling(50), scheduling(500)
+    assert large <= 1.05 * small
+    assert large <= 282
+
+
+def scheduling(count: int) -> float:
+    """Calls of functions for each of *count* views in one run; each reads two views before it, and lasts for 1 s."""
+    views = {f"v{place}": tuple(f"v{below}" for below in {place // 2, place // 3} - {place}) for place in range(count)}
+    dune = Dune(length=1.0)
+    run = Run(dune.session(), dune, reads(views), dict.fromkeys(views), Limits(max_parallel=10), "start", None)
+    counted = calls(lambda: dune.run(run.flow()))
+    assert len(dune.ledger) == count
+    return sum(count for file, count in counted.items() if file.startswith(OURS)) / count
