@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from dune_matviews import (
     ConfigurationError,
     CreditLimitError,
     DuneError,
+    JournalError,
     NotFoundError,
     Outcome,
     RefreshReport,
@@ -163,6 +165,7 @@ def test_the_code_of_a_run(outcomes: list[Outcome], stopped_by: StopReason | Non
     ("error", "code"),
     [
         (ConfigurationError("no key"), 2),
+        (JournalError("in use", path=Path("j")), 2),
         (NotFoundError("no view", status_code=404), 1),
         (RequestFailedError("no connection"), 1),
         (CreditLimitError("cancelled", execution_id="E", status=None), 4),
