@@ -56,12 +56,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         with TemporaryDirectory() as scratch:
             for resolution in ("lowest-direct", "highest"):
                 python = install(wheel, Path(scratch, resolution), resolution)
-                run(
-                    f"the README's first snippet, on the {resolution} dependencies",
-                    [python, "-I", "-c", SNIPPET],
-                    scratch,
-                )
+                try_snippet(python, f"on the {resolution} dependencies")
             require_types(root, python, Path(scratch))
+            require_command(wheel, python)
     except (ToolError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
@@ -127,21 +124,41 @@ def require_metadata(wheel: Path) -> None:
         raise ToolError(f"the metadata of {wheel.name} lacks {', '.join(missing)}")
 
 
-def install(wheel: Path, folder: Path, resolution: str) -> str:
+def install(wheel: Path, folder: Path, resolution: str) -> Path:
     """Install *wheel* alone into a new environment in *folder*, and return its interpreter."""
     run("making a bare environment", [sys.executable, "-m", "venv", "--without-pip", str(folder)], folder.parent)
-    python = str(folder / "bin" / "python")
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--resolution", resolution]
-    run(f"installing {wheel.name}", [*command, str(wheel)], folder.parent)
+    python = folder / "bin" / "python"
+    add(python, str(wheel), "--resolution", resolution)
     return python
 
 
-def require_types(root: Path, python: str, folder: Path) -> None:
+def add(python: Path, what: str, *options: str) -> None:
+    """Install *what* for *python*."""
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), *options, what]
+    run(f"installing {what}", command, python.parent)
+
+
+def try_snippet(python: Path, where: str) -> None:
+    """Fail unless the README's first snippet works for *python*."""
+    run(f"the README's first snippet, {where}", [str(python), "-I", "-c", SNIPPET], python.parent)
+
+
+def require_command(wheel: Path, python: Path) -> None:
+    """Fail unless the command is there, with the extra that it needs and, in words, without."""
+    command = str(python.parent / "dune-matviews")
+    bare = subprocess.run([command, "--version"], check=False, capture_output=True, text=True)  # noqa: S603 - our own
+    if bare.returncode == 0 or "dune-matviews[cli]" not in bare.stderr:
+        raise ToolError(f"without its extra, the command does not say what to install, but:\n{bare.stdout + bare.stderr}")
+    add(python, f"dune-matviews[cli] @ {wheel.resolve().as_uri()}")
+    run("the command", [command, "--version"], python.parent)
+
+
+def require_types(root: Path, python: Path, folder: Path) -> None:
     """Fail unless both type checkers agree with a file of typed usage, on the packages that *python* has."""
     shutil.copy(root / USAGE, folder)
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={os.devnull}"]
-    run("mypy on typed usage of the wheel", [*mypy, "--python-executable", python, USAGE.name], folder)
-    pyright = [sys.executable, "-m", "pyright", "--pythonpath", python, USAGE.name]
+    run("mypy on typed usage of the wheel", [*mypy, "--python-executable", str(python), USAGE.name], folder)
+    pyright = [sys.executable, "-m", "pyright", "--pythonpath", str(python), USAGE.name]
     run("pyright on typed usage of the wheel", pyright, folder)
 
 
