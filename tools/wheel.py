@@ -148,7 +148,9 @@ def require_command(wheel: Path, python: Path) -> None:
     command = str(python.parent / "dune-matviews")
     bare = subprocess.run([command, "--version"], check=False, capture_output=True, text=True)  # noqa: S603 - our own
     if bare.returncode == 0 or "dune-matviews[cli]" not in bare.stderr:
-        raise ToolError(f"without its extra, the command does not say what to install, but:\n{bare.stdout + bare.stderr}")
+        raise ToolError(
+            f"without its extra, the command does not say what to install, but:\n{bare.stdout + bare.stderr}"
+        )
     add(python, f"dune-matviews[cli] @ {wheel.resolve().as_uri()}")
     run("the command", [command, "--version"], python.parent)
 
