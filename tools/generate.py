@@ -81,6 +81,7 @@ def write(document: Document, root: Path, into: Path) -> None:
     origin = provenance(root)
     into.mkdir()
     run_generator(document, root, into)
+    read_files(into / PACKAGE)
     require_all_operations(document, into / PACKAGE)
     require_importable(into)
     (into / PACKAGE / "py.typed").touch()
@@ -111,6 +112,13 @@ def sent_as_bytes(document: Document) -> dict[str, str]:
     bodies = (resolve(document, each.content.get("requestBody", {})) for each in operations(document))
     names = sorted({name for body in bodies for name in body.get("content", {})})
     return {name: BYTES for name in names if kind(name) in ("text", "bytes")}
+
+
+def read_files(package: Path) -> None:
+    """Let a body of bytes be sent as what is in the file that the caller gives: httpx awaits no file."""
+    for path in package.glob("api/*/*.py"):
+        text = path.read_text("utf-8")
+        path.write_text(text.replace('["content"] = body.payload\n', '["content"] = body.payload.read()\n'), "utf-8")
 
 
 def require_all_operations(document: Document, package: Path) -> None:

@@ -68,7 +68,7 @@ def test_no_schema_is_lost(repository: Path) -> None:
 
 
 PROGRAM = """
-import json, httpx
+import asyncio, json, httpx
 from io import BytesIO
 from dune_api import AuthenticatedClient
 from dune_api.types import File
@@ -82,6 +82,11 @@ from dune_api.api.visualizations import delete_visualizations_by_visualization_i
 
 seen, answers = [], {}
 
+class Transport(httpx.MockTransport):
+    async def handle_async_request(self, request):
+        await request.aread()
+        return answer(request)
+
 def answer(request):
     path, media_type = request.url.raw_path.decode(), request.headers.get("content-type")
     seen.append([request.method, path, media_type, request.read().decode()])
@@ -89,7 +94,7 @@ def answer(request):
 
 client = AuthenticatedClient(
     base_url="https://dune.test/api", token="secret", prefix="", auth_header_name="X-Dune-Api-Key",
-    httpx_args={"transport": httpx.MockTransport(answer)},
+    httpx_args={"transport": Transport(answer)},
 )
 
 def call(module, *arguments, answered, **named):
@@ -120,12 +125,19 @@ told = [
     call(post_query_private, 7, query_id_query="8", answered=ok()).to_dict(),
     call(get_execution_results, "E", answered=ok(state="NEW", submitted_at="soon")).to_dict(),
 ]
+
+async def insert():
+    async with client:
+        return await post_table_insert.asyncio("n", "t", client=client, body=rows())
+
+answers["next"] = ok(rows_written=2)
+told.append(asyncio.run(insert()).rows_written)
 print(json.dumps([told, seen]))
 """
 
 
 def test_odd_operations_send_and_read_what_they_should(repository: Path) -> None:
-    """CSV, text and bytes are sent under their own media types and read as what they are; 201 is read beside 200."""
+    """CSV, text and bytes go under their own media types, also with await, and are read as such; 201 beside 200."""
     done = run_in(repository, "-c", PROGRAM)
     assert done.returncode == 0, done.stderr
     told, seen = json.loads(done.stdout)
@@ -145,6 +157,7 @@ def test_odd_operations_send_and_read_what_they_should(repository: Path) -> None
         4,
         {},
         {"state": "NEW", "submitted_at": "soon"},
+        2,
     ]
     assert [request for request in seen if request[0] in ("POST", "PUT")] == [
         ["POST", "/api/v1/table/n/t/insert", "text/csv", "a,b"],
@@ -155,6 +168,7 @@ def test_odd_operations_send_and_read_what_they_should(repository: Path) -> None
         ["POST", "/api/v1/query", "application/json", ""],
         ["POST", "/api/v1/uploads", "application/json", ""],
         ["POST", "/api/v1/query/7/private?query_id=8", None, ""],
+        ["POST", "/api/v1/table/n/t/insert", "text/csv", "a,b"],
     ]
     assert seen[0][:2] == ["GET", "/api/v1/execution/E/results/csv?limit=5"]
 
