@@ -2,7 +2,7 @@
 Must not know any operation by name, nor where the versions came from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tools.additions import keep_path
@@ -17,6 +17,7 @@ from tools.document import (
     schemas,
     spread_path_parameters,
 )
+from tools.wrapper import Used
 
 NONE: Document = {}
 
@@ -39,34 +40,6 @@ class Change:
 
     def __str__(self) -> str:
         return f"- **{self.effect}**: {self.subject}: {self.what}"
-
-
-@dataclass(frozen=True)
-class Used:
-    """What the wrapper uses of a spec.
-
-    Attributes:
-        operations: the operations that it calls.
-        parameters: what it passes, as operation and name.
-        properties: what it sends or reads, as schema and name.
-        bodies: the schemas that it sends.
-        sentences: what it rests on of what is said of a property, by schema and name.
-    """
-
-    operations: set[str] = field(default_factory=set[str])
-    parameters: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    properties: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    bodies: set[str] = field(default_factory=set[str])
-    sentences: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
-
-    def __or__(self, other: "Used") -> "Used":
-        return Used(
-            self.operations | other.operations,
-            self.parameters | other.parameters,
-            self.properties | other.properties,
-            self.bodies | other.bodies,
-            self.sentences | other.sentences,
-        )
 
 
 def compare(old: Document, new: Document, used: Used) -> list[Change]:

@@ -1,84 +1,38 @@
 """Knows how to hold the corrected spec to what the wrapper rests on, and what to tell whoever updates it.
-Must not import the wrapper: where the spec has changed, the wrapper may not be importable.
+Must not know where the wrapper says what it rests on."""
 
-The facts themselves stand as plain data next to the code that needs them, and are read from its text."""
-
-import ast
 import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
 
-from tools.changes import Used
 from tools.classes import classes_by_schema
-from tools.document import COMBINATIONS, Document, ToolError, find, operations, resolve, schema_name, schemas, shape
+from tools.document import COMBINATIONS, Document, ToolError, find, operations, resolve, schema_name, schemas
 from tools.generate import ROOT, given_classes, load
 from tools.leniency import known_values
 from tools.sources import require_as_recorded
+from tools.wrapper import ENDPOINTS, READERS, TIERS, Facts, read_facts
 
-WRAPPER = Path("wrapper", "dune_matviews")
-ENDPOINTS, READERS, TIERS = (WRAPPER / name for name in ("_endpoints.py", "_readers.py", "_tiers.py"))
 STATUS = "GET /v1/execution/{execution_id}/status"
 REFRESH = "POST /v1/materialized-views/{name}/refresh"
 OTHERWISE = "If Dune only declares it wrongly, correct that in overlay.yaml."
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the wrapper rests on.
-
-    Attributes:
-        operations: for each operation what it takes, sends and answers.
-        sends: the types of the properties sent, by class.
-        reads: the types of the properties read, by class.
-        states: the names of states, by what each is to the wrapper.
-        sentence: what the spec says of the tiers.
-    """
-
-    operations: Mapping[str, Document]
-    sends: Mapping[str, Mapping[str, str]]
-    reads: Mapping[str, Mapping[str, str]]
-    states: Mapping[str, list[str]]
-    sentence: str
-
-
 def main(root: Path = ROOT) -> int:
     """Check the repository at *root*, and return the exit code of the command."""
+    problems: list[str] = []
     try:
+        problems += check(load(root).document, read_facts(root), given_classes(root))
         require_as_recorded(root)
-        problems = check(load(root).document, read_facts(root), given_classes(root))
     except (ToolError, OSError) as problem:
-        problems = [str(problem)]
+        problems.append(str(problem))
     for told in problems:
         print(f"error: {told}", file=sys.stderr)
     if not problems:
         print("the spec says what the wrapper rests on")
     return 1 if problems else 0
-
-
-def read_facts(root: Path) -> Facts:
-    """Read the facts from the wrapper's code."""
-    states: dict[str, list[str]] = {}
-    table = cast(ast.Dict, _constant(root / READERS, "_STATES"))
-    for key, value in zip(table.keys, table.values, strict=True):
-        states.setdefault(ast.unparse(value), []).append(cast(str, cast(ast.Constant, key).value))
-    operations, sends = (_value(root / ENDPOINTS, name) for name in ("SPEC_OPERATIONS", "SPEC_SENDS"))
-    return Facts(operations, sends, _value(root / READERS, "SPEC_READS"), states, _value(root / TIERS, "SPEC_SENTENCE"))
-
-
-def _value(module: Path, name: str) -> Any:
-    return ast.literal_eval(_constant(module, name))
-
-
-def _constant(module: Path, name: str) -> ast.expr:
-    for statement in ast.parse(module.read_text("utf-8")).body:
-        if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [name]:
-            return statement.value
-    raise ToolError(f"{module} has no {name}, by which the spec is checked")
 
 
 def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[str]:
@@ -104,42 +58,6 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
     if "RefreshRequest" in by_class:
         problems += _tiers(document, by_class["RefreshRequest"], facts.sentence)
     return problems
-
-
-def used_of(document: Document, facts: Facts) -> Used:
-    """Find what the wrapper uses of *document*, a spec as published, by the names that it has there."""
-    used = Used()
-    calls = {shape(name): expected for name, expected in facts.operations.items()}
-    for operation in operations(document):
-        if (expected := calls.get(shape(str(operation)))) is None:
-            continue
-        used.operations.add(str(operation))
-        used.parameters.update((str(operation), name) for name in expected.get("takes", {}))
-        body = resolve(document, operation.content.get("requestBody", {}))
-        answer = resolve(document, operation.content.get("responses", {}).get("200", {}))
-        for kind, content, properties in (("sends", body, facts.sends), ("answers", answer, facts.reads)):
-            for media_type in content.get("content", {}).values():
-                if kind in expected:
-                    _use(document, media_type.get("schema", {}), expected[kind], properties, used)
-                if kind == "sends" and (name := schema_name(media_type.get("schema"))):
-                    used.bodies.add(name)
-                    used.sentences[name, "performance"] = facts.sentence if expected[kind] == "RefreshRequest" else ""
-    return used
-
-
-def _use(
-    document: Document, node: Document, kind: str, properties: Mapping[str, Mapping[str, str]], used: Used
-) -> None:
-    """Note what the wrapper uses of the schema at *node*, which is of *kind* to it."""
-    if kind.startswith("["):
-        return _use(document, resolve(document, node).get("items", {}), kind[1:-1], properties, used)
-    name = schema_name(node) or ""
-    declared = schemas(document).get(name, {}).get("properties", {})
-    for key, inner in properties.get(kind, {}).items():
-        if key in declared and (name, key) not in used.properties:
-            used.properties.add((name, key))
-            _use(document, declared[key], inner, properties, used)
-    return None
 
 
 def _operation(document: Document, name: str, facts: Facts, classes: Mapping[str, str]) -> Iterator[str]:

@@ -17,6 +17,8 @@ KEY_HEADER = "X-Dune-Api-Key"
 KEY_PARAMETERS = {("header", KEY_HEADER.lower()), ("query", "api_key")}
 # OpenAPI itself says that a parameter of one of these names is to be ignored.
 NOT_PARAMETERS = {("header", "accept"), ("header", "authorization"), ("header", "content-type")}
+# The generated functions have variables of these names.
+TAKEN = {"body", "cookies", "headers", "params"}
 PLACE = re.compile(r"\{(.*?)\}")
 
 
@@ -32,6 +34,7 @@ def apply_rules(document: Document) -> list[str]:
             give_parameters_schemas,
             drop_non_parameters,
             drop_repeated_parameters,
+            drop_hiding_parameters,
             match_path_parameters,
             require_key_once,
             name_answers,
@@ -76,6 +79,12 @@ def drop_repeated_parameters(document: Document, operation: Operation) -> list[s
 
     dropped = _drop_parameters(document, operation, again)
     return [f"the parameter {name} is there twice, and once now" for name in dropped]
+
+
+def drop_hiding_parameters(document: Document, operation: Operation) -> list[str]:
+    """Remove a parameter of a name by which the generated code would send something of its own in its place."""
+    dropped = _drop_parameters(document, operation, lambda place, name: place != "path" and words(name) in TAKEN)
+    return [f"the generated code cannot pass a parameter called {name}, which is removed" for name in dropped]
 
 
 def match_path_parameters(document: Document, operation: Operation) -> list[str]:

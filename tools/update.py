@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 
 from tools.changes import Change, Effect, compare
 from tools.document import Corrected, Document, ToolError, parse
-from tools.facts import check, read_facts, used_of
+from tools.facts import check
 from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, given_classes, load, write
 from tools.merge import Merged, merge, same
 from tools.pages import Source, read_source
 from tools.sources import RECORD, SPEC, digest, read_record, written
+from tools.wrapper import read_facts, used_of
 
 SUMMARY = Path("build", "update.md")
 

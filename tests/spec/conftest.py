@@ -8,9 +8,9 @@ import pytest
 
 from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
-from tools.facts import ENDPOINTS, READERS, TIERS
 from tools.generate import CONFIG, ROOT, TEMPLATE, produce
 from tools.sources import RECORD, digest, written
+from tools.wrapper import ENDPOINTS, READERS, TIERS
 
 OURS = ("additions.yaml", "overlay.yaml", CONFIG, TEMPLATE, READERS, ENDPOINTS, TIERS)
 PAGE = "refresh-materialized-view.md"

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.spec.full import full_spec
-from tools.changes import Effect, Used, compare
+from tools.changes import Effect, compare
 from tools.document import Document, copy, schemas
-from tools.facts import read_facts, used_of
 from tools.generate import ROOT
+from tools.wrapper import Used, read_facts, used_of
 
 CALL = "POST /v1/materialized-views/{name}/refresh"
 PATH = "/v1/materialized-views/{name}/refresh"

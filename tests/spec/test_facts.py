@@ -11,9 +11,10 @@ from dune_api import models
 from tests.spec.conftest import read
 from tests.spec.pages import SPEC
 from tools.document import Document, copy, find, nodes, parse, schemas
-from tools.facts import ENDPOINTS, READERS, TIERS, check, main, read_facts, used_of
+from tools.facts import check, main
 from tools.generate import ROOT, given_classes
 from tools.spec import correct
+from tools.wrapper import ENDPOINTS, READERS, TIERS, read_facts, used_of
 
 FACTS = read_facts(ROOT)
 GIVEN = given_classes(ROOT)
@@ -268,6 +269,15 @@ def test_a_spec_edited_by_hand_is_told(repository: Path, capsys: pytest.CaptureF
         file.write("# edited\n")
     assert main(repository) == 1
     assert "openapi.yaml is not what came from Dune, by openapi.sources.yaml" in capsys.readouterr().err
+
+
+def test_a_fact_edited_away_is_told_beside_that(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever edits the spec in place is told what the wrapper misses, and that the spec is not edited."""
+    (repository / "openapi.yaml").write_text(SPEC.replace("Accepts `small`,", "Accepts"), "utf-8")
+    assert main(repository) == 1
+    fact, record = capsys.readouterr().err.splitlines()
+    assert "no longer says 'Accepts `small`, `medium`, `large`.'" in fact
+    assert "is not what came from Dune" in record
 
 
 def test_every_broken_fact_is_an_error(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

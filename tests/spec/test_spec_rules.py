@@ -161,6 +161,16 @@ def test_a_parameter_that_is_there_twice_is_there_once() -> None:
     assert operation_of(document)["parameters"] == [first, parameter("header", "id")]
 
 
+@pytest.mark.parametrize("name", ["params", "headers", "cookies", "Body"])
+def test_a_parameter_that_would_be_overwritten_is_removed(name: str) -> None:
+    """A parameter of the name of a variable in the generated code is removed aloud, instead of sent wrongly."""
+    document = spec_of(parameters=[parameter("query", name), parameter("query", f"{name}_x")])
+    assert apply_rules(document) == [
+        f"rule: POST /things: the generated code cannot pass a parameter called {name}, which is removed"
+    ]
+    assert operation_of(document)["parameters"] == [parameter("query", f"{name}_x")]
+
+
 @pytest.mark.parametrize(
     ("declared", "schema"),
     [

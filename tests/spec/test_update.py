@@ -14,12 +14,12 @@ from tests.spec.full import full_spec, part_of
 from tests.spec.pages import CALL, PROSE, SPEC, page
 from tools import update as command
 from tools.document import Document, ToolError, operations, parse
-from tools.facts import READERS
 from tools.facts import main as check_facts
 from tools.generate import ROOT, contents
 from tools.generate import main as generate
 from tools.sources import RECORD
 from tools.update import SUMMARY, main, update
+from tools.wrapper import READERS
 
 TODAY = date(2031, 2, 3)
 
