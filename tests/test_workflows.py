@@ -65,12 +65,26 @@ def test_only_the_jobs_that_write_may() -> None:
 )
 def test_an_address_is_no_command(hostile: str, tmp_path: Path) -> None:
     """Whatever stands in FROM is an argument to the update, for make and for the shell that it starts."""
-    rule = re.search(r"^update:.*?(?=\n\n)", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert rule is not None
-    (tmp_path / "Makefile").write_text(f"PYTHON := echo\n{rule[0].replace('$(MAIN)/.ready', '')}\n", "utf-8")
-    done = subprocess.run(["make"], cwd=tmp_path, env=os.environ | {"FROM": hostile}, capture_output=True, text=True)
+    done = make_update(tmp_path, FROM=hostile)
     assert done.stdout == f"-m tools.update {hostile}\n"
     assert not (tmp_path / "HERE").exists()
+
+
+def test_make_says_how_to_call_it(tmp_path: Path) -> None:
+    """`make update` without a source says what is missing, and starts nothing."""
+    done = make_update(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Say where from: make update FROM=page.md" in done.stderr
+
+
+def make_update(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the target `update` of the Makefile with a Python that only says how it is called."""
+    rule = re.search(r"^update:.*?(?=\n\n)", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert rule is not None
+    (folder / "Makefile").write_text(f"PYTHON := echo\n{rule[0].replace('$(MAIN)/.ready', '')}\n", "utf-8")
+    # Without what the make that runs these tests has for those below it.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "FROM"}
+    return subprocess.run(["make"], cwd=folder, env=outside | variables, capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 Must not know how sources are merged or compared."""
 
 import json
-import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -214,11 +213,3 @@ def test_a_bug_is_no_broken_source(repository: Path, give: Path, monkeypatch: py
     with pytest.raises(ZeroDivisionError):
         update(repository, [put(give, "page.md", page(SPEC.replace("Refreshes a view", "Renews a view")))], TODAY)
     assert state(repository) == before
-
-
-def test_make_says_how_to_call_it() -> None:
-    """`make update` without a source says what is missing, and touches nothing."""
-    command = ["make", "--no-print-directory", "--assume-old=.envs/3.11/.ready", "update"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "Say where from: make update FROM=page.md" in done.stderr
