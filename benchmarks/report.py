@@ -275,7 +275,7 @@ def _machine(versions: Mapping[str, str]) -> str:
     facts = {
         "processor": _first_line(Path("/proc/cpuinfo"), "model name") or platform.processor() or "unknown",
         "processors": str(os.cpu_count()),
-        "memory": _first_line(Path("/proc/meminfo"), "MemTotal") or "unknown",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} on {platform.machine()}",
         "load when the run ended, of the last 5 minutes": f"{os.getloadavg()[1]:.1f}",
         "Python": platform.python_version(),

@@ -38,14 +38,7 @@ class _NoCookies(httpx.Cookies):
 
 _NO_COOKIES = _NoCookies()
 
-_HEADERS = httpx.Headers(
-    {
-        "Accept": "*/*",
-        "Accept-Encoding": "gzip",
-        "Connection": "keep-alive",
-        "User-Agent": f"dune-matviews/{__version__}",
-    }
-)
+_HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
 
 _parsed = lru_cache(maxsize=1024)(httpx.URL)  # an execution is looked at again and again
 
