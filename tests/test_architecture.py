@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dune_matviews import errors as errors_module
 PACKAGE = Path(dune_matviews.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 ROOMS = [path for path in MODULES if path.parent == PACKAGE]
+COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 
 # What each module may import at run time, of the package and of what is not in the standard library.
 CLIENT = {"_arguments", "_core", "_lookup", "_pacing", "_refresh", "_settings", "_tiers", "_transport", "models"}
@@ -116,6 +118,23 @@ def imports(module: Path) -> set[str]:
 def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
     """Only `_transport` and `_exchange` import httpx, `_endpoints` and `_readers` the generated code; flows neither."""
     assert imports(module) == ALLOWED[module.stem]
+
+
+# Which modules of the command line know that there is one, and which one draws a terminal.
+TALK_TO_CLICK = {"_app", "_defining", "_executions", "_failures", "_options", "_refreshing", "_sandbox", "_views"}
+TALK_TO_RICH = {"_live"}
+
+
+@pytest.mark.parametrize("module", COMMAND_LINE, ids=lambda path: path.stem)
+def test_the_command_line_uses_the_public_api_only(module: Path) -> None:
+    """Its modules import each other, click or rich where they may, and of the SDK what every user may import."""
+    siblings = {path.stem for path in COMMAND_LINE} - {"__init__"}
+    expected = {name for name, those in (("click", TALK_TO_CLICK), ("rich", TALK_TO_RICH)) if module.stem in those}
+    assert imports(module) - siblings - {"dune_matviews", "__init__"} == expected
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dune_matviews"):
+            home = importlib.import_module(node.module or "")
+            assert {alias.name for alias in node.names} <= set(home.__all__), node.module
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -212,6 +212,22 @@ def test_updates_tell_each_step() -> None:
     assert steps == [("a", "running"), ("a", "succeeded"), ("b", "running"), ("b", "succeeded")]
 
 
+def test_an_end_is_told_with_its_reason_at_once() -> None:
+    """No update shows an end without its reason, nor a reason without its end, nor one end with two reasons."""
+    dune = Dune(length=1000, credits=100.0)
+    told: list[tuple[str, str | None]] = []
+
+    def note(name: str, result: ViewResult) -> None:
+        if result.outcome is not Outcome.RUNNING and (step := (result.outcome.value, result.reason)) not in told:
+            told.append(step)
+
+    refresh_all(dune, ["a"], on_update=note)
+    refresh_all(dune, ["a"], max_age=timedelta(days=1), on_update=note)
+    refresh_all(dune, ["b"], max_credits=10, on_update=note)
+    assert [outcome for outcome, _ in told] == ["succeeded", "fresh", "canceled"]
+    assert [reason and reason.split()[0] for _, reason in told] == [None, "refreshed", "cancelled:"]
+
+
 @pytest.mark.parametrize("failure", [ZeroDivisionError(), NotFoundError("", status_code=404)])
 @pytest.mark.parametrize("when", ["running", "succeeded", "skipped"])
 def test_what_an_update_raises_ends_the_run(failure: Exception, when: str) -> None:

@@ -211,9 +211,8 @@ class Run:
         status, now = yield from last_success(self._session, self._api, name)
         if status is None or status.ended_at is None or now is None or now - status.ended_at > max_age:
             return False
-        self._tally.update(
-            name, execution_id=status.execution_id, reason=f"refreshed at {status.ended_at:%Y-%m-%d %H:%M} UTC"
-        )
+        reason = f"refreshed at {status.ended_at:%Y-%m-%d %H:%M} UTC"
+        self._tally.update(name, outcome=Outcome.FRESH, execution_id=status.execution_id, reason=reason)
         return True
 
     def _before_sending(self, name: str) -> None:
@@ -229,9 +228,10 @@ class Run:
             self._tally.update(name, reason=self._tally.stopped)
         elif isinstance(failure, DuneError):
             known = failure.execution_id or self._tally.results[name].execution_id
-            self._tally.update(name, outcome=_outcome(failure), reason=str(failure), execution_id=known)
-            if isinstance(failure, CreditLimitError):  # which tells what this one view was allowed
-                self._tally.update(name, reason=f"cancelled: {self._tally.stopped}")
+            # A passed cap tells what this one view was allowed; what matters is the cap of the run.
+            passed = isinstance(failure, CreditLimitError)
+            reason = f"cancelled: {self._tally.stopped}" if passed else str(failure)
+            self._tally.update(name, outcome=_outcome(failure), reason=reason, execution_id=known)
             if isinstance(failure, AuthenticationError | PaymentRequiredError | JournalError):
                 journal = isinstance(failure, JournalError)
                 self._tally.stop(StopReason.JOURNAL if journal else StopReason.REFUSED, str(failure))

@@ -1,0 +1,288 @@
+"""The parts of the command line that are plain functions: durations, texts, exit codes, pictures, lines of TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dune_matviews import (
+    AmbiguousRefreshError,
+    ConfigurationError,
+    CreditLimitError,
+    DuneError,
+    JournalError,
+    NotFoundError,
+    Outcome,
+    RefreshReport,
+    RequestFailedError,
+    StopReason,
+    ViewResult,
+    WaitTimeoutError,
+)
+from dune_matviews.cli import _durations, _exits, _pictures, _text
+from dune_matviews.cli._exits import Exit
+from dune_matviews.cli._toml_lines import line_of
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+# Durations
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("6h", 21600), ("2d", 172800), ("1h30m", 5400), ("1d 12h", 129600), ("1.5h", 5400)],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    """A number and its unit, or several from the large to the small."""
+    assert _durations.duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("30", "write 30s, 30m, 30h or 30d"),
+        ("", "write it like 90s, 30m"),
+        ("30m1h", "no length of time"),
+        ("6 hours", "no length of time"),
+        ("-5m", "no length of time"),
+        ("0s", "above zero"),
+        ("4000d", "more than 3650 days"),
+        ("9" * 400 + "d", "more than 3650 days"),
+        ("٣m", "no length of time"),
+    ],
+)
+def test_durations_that_are_none_say_how_to_write_one(text: str, says: str) -> None:
+    """What has no unit, no number or no sense is refused, with what to write instead."""
+    with pytest.raises(ValueError, match=says):
+        _durations.duration(text)
+
+
+# Texts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0s"),
+        (-3, "0.0s"),
+        (59.94, "59.9s"),
+        (59.96, "1m 00s"),
+        (3599.6, "1h 00m"),
+        (7384, "2h 03m"),
+        (200_000, "55h 33m"),
+        (250_000, "2d 21h"),
+    ],
+)
+def test_times_are_rounded_before_their_unit_is_chosen(seconds: float, shown: str) -> None:
+    """No time shows sixty of the unit below, and a clock that was set back shows none below zero."""
+    assert _text.lasted(seconds) == _text.lasted(timedelta(seconds=seconds)) == shown
+
+
+@given(st.text())
+def test_text_of_others_is_harmless(text: str) -> None:
+    """Whatever a server says stays on one line, and has nothing that a terminal would act on."""
+    assert _text.line(text).isprintable()
+    assert _text.message(text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "The refresh goes on; attach('01J') follows it.",
+            "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
+        ),
+        ("refresh('a.b', if_running='adopt') finds it", "`dune-matviews refresh a.b --if-running adopt` finds it"),
+        (
+            "refresh('dune.\"21co\".b', if_running='adopt') finds it",
+            "`dune-matviews refresh 'dune.\"21co\".b' --if-running adopt` finds it",
+        ),
+        ('attach("; rm -rf \'x") follows it.', "`dune-matviews wait '; rm -rf '\"'\"'x'` follows it, "),
+        ("200.5 credits are over max_credits=200", "200.5 credits are over --max-credits 200"),
+        ("max_parallel must be a whole number", "--max-parallel must be a whole number"),
+        ("cron_expression must have five fields", "--cron must have five fields"),
+        ("pass query_id to update().", "tell `dune-matviews update` its query_id."),
+    ],
+)
+def test_the_sdk_speaks_the_words_of_the_command(said: str, shown: str) -> None:
+    """Where the SDK names its arguments and methods, people at a shell read options and commands."""
+    assert _text.message(said).startswith(shown)
+
+
+def test_sizes_have_units() -> None:
+    """Bytes are counted in thousands."""
+    assert [_text.size(size) for size in (0, 999, 1000, 1_250_000, 999_960, 3 * 10**18)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.0 kB",
+        "1.2 MB",
+        "1.0 MB",
+        "3,000.0 PB",
+    ]
+
+
+# Exit codes
+
+
+def report(*outcomes: Outcome, stopped_by: StopReason | None = None) -> RefreshReport:
+    """The report of a run with these outcomes."""
+    results = {f"v{number}": ViewResult(outcome=outcome) for number, outcome in enumerate(outcomes)}
+    return RefreshReport(results, NOON, NOON, stopped_by)
+
+
+O, S = Outcome, StopReason  # noqa: E741  # the table below is to be read
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "stopped_by", "code"),
+    [
+        ([], None, 0),
+        ([O.SUCCEEDED, O.FRESH], None, 0),
+        ([O.SUCCEEDED], S.CREDITS, 0),
+        ([O.SUCCEEDED, O.FAILED, O.SKIPPED], None, 1),
+        ([O.CANCELED], None, 1),
+        ([O.FAILED, O.NOT_STARTED, O.RUNNING], S.REFUSED, 1),
+        ([O.SUCCEEDED, O.NOT_STARTED], S.JOURNAL, 1),
+        ([O.RUNNING, O.FAILED], S.TIMEOUT, 3),
+        ([O.RUNNING], None, 3),
+        ([O.RUNNING, O.AMBIGUOUS], S.TIMEOUT, 3),
+        ([O.CANCELED, O.AMBIGUOUS, O.RUNNING], S.CREDITS, 4),
+        ([O.AMBIGUOUS, O.FAILED], None, 5),
+        ([O.RUNNING, O.AMBIGUOUS], S.INTERRUPTED, 130),
+    ],
+)
+def test_the_code_of_a_run(outcomes: list[Outcome], stopped_by: StopReason | None, code: int) -> None:
+    """All fresh is 0, an interruption 130; of what else applies, the first of 4, 3, 5, 1 is told."""
+    assert _exits.of_report(report(*outcomes, stopped_by=stopped_by)) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigurationError("no key"), 2),
+        (JournalError("in use", path=Path("j")), 2),
+        (NotFoundError("no view", status_code=404), 1),
+        (RequestFailedError("no connection"), 1),
+        (CreditLimitError("cancelled", execution_id="E", status=None), 4),
+        (WaitTimeoutError("over", execution_id="E", status=None), 3),
+        (AmbiguousRefreshError("perhaps", name="v"), 5),
+    ],
+)
+def test_the_code_of_an_error(error: DuneError, code: int) -> None:
+    """An error has the code of what it means for the views."""
+    assert _exits.of_error(error) == code
+
+
+def test_of_several_codes_one_is_told() -> None:
+    """The order is that of what has to be done next; none is success."""
+    assert _exits.first([]) is Exit.OK
+    assert _exits.first([Exit.FAILED, Exit.AMBIGUOUS, Exit.OK]) is Exit.AMBIGUOUS
+    assert _exits.first([Exit.AMBIGUOUS, Exit.TIMEOUT, Exit.CREDITS]) is Exit.CREDITS
+
+
+def test_every_code_has_a_meaning() -> None:
+    """`--help` leaves no exit code out."""
+    assert list(_exits.MEANING) == list(Exit)
+
+
+# Pictures
+
+LINEAGE = {"base": (), "prices": (), "daily": ("base", "prices"), "weekly": ("daily",), "top": ("weekly", "daily")}
+
+
+def test_a_tree_draws_nothing_twice() -> None:
+    """What a view reads stands below it; what has been drawn above is only named."""
+    assert _pictures.tree(LINEAGE).splitlines() == [
+        "top",
+        "├── weekly",
+        "│   └── daily",
+        "│       ├── base",
+        "│       └── prices",
+        "└── daily (see above)",
+    ]
+    assert _pictures.tree({"a": ("b", "c"), "b": (), "c": ()}, ascii=True) == "a\n|-- b\n`-- c"
+
+
+def test_a_tree_of_a_thousand_steps_is_drawn() -> None:
+    """Depth is no matter of Python's stack."""
+    chain = {f"v{number}": (f"v{number + 1}",) for number in range(2000)}
+    assert len(_pictures.tree(chain).splitlines()) == 2001
+
+
+def test_graphs_quote_what_their_languages_would_read() -> None:
+    """Arrows go from what is read to what reads it, and no name ends its quotes early."""
+    odd = {'dune."21co".b': (), "a\\": ('dune."21co".b',)}
+    assert _pictures.mermaid(odd).splitlines() == [
+        "flowchart LR",
+        '    v0["dune.#34;21co#34;.b"]',
+        '    v1["a#92;"]',
+        "    v0 --> v1",
+    ]
+    assert _pictures.dot(odd).splitlines()[3:] == [
+        r'    "dune.\"21co\".b";',
+        r'    "a\\";',
+        r'    "dune.\"21co\".b" -> "a\\";',
+        "}",
+    ]
+
+
+# Lines of TOML
+
+TEXT = """\
+# a comment
+first = 1
+inline = { a = 1, b = 2 }
+
+[views."x.y"]
+reads = [  # one a line
+  "a",
+
+  "b",
+]
+text = \"\"\"
+views
+\"\"\"
+[views.z]
+[[tables]]
+k = 1
+[[tables]]
+k = 2"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("first",), 2),
+        (("inline", "b"), 3),
+        (("views",), 5),
+        (("views", "x.y", "reads"), 6),
+        (("views", "x.y", "reads", 0), 7),
+        (("views", "x.y", "reads", 1), 9),
+        (("views", "x.y", "text"), 13),
+        (("views", "z"), 14),
+        (("tables", 1, "k"), 18),
+        (("views", "z", "absent"), 14),
+        (("absent",), 1),
+    ],
+)
+def test_the_line_of_a_thing_is_found(path: tuple[str | int, ...], line: int) -> None:
+    """Keys, tables and elements of arrays are found where they stand; what is absent, where it belongs."""
+    assert line_of(TEXT, path) == line
+    assert line_of(TEXT.replace("\n", "\r\n"), path) == line
+
+
+names = st.text(alphabet="abc", min_size=1, max_size=3)
+
+
+@given(st.lists(names, unique=True, min_size=1), st.data())
+def test_a_key_on_a_line_of_its_own_is_found_on_it(keys: list[str], data: st.DataObject) -> None:
+    """However many lines there are, each key is found on its own."""
+    text = "\n\n".join(f"{key} = 1" for key in keys)
+    assert tomllib.loads(text)
+    key = data.draw(st.sampled_from(keys))
+    assert line_of(text, (key,)) == 1 + 2 * keys.index(key)

@@ -1,0 +1,157 @@
+"""`get`, `list`, `lineage`, `usage`, `create`, `update` and `delete` as processes of their own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dune_matviews.sandbox import DuneSandbox, Fault
+
+from .conftest import Shell
+
+BASE, DAILY = "dune.my_team.result_base", "dune.my_team.result_daily"
+FAST = ("--plan", "enterprise")
+
+
+def test_get_describes_a_view(shell: Shell, dune: DuneSandbox) -> None:
+    """What Dune knows of it, and when it was last refreshed, for people and as JSON."""
+    assert [line.split()[:2] for line in shell("get", DAILY).out.splitlines()][:2] == [
+        ["view", DAILY],
+        ["refreshed", "never"],
+    ]
+    shell("refresh", DAILY, "-q", *FAST)
+    (charge,) = dune.ledger
+    lines = dict(line.split(maxsplit=1) for line in shell("get", DAILY).out.splitlines())
+    assert lines["refreshed"].endswith("s ago)")
+    assert (lines["private"], lines["size"], lines["schedule"]) == ("no", "50.0 kB", "none")
+    assert lines["executions"] == charge.execution_id
+    document = shell("get", DAILY, "--output", "json").document
+    assert document["view"]["last_execution_ids"] == [charge.execution_id]
+    assert document["freshness"]["execution_id"] == charge.execution_id
+    assert isinstance(document["freshness"]["age"], float)
+    assert "raw" not in document["view"]
+
+
+def test_list_has_a_line_for_each_view(shell: Shell, dune: DuneSandbox) -> None:
+    """An account without views is told as such."""
+    assert shell("list").out == "The account has no materialized views.\n"
+    dune.add_view(DAILY)
+    dune.add_view(BASE)
+    assert [line.split() for line in shell("list").out.splitlines()] == [
+        ["VIEW", "QUERY", "SIZE", "PRIVATE"],
+        [DAILY, "1001", "0", "bytes", "no"],
+        [BASE, "1002", "0", "bytes", "no"],
+    ]
+    assert [each["name"] for each in shell("list", "--output", "json").document["views"]] == [DAILY, BASE]
+
+
+@pytest.mark.parametrize(
+    ("form", "printed"),
+    [
+        ("tree", [DAILY, f"└── {BASE}"]),
+        ("mermaid", ["flowchart LR", f'    v0["{BASE}"]', f'    v1["{DAILY}"]', "    v0 --> v1"]),
+        ("toml", [f'[views."{BASE}"]', "", f'[views."{DAILY}"]', f'reads = ["{BASE}"]']),
+    ],
+)
+def test_lineage_is_drawn(form: str, printed: list[str], shell: Shell, dune: DuneSandbox) -> None:
+    """In the form that is asked for, and nothing else is printed."""
+    dune.reads(DAILY, BASE)
+    assert shell("lineage", DAILY, "--format", form).out.splitlines() == printed
+
+
+def test_lineage_has_its_forms(shell: Shell, dune: DuneSandbox) -> None:
+    """A tree is the default, in ASCII where the terminal has nothing else; JSON is a mapping."""
+    dune.reads(DAILY, BASE)
+    ascii = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    assert shell("lineage", DAILY, environment=ascii).out == f"{DAILY}\n`-- {BASE}\n"
+    assert shell("lineage", DAILY, "--format", "dot").out.startswith("digraph lineage {\n")
+    assert shell("lineage", DAILY, "--output", "json").document["lineage"] == {BASE: [], DAILY: [BASE]}
+
+
+def test_usage_shows_the_credits_of_the_period(shell: Shell, dune: DuneSandbox) -> None:
+    """Used, included, and the share of it."""
+    shell("refresh", DAILY, "-q", *FAST)
+    lines = dict(line.split(maxsplit=1) for line in shell("usage").out.splitlines())
+    assert lines["used"] == "1.00 credits (0.0%)"
+    assert lines["included"] == "2,500.00 credits"
+    assert shell("usage", "--output", "json").document["usage"]["credits_used"] == 1.0
+
+
+def test_a_view_is_created_and_waited_for(shell: Shell, dune: DuneSandbox) -> None:
+    """With its schedule; what it cost is told, and billed once."""
+    done = shell(
+        *("create", "result_new", "77", "--private", "--cron", "0 6 * * *", "--expires-at", "2099-01-31"),
+        *("--performance", "large", *FAST),
+    )
+    (charge,) = dune.ledger
+    assert (charge.name, charge.performance) == ("dune.my_team.result_new", "large")
+    assert "state      completed" in done.out
+    lines = dict(line.split(maxsplit=1) for line in shell("get", charge.name).out.splitlines())
+    assert (lines["query"], lines["private"]) == ("77", "yes")
+    assert lines["schedule"].startswith("'0 6 * * *', tier large, next at ")
+    assert lines["schedule"].endswith(", until 2099-01-31 00:00:00 UTC")
+
+
+def test_create_leaves_a_view_that_exists_as_it_is(shell: Shell, dune: DuneSandbox) -> None:
+    """Dune would replace it, schedule and all; that is what `update` is for."""
+    dune.add_view(DAILY)
+    refused = shell("create", "result_daily", "78", code=2)
+    assert f"{DAILY} exists already: `dune-matviews update {DAILY}` changes it" in refused.err
+    assert [each.operation for each in dune.requests] == ["list"]
+
+
+def test_a_view_is_updated_in_parts(shell: Shell, dune: DuneSandbox) -> None:
+    """What is not named stays; without waiting, the id is all that is printed."""
+    shell("create", "result_new", "77", "--private", "--cron", "0 6 * * *", "-q", *FAST)
+    name = dune.ledger[0].name
+    done = shell("update", name, "--query", "78", "--no-wait", "-q")
+    assert done == (0, f"{dune.ledger[-1].execution_id}\n", "")
+    lines = dict(line.split(maxsplit=1) for line in shell("get", name).out.splitlines())
+    assert (lines["query"], lines["private"], lines["schedule"][:11]) == ("78", "yes", "'0 6 * * *'")
+    shell("update", name, "--public", "--no-cron", "-q", *FAST)
+    lines = dict(line.split(maxsplit=1) for line in shell("get", name).out.splitlines())
+    assert (lines["query"], lines["private"], lines["schedule"]) == ("78", "no", "none")
+    assert len(dune.ledger) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["update", DAILY], "Nothing to change"),
+        (["update", DAILY, "--no-cron", "--cron", "0 6 * * *"], "--no-cron removes the schedule"),
+        (["update", DAILY, "--no-expiry", "--expires-at", "2099-01-31"], "contradict each other"),
+        (["update", DAILY, "--expires-at", "tomorrow"], "write it like 2027-01-31"),
+        (["update", DAILY, "--cron", "* * * * *"], "--cron '* * * * *' asks for runs"),
+        (["create", "result_new", "77", "--expires-at", "2099-01-31"], "it goes with --cron only"),
+        (["create", "result_new", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: list[str], says: str, shell: Shell, dune: DuneSandbox) -> None:
+    """Contradictions are usage errors, and nothing is sent."""
+    assert says in shell(*arguments, code=2).err
+    assert dune.requests == ()
+
+
+def test_delete_asks_or_is_told(shell: Shell, dune: DuneSandbox) -> None:
+    """Where there is nobody to ask, nothing is deleted without `--yes`."""
+    dune.add_view(DAILY)
+    assert "there is nobody to ask: say --yes" in shell("delete", DAILY, code=2, stdin="y\n").err
+    assert dune.requests == ()
+    assert shell("delete", DAILY, "--yes").out == f"{DAILY} is deleted.\n"
+    assert shell("list", "--output", "json").document["views"] == []
+
+
+def test_refusals_are_one_line_with_the_next_step(shell: Shell, dune: DuneSandbox) -> None:
+    """What Dune said, what to do, and what its support can find it by."""
+    dune.add_view(DAILY, owned=False)
+    (line,) = shell("get", DAILY, code=1).err.splitlines()
+    assert line.startswith("Error: Dune answered 403: ")
+    assert "The key's account must own the view" in line
+    assert line.endswith("(request sandbox-request-1)")
+    dune.fail("list", Fault(status=400, body=json.dumps({"error": "a\nb \x1b[2J[red]c"}).encode()))
+    assert "Dune answered 400: a b [2J[red]c." in shell("list", code=1).err
+    document = shell("list", "--output", "json", code=1, environment={"DUNE_API_KEY": "wrong"}).document
+    assert (document["exit_code"], document["error"]["type"]) == (1, "AuthenticationError")
+    assert document["error"]["message"].startswith("Dune answered 401")
+    assert "(or --api-key-file)" in document["error"]["message"]

@@ -1,0 +1,93 @@
+"""The command as a whole: its subcommands, and how whatever they end with becomes output and an exit code.
+
+This module must not know what a subcommand does. What is not cheap to import is imported where it is used, so that
+`--help` and a mistake in the arguments are answered at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+
+import click
+
+import dune_matviews
+
+from . import _defining, _executions, _refreshing, _sandbox, _text, _views
+from ._exits import MEANING, Exit
+from ._failures import failure
+from ._options import Settings, options_of_dune
+from ._output import Answer, Output, write
+
+NAME = "dune-matviews"
+
+
+class Group(click.Group):
+    """The group of all commands, in the order of their use; its help ends with the exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands as they were added."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the exit codes."""
+        with formatter.section("Exit codes (where several apply, the first of 4, 3, 5, 1)"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANING.items()])
+        super().format_epilog(ctx, formatter)
+
+
+@click.group(
+    cls=Group,
+    no_args_is_help=True,
+    context_settings={"max_content_width": 100},
+    epilog="The API key is read from DUNE_API_KEY, or from --api-key-file.",
+)
+@options_of_dune
+@click.version_option(dune_matviews.__version__, prog_name=NAME)
+def app() -> None:
+    """Refresh Dune's materialized views, know when they are fresh, never pay twice."""
+
+
+for command in (
+    *_refreshing.COMMANDS,
+    *_executions.COMMANDS,
+    *_views.COMMANDS,
+    *_defining.COMMANDS,
+    *_sandbox.COMMANDS,
+):
+    app.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command, and return its exit code."""
+    output = Output("json" if _asks_for_json(arguments) else "text", debug="--debug" in arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tell what is left running
+    warnings.showwarning = lambda message, *_, **__: output.warning(_text.message(str(message)))
+    try:
+        answer = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
+    except click.exceptions.NoArgsIsHelpError as no_arguments:
+        write(sys.stderr, no_arguments.format_message())
+        return Exit.USAGE
+    except (Exception, KeyboardInterrupt) as error:
+        answer = _failed(error, output)
+    if isinstance(answer, Answer):
+        return output.answer(answer)
+    return int(answer or 0)  # of --help and --version, which have said what they have to say
+
+
+def _failed(error: BaseException, output: Output) -> Answer:
+    found = failure(error)
+    if output.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    for line in found.message.splitlines():  # more than one for a plan file with more than one mistake
+        output.error(line)
+    return Answer(found.code, found.document, hints=found.hints)
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """The arguments ask for JSON, as far as can be told without reading them properly: they may be wrong."""
+    return "--output=json" in arguments or ("--output", "json") in pairwise(arguments)

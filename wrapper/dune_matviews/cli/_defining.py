@@ -1,0 +1,182 @@
+"""The commands that make, change and delete views: `create`, `update` and `delete`.
+
+This module must not know how an execution is followed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import _running, _text
+from ._exits import Exit
+from ._options import Command, Duration, Settings, options_of_dune, options_of_tiers, view_name
+from ._output import Answer
+
+if TYPE_CHECKING:
+    from dune_matviews import Refresh
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """A point in time in ISO 8601; in UTC where it names no zone."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment as an aware datetime."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no point in time: write it like 2027-01-31 or 2027-01-31T06:00Z.", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _options_of_definition(command: F) -> F:
+    """Add what `create` and `update` set."""
+    for option in (
+        click.option("--expires-at", type=Moment(), metavar="WHEN", help="When the schedule ends, like 2027-01-31."),
+        click.option(
+            "--cron",
+            metavar="EXPRESSION",
+            help="When Dune refreshes it by itself: five fields, every 15 minutes at most, once a week at least.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _options_of_waiting(command: F) -> F:
+    """Add how long the execution that this starts is followed."""
+    for option in (
+        click.option("--no-wait", is_flag=True, help="Do not wait for the execution: print its id, and return."),
+        click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel it once it has cost more than this."),
+        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; it goes on."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command)
+@view_name
+@click.argument("query_id", metavar="QUERY", type=click.IntRange(min=1))
+@click.option("--private", is_flag=True, help="Only the account itself can read it.")
+@_options_of_definition
+@options_of_tiers
+@_options_of_waiting
+@options_of_dune
+@click.pass_obj
+def create(
+    settings: Settings,
+    /,
+    name: str,
+    query_id: int,
+    private: bool,
+    performance: Any,
+    cron: str | None,
+    expires_at: datetime | None,
+    **waiting: Any,
+) -> Answer:
+    """Create a view from a query, and wait for it.
+
+    NAME is the bare name, such as result_daily_volume. QUERY is the number of a saved query without parameters. Dune
+    bills it as it bills a refresh. A view that exists already is left as it is: 'update' changes one.
+
+    TIME is written like 90s, 30m, 6h, 2d or 1h30m.
+    """
+    if expires_at and not cron:
+        raise click.UsageError("--expires-at ends a schedule: it goes with --cron only.")
+    with settings.client() as dune:
+        existing = next((each.name for each in dune.list() if each.name.rpartition(".")[2] == name), None)
+        if existing is not None:
+            raise click.UsageError(
+                f"{_text.line(existing)} exists already: `{_text.command('update', existing)}` changes it."
+            )
+        started = dune.upsert(
+            name,
+            query_id,
+            is_private=private,
+            performance=performance,
+            cron_expression=cron,
+            expires_at=expires_at,
+        )
+        return _followed(settings, started, **waiting)
+
+
+@click.command(cls=Command)
+@view_name
+@click.option("--query", "query_id", type=click.IntRange(min=1), metavar="NUMBER", help="The number of another query.")
+@click.option("--private/--public", "is_private", default=None, help="Who can read it.")
+@_options_of_definition
+@click.option("--no-cron", is_flag=True, help="Remove the schedule.")
+@click.option("--no-expiry", is_flag=True, help="Let the schedule go on without end.")
+@options_of_tiers
+@_options_of_waiting
+@options_of_dune
+@click.pass_obj
+def update(
+    settings: Settings,
+    /,
+    name: str,
+    cron: str | None,
+    no_cron: bool,
+    expires_at: datetime | None,
+    no_expiry: bool,
+    timeout: timedelta | None,
+    max_credits: float | None,
+    no_wait: bool,
+    **changes: Any,
+) -> Answer:
+    """Change parts of a view, and wait until it is fresh.
+
+    What is not named stays as it is. Dune builds the view anew, and bills that as it bills a refresh.
+
+    TIME is written like 90s, 30m, 6h, 2d or 1h30m.
+    """
+    if no_cron and (cron or expires_at):
+        raise click.UsageError("--no-cron removes the schedule: it goes with neither --cron nor --expires-at.")
+    if no_expiry and expires_at:
+        raise click.UsageError("--no-expiry and --expires-at contradict each other.")
+    changes |= {"cron_expression": cron, "expires_at": expires_at}
+    given = {part: value for part, value in changes.items() if value is not None}
+    given |= {"cron_expression": None} if no_cron else {}
+    given |= {"expires_at": None} if no_expiry else {}
+    if not given:
+        raise click.UsageError("Nothing to change: say what, for example --query, --cron or --performance.")
+    with settings.client() as dune:
+        started = dune.update(name, **given)
+        return _followed(settings, started, timeout=timeout, max_credits=max_credits, no_wait=no_wait)
+
+
+def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: Any) -> Answer:
+    """The execution that creating or updating has started, to its end unless nobody is to wait."""
+    name = started.name or ""
+    if not no_wait:
+        return _running.wait(started, name, settings.output, **limits)
+    waiting = _text.command("wait", started.execution_id)
+    settings.output.note(f"{_text.line(name)} is being made: `{waiting}` waits for it")
+    return Answer(Exit.OK, {"view": name, "execution_id": started.execution_id}, started.execution_id)
+
+
+@click.command(cls=Command)
+@view_name
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@options_of_dune
+@click.pass_obj
+def delete(settings: Settings, name: str, yes: bool) -> Answer:
+    """Delete a view and its table; there is no way back."""
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
+    if not yes and not click.confirm(f"Delete {name} and its table, for good?", err=True):
+        return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
+    with settings.client() as dune:
+        dune.delete(name)
+    return Answer(Exit.OK, {"deleted": name}, "" if settings.output.quiet else f"{_text.line(name)} is deleted.")
+
+
+COMMANDS = (create, update, delete)

@@ -1,0 +1,65 @@
+"""The commands about one execution: `status`, `wait` and `cancel`.
+
+This module must not know views.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from . import _data, _running
+from ._exits import Exit
+from ._options import Command, Duration, Name, Settings, options_of_dune
+from ._output import Answer
+
+
+@click.command(cls=Command)
+@click.argument("execution_id", metavar="ID", type=Name())
+@options_of_dune
+@click.pass_obj
+def status(settings: Settings, execution_id: str) -> Answer:
+    """Look at an execution once.
+
+    The exit code tells whether Dune answered, not how the execution fares: read the state for that.
+    """
+    with settings.client() as dune:
+        found = dune.attach(execution_id).status()
+    return Answer(Exit.OK, {"execution": _data.plain(found)}, _data.execution(found))
+
+
+@click.command(cls=Command)
+@click.argument("execution_id", metavar="ID", type=Name())
+@click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; the execution goes on.")
+@click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel it once it has cost more than this.")
+@options_of_dune
+@click.pass_obj
+def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_credits: float | None) -> Answer:
+    """Wait until an execution has made its view fresh.
+
+    TIME is written like 90s, 30m, 6h, 2d or 1h30m.
+    """
+    with settings.client() as dune:
+        refresh = dune.attach(execution_id)
+        return _running.wait(refresh, execution_id, settings.output, timeout=timeout, max_credits=max_credits)
+
+
+@click.command(cls=Command)
+@click.argument("execution_id", metavar="ID", type=Name())
+@options_of_dune
+@click.pass_obj
+def cancel(settings: Settings, execution_id: str) -> Answer:
+    """Cancel an execution. What it has cost so far is billed.
+
+    The exit code is 1 where there was nothing to cancel.
+    """
+    with settings.client() as dune:
+        canceled = dune.attach(execution_id).cancel()
+    document = {"execution_id": execution_id, "canceled": canceled}
+    if not canceled:
+        return Answer(Exit.FAILED, document, f"{execution_id}: there was nothing to cancel; it may have ended already.")
+    return Answer(Exit.OK, document, "" if settings.output.quiet else f"{execution_id} is cancelled.")
+
+
+COMMANDS = (status, wait, cancel)

@@ -1,0 +1,90 @@
+"""The exit codes, and which of them says what came of a command.
+
+This module must not know how a command is carried out, nor how its outcome is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from dune_matviews import (
+    AmbiguousRefreshError,
+    ClientClosedError,
+    ConfigurationError,
+    CreditLimitError,
+    DuneError,
+    InvalidArgumentError,
+    JournalError,
+    WaitTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from dune_matviews import RefreshReport
+
+
+class Exit(IntEnum):
+    """What the command exits with. `--help` and docs/cli.md explain them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    TIMEOUT = 3
+    CREDITS = 4
+    AMBIGUOUS = 5
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.OK: "everything asked for was done: every view is fresh",
+    Exit.FAILED: "a view did not become fresh, or Dune refused or could not be reached",
+    Exit.USAGE: "wrong usage, settings, plan file or journal; nothing was started",
+    Exit.TIMEOUT: "the time was over, or Dune did not answer; what was started goes on",
+    Exit.CREDITS: "the cap on credits was passed; what ran was cancelled",
+    Exit.AMBIGUOUS: "a refresh may have been started, and was not found again",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C, SIGTERM); what was started goes on",
+}
+
+_PRECEDENCE = (Exit.INTERRUPTED, Exit.USAGE, Exit.CREDITS, Exit.TIMEOUT, Exit.AMBIGUOUS, Exit.FAILED)
+
+_OF_ERRORS: tuple[tuple[type[DuneError], Exit], ...] = (
+    (ConfigurationError, Exit.USAGE),
+    (InvalidArgumentError, Exit.USAGE),
+    (JournalError, Exit.USAGE),
+    (ClientClosedError, Exit.FAILED),
+    (CreditLimitError, Exit.CREDITS),
+    (WaitTimeoutError, Exit.TIMEOUT),
+    (AmbiguousRefreshError, Exit.AMBIGUOUS),
+)
+
+
+def of_error(error: DuneError) -> Exit:
+    """The code for what the SDK raised."""
+    return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.FAILED)
+
+
+def of_report(report: RefreshReport) -> Exit:
+    """The code for what came of a run."""
+    from dune_matviews import Outcome, StopReason
+
+    if report.stopped_by is StopReason.INTERRUPTED:
+        return Exit.INTERRUPTED
+    if report.ok:
+        return Exit.OK
+    codes = [Exit.FAILED]
+    if report.stopped_by is StopReason.CREDITS:
+        codes.append(Exit.CREDITS)
+    outcomes = {result.outcome for result in report.results.values()}
+    # Left running without any limit: Dune did not answer for too long.
+    if report.stopped_by is StopReason.TIMEOUT or (report.stopped_by is None and Outcome.RUNNING in outcomes):
+        codes.append(Exit.TIMEOUT)
+    if Outcome.AMBIGUOUS in outcomes:
+        codes.append(Exit.AMBIGUOUS)
+    return first(codes)
+
+
+def first(codes: Iterable[Exit]) -> Exit:
+    """Of several codes, the one that says most about what is to be done; all well if there is none."""
+    given = set(codes)
+    return next((code for code in _PRECEDENCE if code in given), Exit.OK)

@@ -1,0 +1,69 @@
+"""What went wrong, in one line with the next step, as data, and as an exit code.
+
+This module must not know where it is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from dune_matviews import APIError, DuneError, RefreshError
+
+from . import _data, _exits, _text
+from ._exits import Exit
+from ._plan import PlanError
+
+
+class Failure(NamedTuple):
+    """Why a command did not do what was asked."""
+
+    code: Exit
+    message: str
+    document: Mapping[str, Any]
+    hints: tuple[str, ...] = ()
+
+
+def failure(error: BaseException) -> Failure:
+    """What *error* means to whoever gave the command."""
+    if isinstance(error, DuneError):
+        return Failure(_exits.of_error(error), _text.message(str(error)), _of_dune(error))
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return _interruption(error)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "dune-matviews"
+        return _plain(Exit.USAGE, error, _text.line(f"{error.format_message()} See '{path} --help'."))
+    if isinstance(error, PlanError):
+        return _plain(Exit.USAGE, error, str(error))
+    if isinstance(error, click.ClickException):
+        return _plain(Exit.USAGE, error, error.format_message())
+    what = _text.line(f"{type(error).__name__}: {error}")
+    if isinstance(error, OSError):
+        return _plain(Exit.FAILED, error, what)
+    return _plain(Exit.FAILED, error, f"{what}. This is a bug of dune-matviews; --debug shows where.")
+
+
+def _of_dune(error: DuneError) -> dict[str, Any]:
+    """What the SDK raised, as data: what happened, and of which execution."""
+    found: dict[str, Any] = {"type": type(error).__name__, "message": _text.message(str(error))}
+    if isinstance(error, APIError):
+        found |= {"status_code": error.status_code, "request_id": error.request_id}
+    document: dict[str, Any] = {"error": found, "execution_id": error.execution_id}
+    if isinstance(error, RefreshError) and error.status is not None:
+        document["execution"] = _data.plain(error.status)
+    return document
+
+
+def _plain(code: Exit, error: BaseException, message: str) -> Failure:
+    return Failure(code, message, {"error": {"type": type(error).__name__, "message": message}})
+
+
+def _interruption(error: BaseException) -> Failure:
+    """Ctrl-C or SIGTERM; click hands on the one as an `Abort` whose cause it is."""
+    notes = getattr(error.__cause__ or error, "__notes__", [])
+    hints = tuple(_text.message(note) for note in notes)
+    return Failure(
+        Exit.INTERRUPTED, "interrupted", {"error": {"type": "Interrupted", "message": " ".join(hints)}}, hints
+    )

@@ -1,0 +1,126 @@
+"""The live display: a line for each view under way, redrawn in place, and one with the totals.
+
+This module must not know how refreshes are made. It is the only importer of rich, and imported by terminals only.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import rich.live
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from . import _text
+from ._output import Output
+from ._progress import is_under_way, state
+
+if TYPE_CHECKING:
+    from dune_matviews import ViewResult
+
+_STYLES = {
+    "executing": "cyan",
+    "completed": "green",
+    "completed_partial": "green",
+    "succeeded": "green",
+    "fresh": "green",
+    "skipped": "yellow",
+    "not started": "yellow",
+    "ambiguous": "red",
+    "canceled": "red",
+    "expired": "red",
+    "failed": "red",
+}
+
+
+class Live:
+    """Draws the views, those that have ended included, until the block ends; a table then takes its place."""
+
+    def __init__(self, output: Output, expected: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._expected = expected
+        self._clock = clock
+        self._began = clock()
+        self._rows: dict[str, _Row] = {}
+        self._live = rich.live.Live(
+            self,
+            console=Console(file=output.progress, highlight=False, markup=False, emoji=False),
+            transient=True,
+            redirect_stdout=output.progress is sys.stdout,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # the terminal may be gone; what runs goes on
+            self._live.stop()
+
+    def update(self, name: str, result: ViewResult) -> None:
+        """Show the view as it stands now."""
+        now, row = self._clock(), self._rows.get(name)
+        row = _Row(result, row.since if row else now, None if is_under_way(result) else now)
+        self._rows = {**self._rows, name: row}  # anew, because the thread that draws may be reading the old one
+        self._live.refresh()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What fits on the screen: everything under way before what has ended."""
+        rows, now = self._rows, self._clock()
+        room = max((options.height or console.height) - 2, 1)
+        last_seen_first = sorted(rows, key=lambda name: (rows[name].until is not None, -(rows[name].until or 0.0)))
+        shown = set(last_seen_first[:room])
+        cells = {name: row.cells(name, now) for name, row in rows.items() if name in shown}
+        lines = _text.columns(list(cells.values()), "<<>>") if cells else []
+        indent = max(map(len, cells), default=0) + 2
+        for name, line in zip(cells, lines, strict=True):
+            yield self._line(line, indent, rows[name])
+        yield Text(self._totals(rows, now), style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _line(self, line: str, indent: int, row: _Row) -> Text:
+        text, where = Text(line, no_wrap=True, overflow="ellipsis"), state(row.result)
+        text.stylize(_STYLES.get(where, ""), indent, indent + len(where))
+        return text.append(f"  {row.aside}", "dim") if row.aside else text
+
+    def _totals(self, rows: dict[str, _Row], now: float) -> str:
+        ended = sum(row.until is not None for row in rows.values())
+        counts = [
+            f"{count} {what}"
+            for count, what in (
+                (len(rows) - ended, "under way"),
+                (ended, "done"),
+                (self._expected - len(rows), "to come"),
+            )
+            if count > 0
+        ]
+        cost = sum(row.result.cost_credits or 0.0 for row in rows.values())
+        return f"{', '.join(counts)}; {_text.lasted(now - self._began)}, {_text.credits(cost)}"
+
+
+class _Row(NamedTuple):
+    """A view's line: its latest result, since when it is shown, and until when it was under way."""
+
+    result: ViewResult
+    since: float
+    until: float | None
+
+    def cells(self, name: str, now: float) -> tuple[str, ...]:
+        """Name, state, time and cost."""
+        cost = "" if self.result.cost_credits is None else _text.credits(self.result.cost_credits)
+        lasted = _text.lasted((self.until or now) - self.since) if self.result.execution_id else ""
+        return _text.line(name), state(self.result), lasted, cost
+
+    @property
+    def aside(self) -> str:
+        """The place in the queue, or why the view stands as it does."""
+        if not is_under_way(self.result):
+            return _text.message(self.result.reason or "")
+        place = self.result.status and self.result.status.queue_position
+        return f"place {place} in the queue" if place else ""

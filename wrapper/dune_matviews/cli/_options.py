@@ -1,0 +1,192 @@
+"""The options that commands have in common, and the client that they describe.
+
+This module must not know what a command does with its client.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_IMODE
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import _durations
+from ._output import Output
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from dune_matviews import MatviewsClient
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLANS = ("free", "plus", "enterprise")
+TIERS = ("small", "medium", "large")
+IF_RUNNING = ("start", "adopt", "refuse")
+SMALL_TIER = ("warn", "allow", "forbid")
+LONGEST_KEY_FILE = 10_000
+
+
+class Settings:
+    """What the options of every command say; each may stand before the command or after it."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.plan: Any = "free"
+        self.api_key_file: Path | None = None
+        self.small_tier: Any = "warn"
+
+    @contextmanager
+    def client(self) -> Generator[MatviewsClient]:
+        """A client of the account that the options and the environment name."""
+        key = None if self.api_key_file is None else key_from(self.api_key_file)
+        from dune_matviews import MatviewsClient
+
+        from . import _logs
+
+        _logs.tell(self.output)
+        with MatviewsClient(key, plan=self.plan, small_tier=self.small_tier) as dune:
+            yield dune
+
+
+def key_from(path: Path) -> str:
+    """The API key that a file holds, which nobody but its owner may read.
+
+    Raises:
+        click.UsageError: there is no such file, others may read it, or it holds no key.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(LONGEST_KEY_FILE)
+    except OSError as problem:
+        raise click.UsageError(f"The key file {path} cannot be read: {problem.strerror}.") from problem
+    if os.name == "posix" and mode & 0o077:
+        message = f"The key file {path} may be read by others (its mode is {mode:03o}): chmod 600 {path}"
+        raise click.UsageError(message)
+    key = content.decode("utf-8", "replace").strip()
+    if not key or len(key.split()) > 1:
+        raise click.UsageError(f"The key file {path} must hold the API key and nothing else.")
+    return key
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """A length of time, such as `90s` or `1h30m`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The time as a `timedelta`."""
+        try:
+            return _durations.duration(value)
+        except ValueError as problem:
+            self.fail(f"{problem}.", param, ctx)
+
+
+class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """The name of a view, or the id of an execution."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it is; what can be none is refused before anything is sent."""
+        if not value.strip():
+            self.fail("it is empty.", param, ctx)
+        if not value.isprintable():
+            self.fail(f"{value!r} has characters that are not printable.", param, ctx)
+        return str(value)
+
+
+class CommonOption(click.Option):
+    """An option that every command has."""
+
+
+class Command(click.Command):
+    """A command whose help shows its own options first, and those of every command apart."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both lists."""
+        for title, common in (("Options", False), ("Options of every command", True)):
+            records = [
+                record
+                for each in self.get_params(ctx)
+                if isinstance(each, click.Option)
+                and isinstance(each, CommonOption) is common
+                and (record := each.get_help_record(ctx)) is not None
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _setting(*names: str, of_output: bool = False, **more: Any) -> Callable[[F], F]:
+    """An option that sets an attribute of its own name, of the settings or of their output."""
+
+    def take(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+        settings = ctx.find_object(Settings)
+        if settings is not None and option.name is not None and value not in (None, False):
+            setattr(settings.output if of_output else settings, option.name, value)
+
+    return click.option(*names, expose_value=False, callback=take, is_eager=of_output, **more)
+
+
+def _common(*names: str, **more: Any) -> Callable[[F], F]:
+    return _setting(*names, cls=CommonOption, **more)
+
+
+def options_of_every_command(command: F) -> F:
+    """Add the options that every command has."""
+    for option in (
+        _common("--debug", is_flag=True, of_output=True, help="Log what happens, and show where errors come from."),
+        _common("--quiet", "-q", is_flag=True, of_output=True, help="Say nothing while all is well."),
+        _common(
+            "--output",
+            "form",
+            type=click.Choice(["text", "json"]),
+            of_output=True,
+            help="json: one JSON document on standard output, all else on standard error.  [default: text]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def options_of_dune(command: F) -> F:
+    """Add the options that every command has, and those of every command that talks to Dune."""
+    for option in (
+        _common(
+            "--plan", type=click.Choice(PLANS), help="The account's plan, for its request limits.  [default: free]"
+        ),
+        _common(
+            "--api-key-file",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="A file with the API key, which only you may read.  [default: DUNE_API_KEY of the environment]",
+        ),
+    ):
+        command = option(command)
+    return options_of_every_command(command)
+
+
+def options_of_tiers(command: F) -> F:
+    """Add the tier, and what to do about the tier `small`."""
+    tier = click.option("--performance", type=click.Choice(TIERS), help="The tier.  [default: Dune's]")
+    return tier(options_of_small(command))
+
+
+def options_of_small(command: F) -> F:
+    """Add what to do about the tier `small`."""
+    return _setting(
+        "--small-tier",
+        type=click.Choice(SMALL_TIER),
+        help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
+    )(command)
+
+
+def view_name(command: F) -> F:
+    """Add the argument NAME."""
+    return click.argument("name", type=Name())(command)

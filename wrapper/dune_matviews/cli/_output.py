@@ -1,0 +1,129 @@
+"""Where everything goes: the answer to standard output, the course of things beside it, errors to standard error.
+
+This module must not know commands, views or refreshes.
+
+What cannot be printed, because the reader has gone away (`| head`) or the disk is full, is dropped, and never ends the
+run: what runs costs credits, and is followed to its end all the same.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import IO, Any, Literal, NamedTuple
+
+from ._exits import Exit
+
+Format = Literal["text", "json"]
+Document = Mapping[str, Any]
+
+GREEN, RED, YELLOW, DIM, BOLD = "32", "31", "33", "2", "1"
+
+
+class Answer(NamedTuple):
+    """What a command has to say in the end: its exit code, the same as data and as text, and what to read beside it."""
+
+    code: Exit
+    document: Document
+    text: str = ""
+    hints: tuple[str, ...] = ()
+
+
+class Output:
+    """The two streams, and how they are used: as text or JSON, loud or quiet, in colour or not."""
+
+    def __init__(self, form: Format, *, quiet: bool = False, debug: bool = False) -> None:
+        self.form: Format = form
+        self.quiet = quiet
+        self.debug = debug
+        self._lost: OSError | None = None
+        _make_sure_of_streams()
+
+    @property
+    def progress(self) -> IO[str]:
+        """The stream that the course of things is told on."""
+        return sys.stderr if self.form == "json" else sys.stdout
+
+    @property
+    def is_live(self) -> bool:
+        """Lines of `progress` can be redrawn."""
+        return not self.quiet and self.progress.isatty() and os.environ.get("TERM") != "dumb"
+
+    def event(self, text: str) -> None:
+        """Tell a step of what is going on."""
+        if self.quiet:
+            return
+        if self.form == "json":
+            write(sys.stderr, text)
+        else:
+            self.result(text)
+
+    def result(self, text: str) -> None:
+        """Print the answer, or a part of it. A reader who has seen enough loses nothing; a full disk does."""
+        failure = write(sys.stdout, text)
+        if failure is not None and not isinstance(failure, BrokenPipeError):
+            self._lost = failure
+
+    def note(self, text: str) -> None:
+        """Tell what helps a person and is no part of the answer."""
+        if not self.quiet:
+            write(sys.stderr, text)
+
+    def error(self, text: str) -> None:
+        """Tell what went wrong, and what to do."""
+        write(sys.stderr, f"{painted('Error:', RED, sys.stderr)} {text}")
+
+    def warning(self, text: str) -> None:
+        """Tell what may go wrong."""
+        write(sys.stderr, f"{painted('Warning:', YELLOW, sys.stderr)} {text}")
+
+    def answer(self, answer: Answer) -> Exit:
+        """Print a command's answer, and return its exit code; an answer that gets lost is a failure."""
+        text = answer.text
+        if self.form == "json":
+            document = {"ok": answer.code is Exit.OK, "exit_code": int(answer.code), **answer.document}
+            text = json.dumps(document, indent=2, allow_nan=False)
+        if text:
+            self.result(text)
+        for hint in answer.hints:
+            write(sys.stderr, hint)
+        if self._lost is None:
+            return answer.code
+        self.error(f"standard output cannot be written: {self._lost.strerror}")
+        return answer.code or Exit.FAILED
+
+
+def _make_sure_of_streams() -> None:
+    """Let no stream that is closed, or that lacks a character, end a run."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us (`>&-`)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open for as long as we run
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def write(stream: IO[str], text: str) -> OSError | None:
+    """Write a line or more. Once a stream takes no more, what is written to it is dropped; that failure comes back."""
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError as failure:
+        # The descriptor is pointed elsewhere, so that Python's own flush at exit does not fail again.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return failure
+    return None
+
+
+def painted(text: str, colour: str, stream: IO[str]) -> str:
+    """*text* in a colour, where the stream shows colours and nobody has asked for none."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if shows_colour(stream) else text
+
+
+def shows_colour(stream: IO[str]) -> bool:
+    """The stream is a terminal with colours, and `NO_COLOR` is not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

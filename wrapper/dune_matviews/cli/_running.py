@@ -1,0 +1,89 @@
+"""Many views refreshed and followed to their end, and what is told of it: what `refresh` and `run` share.
+
+This module must not know the command line, nor where names and limits came from.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import _data, _github, _tables, _text
+from ._exits import Exit, of_report
+from ._output import Answer, Output, shows_colour
+from ._progress import following
+
+if TYPE_CHECKING:
+    from dune_matviews import ExecutionStatus, MatviewsClient, Refresh, RefreshReport, ViewResult
+
+
+def refresh(
+    dune: MatviewsClient, output: Output, views: Iterable[str] | Mapping[str, Iterable[str]], **limits: Any
+) -> Answer:
+    """Refresh the views in order, show how it goes, and answer with what came of it."""
+    try:
+        with following(output, set(views)) as progress:
+            report = dune.refresh_all(views, on_update=progress.update, **limits)
+    except KeyboardInterrupt as interruption:
+        so_far = getattr(interruption, "report", None)
+        if so_far is None:
+            raise
+        report = so_far
+    hints = list(_tables.what_to_do(report.results))
+    if report.stopped_by is not None and not report.ok and limits.get("journal"):
+        hints.append(f"The journal {limits['journal']} remembers: the same command goes on from here.")
+    return _answer(report, output, hints)
+
+
+def _answer(report: RefreshReport, output: Output, hints: list[str]) -> Answer:
+    """What came of a run; in GitHub Actions it is also left where a workflow finds it."""
+    code = of_report(report)
+    leave(output, lambda: _github.leave_report(report))
+    if code is Exit.OK and output.quiet:
+        return Answer(code, report.to_dict())
+    return Answer(code, report.to_dict(), _tables.table(report, look()), tuple(hints))
+
+
+def leave(output: Output, for_github: Callable[[], None]) -> None:
+    """Leave something to GitHub Actions; a file that cannot be written changes nothing of what was done."""
+    try:
+        for_github()
+    except OSError as problem:
+        output.warning(f"The files of GitHub Actions cannot be written: {_text.line(str(problem))}")
+
+
+def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
+    """Follow one execution to its end, show how it goes, and answer with its last status."""
+    with following(output, [name]) as progress:
+        status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
+    document = {"execution": _data.plain(status)}
+    return Answer(Exit.OK, document, "" if output.quiet else _data.execution(status))
+
+
+def _as_result(status: ExecutionStatus) -> ViewResult:
+    """A look at one execution, as a run of many would report it."""
+    from dune_matviews import Outcome, ViewResult
+
+    outcome = Outcome.RUNNING
+    if status.is_finished:
+        ends = {each.value: each for each in (Outcome.CANCELED, Outcome.EXPIRED)}
+        outcome = Outcome.SUCCEEDED if status.succeeded else ends.get(status.state.value, Outcome.FAILED)
+    return ViewResult(
+        outcome=outcome,
+        execution_id=status.execution_id,
+        status=status,
+        started_at=status.started_at,
+        ended_at=status.ended_at,
+        cost_credits=status.cost_credits,
+    )
+
+
+def look() -> _tables.Look:
+    """What a table on standard output has to fit."""
+    return _tables.Look(
+        width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
+        coloured=shows_colour(sys.stdout),
+        ascii=not _text.can_show("░█▶…", sys.stdout.encoding),
+    )

@@ -1,0 +1,37 @@
+"""The command `sandbox`.
+
+This module must not know how a sandbox works.
+"""
+
+from __future__ import annotations
+
+import click
+
+from ._exits import Exit
+from ._options import Command, Settings, options_of_every_command
+from ._output import Answer
+
+
+@click.command(cls=Command)
+@click.option("--port", type=int, default=0, help="Port to listen on.  [default: any free one]")
+@click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
+@options_of_every_command
+@click.pass_obj
+def sandbox(settings: Settings, port: int, speed: float) -> Answer:
+    """Run a local stand-in for Dune, to try things out.
+
+    Any materialized view exists in it. Paste the two lines that it prints into another shell. Ctrl-C ends it, and
+    shows what Dune would have billed.
+    """
+    if settings.output.form == "json":
+        raise click.UsageError("'sandbox' prints lines to paste, and has no JSON for --output.")
+    from dune_matviews.sandbox.foreground import serve
+
+    try:
+        serve(port, speed)
+    except (OSError, OverflowError, ValueError) as error:
+        raise click.UsageError(f"{error}.") from error
+    return Answer(Exit.OK, {})
+
+
+COMMANDS = (sandbox,)

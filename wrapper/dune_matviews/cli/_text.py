@@ -1,0 +1,118 @@
+"""How things read on a terminal: amounts, times, and text that others wrote, made harmless.
+
+This module must not know where the text goes, nor what it is about.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+Seconds = float | timedelta
+
+# What the SDK's messages say to programmers, in the words of the command.
+_TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"set DUNE_API_KEY or pass api_key=", "set DUNE_API_KEY, or pass --api-key-file FILE"),
+        (r"\(or api_key=\)", "(or --api-key-file)"),
+        (r"\bCheck base_url\b", "Check DUNE_API_BASE_URL"),
+        (r"\bcheck that plan= is\b", "check that --plan is"),
+        (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
+        (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
+        (r"^expires_at\b", "--expires-at"),
+        (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
+        (r"\bpass ([a-z_ ]+) to update\(\)", r"tell `dune-matviews update` its \1"),
+        (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for `dune-matviews run` yourself: of"),
+        (r"^(max_credits|max_parallel|max_age|timeout|performance|if_running|journal) must\b", r"--\1 must"),
+    )
+)
+
+
+_FOLLOWING = re.compile(r"""\battach\((?P<quote>['"])(?P<id>.*?)(?P=quote)\) follows it""")
+_ADOPTING = re.compile(r"""\brefresh\((?P<quote>['"])(?P<name>.*?)(?P=quote), if_running='adopt'\)""")
+
+
+def line(text: str) -> str:
+    """*text* on one line, with nothing that a terminal would act on, whoever wrote it."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def message(text: str) -> str:
+    """What the SDK says, on one line and in the words of the command: options where it names arguments."""
+    text = _FOLLOWING.sub(
+        lambda it: f"`{command('wait', it['id'])}` follows it, `{command('cancel', it['id'])}` ends it", text
+    )
+    text = _ADOPTING.sub(lambda it: f"`{command('refresh', it['name'], '--if-running', 'adopt')}`", text)
+    for pattern, replacement in _TRANSLATIONS:
+        text = pattern.sub(replacement, text)
+    return line(re.sub(r"--[a-z]+_[a-z]+", lambda option: option[0].replace("_", "-"), text))
+
+
+def command(*words: str) -> str:
+    """A command of ours to paste into a shell, whatever its words are."""
+    return line(shlex.join(["dune-matviews", *words]))
+
+
+def credits(amount: float) -> str:
+    """`1,234.50 credits`."""
+    return f"{amount:,.2f} credits"
+
+
+def lasted(time: Seconds) -> str:
+    """`12.3s`, `1m 05s`, `2h 03m` or `3d 04h`, rounded before the unit is chosen."""
+    seconds = max(time.total_seconds() if isinstance(time, timedelta) else time, 0.0)
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}s"
+    for count, (large, small, unit) in (
+        (round(seconds), ("m", "s", 60)),
+        (round(seconds / 60), ("h", "m", 60)),
+        (round(seconds / 3600), ("d", "h", 24)),
+    ):
+        if count < unit * unit or large == "d":
+            return f"{count // unit}{large} {count % unit:02}{small}"
+    raise AssertionError("the last unit takes everything")
+
+
+def moment(time: datetime) -> str:
+    """`2025-01-31 06:00:00 UTC`."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(count: int) -> str:
+    """`512 bytes`, `1.2 MB`."""
+    if count < 1000:
+        return f"{count} bytes"
+    amount = float(count)
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "PB":
+            break
+    return f"{amount:,.1f} {unit}"
+
+
+def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
+    """Names and values, one pair a line; those without a value are left out."""
+    shown = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in shown)
+
+
+def columns(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+    """Rows with their cells one under the other; *sides* has `<` or `>` for each column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def can_show(text: str, encoding: str) -> bool:
+    """A stream of that encoding has all the characters of *text*."""
+    try:
+        text.encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

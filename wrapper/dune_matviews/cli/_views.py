@@ -1,0 +1,124 @@
+"""The commands that only look: `get`, `list`, `lineage` and `usage`.
+
+This module must not change anything at Dune.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from . import _data, _pictures, _text
+from ._exits import Exit
+from ._options import Command, Settings, options_of_dune, view_name
+from ._output import Answer
+
+if TYPE_CHECKING:
+    from dune_matviews import Freshness, Matview, Schedule
+
+
+@click.command(cls=Command)
+@view_name
+@options_of_dune
+@click.pass_obj
+def get(settings: Settings, name: str) -> Answer:
+    """Show a view, and when it was last refreshed."""
+    with settings.client() as dune:
+        view, freshness = dune.get(name), dune.freshness(name)
+    document = {"view": _data.plain(view), "freshness": _data.plain(freshness)}
+    return Answer(Exit.OK, document, _text.fields(_described(view, freshness)))
+
+
+@click.command("list", cls=Command)
+@options_of_dune
+@click.pass_obj
+def list_views(settings: Settings) -> Answer:
+    """List the account's views."""
+    with settings.client() as dune:
+        views = list(dune.list())
+    rows = [(_text.line(each.name), _number(each.query_id), _size(each), _private(each)) for each in views]
+    header = ("VIEW", "QUERY", "SIZE", "PRIVATE")
+    text = "\n".join(_text.columns([header, *rows], "<>><")) if views else "The account has no materialized views."
+    return Answer(Exit.OK, {"views": [_data.plain(each) for each in views]}, text)
+
+
+@click.command(cls=Command)
+@view_name
+@click.option(
+    "--format",
+    "picture",
+    type=click.Choice(list(_pictures.FORMATS)),
+    default="tree",
+    help="A tree, a graph for Mermaid or Graphviz (dot), or a plan file for 'run' (toml).  [default: tree]",
+)
+@options_of_dune
+@click.pass_obj
+def lineage(settings: Settings, name: str, picture: str) -> Answer:
+    """Show what a view reads, directly or not.
+
+    That is what has to be refreshed before it, and in which order, as Dune knows it.
+    """
+    with settings.client() as dune:
+        found = dune.lineage(name)
+    plain = not _text.can_show("├──└│", sys.stdout.encoding)
+    drawn = _pictures.tree(found, plain) if picture == "tree" else _pictures.FORMATS[picture](found)
+    return Answer(Exit.OK, {"lineage": _data.plain(dict(found))}, drawn)
+
+
+@click.command(cls=Command)
+@options_of_dune
+@click.pass_obj
+def usage(settings: Settings) -> Answer:
+    """Show the credits used in this billing period."""
+    with settings.client() as dune:
+        found = dune.usage()
+    used, included = found.credits_used, found.credits_included
+    share = f" ({used / included:.1%})" if used is not None and included else ""
+    text = _text.fields(
+        [
+            ("period", f"{found.period_start or '?'} to {found.period_end or '?'}"),
+            ("used", None if used is None else f"{_text.credits(used)}{share}"),
+            ("included", None if included is None else _text.credits(included)),
+        ]
+    )
+    return Answer(Exit.OK, {"usage": _data.plain(found)}, text)
+
+
+def _described(view: Matview, freshness: Freshness) -> list[tuple[str, str | None]]:
+    ago = "" if freshness.age is None else f" ({_text.lasted(freshness.age)} ago)"
+    return [
+        ("view", _text.line(view.name)),
+        ("refreshed", f"{_text.moment(freshness.completed_at)}{ago}" if freshness.completed_at else "never"),
+        ("query", _number(view.query_id) or None),
+        ("private", _private(view) or None),
+        ("size", _size(view) or None),
+        ("schedule", _scheduled(view.schedule) if view.schedule else "none"),
+        ("executions", _text.line(" ".join(view.last_execution_ids)) or None),
+    ]
+
+
+def _scheduled(schedule: Schedule) -> str:
+    parts = [
+        f"'{schedule.cron_expression}'" if schedule.cron_expression else "",
+        f"tier {schedule.performance}" if schedule.performance else "",
+        f"next at {_text.moment(schedule.next_run_at)}" if schedule.next_run_at else "",
+        f"until {_text.moment(schedule.expires_at)}" if schedule.expires_at else "",
+    ]
+    return _text.line(", ".join(filter(None, parts)))
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else str(number)
+
+
+def _private(view: Matview) -> str:
+    return "" if view.is_private is None else "yes" if view.is_private else "no"
+
+
+def _size(view: Matview) -> str:
+    return "" if view.size_bytes is None else _text.size(view.size_bytes)
+
+
+COMMANDS = (get, list_views, lineage, usage)
