@@ -22,7 +22,6 @@ WAIT = 10.0
 HANDLES = 1_000
 """Executions in flight, of which the memory is measured."""
 
-SYNC = [name for name in CONTENDERS if not name.endswith("_async")]
 ASYNC = [name for name in CONTENDERS if name.endswith("_async")]
 
 IMPORTS = {

@@ -27,6 +27,7 @@ from ._settings import Settings
 from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 
 CONNECTIONS = 20
+"""Open at once: enough for any plan's budget."""
 
 
 class _NoCookies(httpx.Cookies):
@@ -162,8 +163,8 @@ def _options(settings: Settings, own: object, kind: type, unused: object) -> dic
     return {
         "base_url": settings.base_url,
         "follow_redirects": False,
-        # Enough for any plan's budget. With each more that is open, httpcore's pool takes longer over each request, and
-        # httpx would close most of its hundred after each burst, and connect anew for the next.
+        # With each that is open, httpcore's pool takes longer over every request; and httpx by itself opens a hundred,
+        # of which it closes most after each burst, and connects anew for the next.
         "limits": httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         "trust_env": not settings.is_plaintext,
