@@ -35,7 +35,7 @@ def main() -> None:
     measured = Measured(
         imports=_doing("imports", partial(real.imports, 15)),
         starts=_doing("cold starts", partial(real.starts, 15)),
-        calls=_doing("calls", partial(real.calls, 40)),
+        calls=_doing("calls", partial(real.calls, 48)),
         waits=_doing("waits", partial(real.waits, 3)),
         memory=_doing("memory", real.memory),
         looks=_doing("looks", lambda: [virtual.looks(length) for length in virtual.LENGTHS]),

@@ -89,9 +89,10 @@ def _starting(measured: Measured) -> list[str]:
 def _calling(measured: Measured) -> list[str]:
     parts = [
         "## Calling",
-        f"One call after the other on one connection, {CALLS} in a round. dune-matviews has everything on: typing, "
-        "pacing, retries, mapping of errors. No view is refreshed twice in a row, and one execution is looked at again "
-        "and again. dune-client has no call for views; its own POST and status calls are answered alike.",
+        f"One call after the other on one connection, {CALLS} in a round, with new processes every few rounds. "
+        "dune-matviews has everything on: typing, pacing, retries, mapping of errors. No view is refreshed twice in a "
+        "row, and one execution is looked at again and again. dune-client has no call for views; its own POST and "
+        "status calls are answered alike.",
     ]
     for what, rounds in measured.calls.items():
         parts.append(

@@ -41,7 +41,7 @@ _NO_COOKIES = _NoCookies()
 
 _HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
 
-_parsed = lru_cache(maxsize=1024)(httpx.URL)  # an execution is looked at again and again
+_parsed = lru_cache(maxsize=1024)(httpx.URL)
 
 
 class _Outlet:
@@ -72,7 +72,9 @@ class _Outlet:
         merged = httpx.Headers(_HEADERS)
         for name, value in (headers or {}).items():
             merged[name] = value
-        return httpx.Request(method, _parsed(f"{self._settings.base_url}{url}"), headers=merged, **parts)
+        address = f"{self._settings.base_url}{url}"
+        # What is read is read again and again, as a status is; what is sent is not.
+        return httpx.Request(method, _parsed(address) if method == "get" else address, headers=merged, **parts)
 
     def check_open(self: Any) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
