@@ -15,6 +15,7 @@ from typing import TypeVar
 from . import real, report, virtual
 from .figures import Rounds
 from .processes import ROOT, fresh
+from .targets import Measured
 
 T = TypeVar("T")
 
@@ -31,10 +32,10 @@ def main() -> None:
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", "wrapper", "generated", "benchmarks"], cwd=ROOT, check=True
     )
-    measured = report.Measured(
+    measured = Measured(
         imports=_doing("imports", partial(real.imports, 15)),
         starts=_doing("cold starts", partial(real.starts, 15)),
-        calls=_doing("calls", partial(real.calls, 40)),
+        calls=_doing("calls", partial(real.calls, 48)),
         waits=_doing("waits", partial(real.waits, 3)),
         memory=_doing("memory", real.memory),
         looks=_doing("looks", lambda: [virtual.looks(length) for length in virtual.LENGTHS]),

@@ -49,6 +49,10 @@ class Rounds:
             rounds.append({name: measured[name]() for name in (*names[shift:], *names[:shift])})
         return cls(names, rounds)
 
+    def __add__(self, others: Rounds) -> Rounds:
+        """These rounds and *others* of the same contenders."""
+        return Rounds(self._names, [*self._rounds, *others._rounds])
+
     @property
     def contenders(self) -> list[str]:
         """Who was measured."""

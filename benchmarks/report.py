@@ -9,12 +9,11 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from .figures import Rounds
 from .real import CALLS, HANDLES, IMPORTS, STARTS, WAIT, WAITS
-from .targets import Target
-from .virtual import TRIES, Looks, Makespan
+from .targets import Measured, Target, targets
+from .virtual import TRIES
 
 NAMES = {
     "python": "Python itself, doing nothing",
@@ -26,67 +25,6 @@ NAMES = {
     "matviews_async": "**dune-matviews, async**",
     "dune_client_async": "dune-client, async (aiohttp)",
 }
-
-
-class Measured(NamedTuple):
-    """All that one run of the benchmarks has found."""
-
-    imports: Rounds
-    starts: Rounds
-    calls: Mapping[str, Rounds]
-    waits: Rounds
-    memory: Rounds
-    looks: Sequence[Looks]
-    makespans: Sequence[Makespan]
-    scheduling: Rounds
-    generation: Rounds
-    versions: Mapping[str, str]
-
-
-def targets(measured: Measured) -> list[Target]:
-    """Where the SDK has to be, and where it is."""
-    imports, starts, calls = measured.imports, measured.starts, measured.calls
-    growth = [measured.scheduling[str(count), "cpu"].median for count in _counts(measured)]
-    found = [
-        Target("import, in CPU: of httpx's", imports.ratio(*_FIRST_IMPORTS, "cpu").median, 0.5),
-    ]
-    for suffix, kind in (("", ""), ("_async", ", async")):
-        for other, name, cold, warm in (
-            ("httpx_alone", "httpx alone", 1.35, 1.1),
-            ("dune_client", "dune-client's", 0.7, 0.5),
-        ):
-            pair = f"matviews{suffix}", f"{other}{suffix}", "cpu"
-            found.append(Target(f"cold start{kind}, in CPU: of {name}", starts.ratio(*pair).median, cold))
-            found += [
-                Target(f"{what}{kind}, in CPU: of {name}", rounds.ratio(*pair).median, warm)
-                for what, rounds in calls.items()
-            ]
-    found += [
-        Target("scheduling 10,000 views, in CPU for each: of that of 100", growth[-1] / growth[0], 1.25),
-        Target(
-            "a run of 100 views, in time: of that with ends noticed at once, the worst plan",
-            max(each.taken / each.at_once for each in measured.makespans),
-            1.05,
-            digits=3,
-        ),
-    ]
-    ten_minutes = next(each for each in measured.looks if each.length == 600)
-    found += [
-        Target("looks at an execution of ten minutes: of once a second's", ten_minutes.looks / 600, 0.1, digits=3),
-        Target(
-            "lateness: of what is allowed (1 s, or 10 % of the length), the worst length",
-            max(each.most_lateness / max(1.0, each.length / 10) for each in measured.looks),
-            1.0,
-        ),
-    ]
-    return found
-
-
-_FIRST_IMPORTS = ("import dune_matviews", "import httpx")
-
-
-def _counts(measured: Measured) -> list[int]:
-    return sorted(map(int, measured.scheduling.contenders))
 
 
 def write(measured: Measured, path: Path) -> list[Target]:
@@ -151,9 +89,10 @@ def _starting(measured: Measured) -> list[str]:
 def _calling(measured: Measured) -> list[str]:
     parts = [
         "## Calling",
-        f"One call after the other on one connection, {CALLS} in a round. dune-matviews has everything on: typing, "
-        "pacing, retries, mapping of errors. No view is refreshed twice in a row, and one execution is looked at again "
-        "and again. dune-client has no call for views; its own POST and status calls are answered alike.",
+        f"One call after the other on one connection, {CALLS} in a round, with new processes every few rounds. "
+        "dune-matviews has everything on: typing, pacing, retries, mapping of errors. No view is refreshed twice in a "
+        "row, and one execution is looked at again and again. dune-client has no call for views; its own POST and "
+        "status calls are answered alike.",
     ]
     for what, rounds in measured.calls.items():
         parts.append(
@@ -207,7 +146,7 @@ def _per_look(waits: Rounds, contender: str) -> float:
 
 
 def _in_virtual_time(measured: Measured) -> list[str]:
-    counts = _counts(measured)
+    counts = measured.counts
     first = measured.scheduling[str(counts[0]), "cpu"].median
     return [
         "## In virtual time",
@@ -275,7 +214,7 @@ def _machine(versions: Mapping[str, str]) -> str:
     facts = {
         "processor": _first_line(Path("/proc/cpuinfo"), "model name") or platform.processor() or "unknown",
         "processors": str(os.cpu_count()),
-        "memory": _first_line(Path("/proc/meminfo"), "MemTotal") or "unknown",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} on {platform.machine()}",
         "load when the run ended, of the last 5 minutes": f"{os.getloadavg()[1]:.1f}",
         "Python": platform.python_version(),

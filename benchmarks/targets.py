@@ -5,7 +5,31 @@ This module must not know how anything is measured, nor how it is shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from .figures import Rounds
+from .virtual import Looks, Makespan
+
+
+class Measured(NamedTuple):
+    """All that one run of the benchmarks has found."""
+
+    imports: Rounds
+    starts: Rounds
+    calls: Mapping[str, Rounds]
+    waits: Rounds
+    memory: Rounds
+    looks: Sequence[Looks]
+    makespans: Sequence[Makespan]
+    scheduling: Rounds
+    generation: Rounds
+    versions: Mapping[str, str]
+
+    @property
+    def counts(self) -> list[int]:
+        """Views in each of the runs whose scheduling was measured."""
+        return sorted(map(int, self.scheduling.contenders))
 
 
 class Target(NamedTuple):
@@ -25,3 +49,42 @@ class Target(NamedTuple):
         """The target as cells of a table."""
         measured, limit = (f"{value:,.{self.digits}f}" for value in (self.measured, self.limit))
         return self.what, measured, limit, "yes" if self.is_met else "**no**"
+
+
+def targets(measured: Measured) -> list[Target]:
+    """Where the SDK has to be, and where it is."""
+    imports, starts, calls = measured.imports, measured.starts, measured.calls
+    growth = [measured.scheduling[str(count), "cpu"].median for count in measured.counts]
+    found = [
+        Target("import, in CPU: of httpx's", imports.ratio("import dune_matviews", "import httpx", "cpu").median, 0.5),
+    ]
+    for suffix, kind in (("", ""), ("_async", ", async")):
+        for other, name, cold, warm in (
+            ("httpx_alone", "httpx alone", 1.35, 1.1),
+            ("dune_client", "dune-client's", 0.7, 0.5),
+        ):
+            pair = f"matviews{suffix}", f"{other}{suffix}", "cpu"
+            found.append(Target(f"cold start{kind}, in CPU: of {name}", starts.ratio(*pair).median, cold))
+            found += [
+                Target(f"{what}{kind}, in CPU: of {name}", rounds.ratio(*pair).median, warm)
+                for what, rounds in calls.items()
+            ]
+    found += [
+        Target("scheduling 10,000 views, in CPU for each: of that of 100", growth[-1] / growth[0], 1.25),
+        Target(
+            "a run of 100 views, in time: of that with ends noticed at once, the worst plan",
+            max(each.taken / each.at_once for each in measured.makespans),
+            1.05,
+            digits=3,
+        ),
+    ]
+    ten_minutes = next(each for each in measured.looks if each.length == 600)
+    found += [
+        Target("looks at an execution of ten minutes: of once a second's", ten_minutes.looks / 600, 0.1, digits=3),
+        Target(
+            "lateness: of what is allowed (1 s, or 10 % of the length), the worst length",
+            max(each.most_lateness / max(1.0, each.length / 10) for each in measured.looks),
+            1.0,
+        ),
+    ]
+    return found

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.contenders import CONTENDERS, Async, Sync
 from benchmarks.figures import Figure, Rounds, figure
 from benchmarks.processes import serving
-from benchmarks.report import Measured, targets, write
-from benchmarks.targets import Target
+from benchmarks.report import write
+from benchmarks.targets import Measured, Target, targets
 from benchmarks.virtual import Looks, Makespan
 
 OURS = [name for name in CONTENDERS if not name.startswith("dune_client")]  # which has an environment of its own

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dune_matviews import AsyncMatviewsClient, ExecutionStatus, MatviewsClient
-from dune_matviews.sandbox import DuneSandbox, Scenario
+from dune_matviews._transport import CONNECTIONS
+from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
 VIEW = "dune.my_team.result_daily_volume"
 
@@ -59,6 +60,25 @@ def test_two_hundred_tasks_share_a_client(sandbox: DuneSandbox) -> None:
     assert all(status.succeeded for status in done)
     assert {status.execution_id for status in done} == {charge.execution_id for charge in sandbox.ledger}
     assert len(sandbox.ledger) == 200
+
+
+def test_a_crowd_shares_a_few_connections(sandbox: DuneSandbox) -> None:
+    """However many look at once, no more connections are open than any plan has a use for."""
+    sandbox.fail("status", *[Fault(delay=0.1)] * 2 * CONNECTIONS)
+
+    async def main() -> int:
+        before = open_sockets()
+        async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None) as dune:
+            refresh = await dune.refresh(VIEW)
+
+            async def look() -> int:
+                await refresh.status()
+                return open_sockets() - before
+
+            return max(await asyncio.gather(*(look() for _ in range(2 * CONNECTIONS))))
+
+    assert asyncio.run(main()) <= 2 * CONNECTIONS  # the sandbox holds the other ends
+    assert len(sandbox.requests) == 2 * CONNECTIONS + 1
 
 
 def test_a_cancelled_task_sends_nothing_more_and_harms_nobody(sandbox: DuneSandbox) -> None:

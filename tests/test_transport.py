@@ -20,6 +20,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dune_matviews import (
     APIError,
@@ -352,6 +354,23 @@ def test_blanking_is_quick() -> None:
     key = ApiKey(KEY)
     for text in ("\\" * 100_000, "%" * 100_000, "&#0" * 50_000, KEY[:-1] * 5_000, "\\" + KEY * 5_000):
         assert KEY not in key.blank(text)
+
+
+@given(
+    st.text("aA\\%&;=/u0026x", min_size=1, max_size=12).map(lambda text: f"k{text}"),
+    st.lists(st.text("kaA\\%&;=/u0026x", max_size=12), max_size=3),
+    st.integers(0, 13),
+    st.booleans(),
+)
+def test_a_text_that_is_not_looked_through_has_nothing_to_blank(
+    key: str, parts: list[str], length: int, ascii_only: bool
+) -> None:
+    """Whatever stands in an answer, whole or cut off: where the quick look finds nothing, neither does the thorough."""
+    secret = ApiKey(key)
+    answer = {"message": "".join([*parts, key[:length]]), "notes": [{"deep": key.join(parts)}]}
+    text = json.dumps(answer, ensure_ascii=ascii_only)
+    if not secret.may_be_in(text):
+        assert secret.blank_values(json.loads(text)) == json.loads(text)
 
 
 # What is refused, and how that is said.

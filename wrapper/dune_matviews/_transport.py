@@ -27,6 +27,7 @@ from ._settings import Settings
 from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError
 
 CONNECTIONS = 20
+"""Open at once: enough for any plan's budget."""
 
 
 class _NoCookies(httpx.Cookies):
@@ -38,16 +39,9 @@ class _NoCookies(httpx.Cookies):
 
 _NO_COOKIES = _NoCookies()
 
-_HEADERS = httpx.Headers(
-    {
-        "Accept": "*/*",
-        "Accept-Encoding": "gzip",
-        "Connection": "keep-alive",
-        "User-Agent": f"dune-matviews/{__version__}",
-    }
-)
+_HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
 
-_parsed = lru_cache(maxsize=1024)(httpx.URL)  # an execution is looked at again and again
+_parsed = lru_cache(maxsize=1024)(httpx.URL)
 
 
 class _Outlet:
@@ -78,7 +72,9 @@ class _Outlet:
         merged = httpx.Headers(_HEADERS)
         for name, value in (headers or {}).items():
             merged[name] = value
-        return httpx.Request(method, _parsed(f"{self._settings.base_url}{url}"), headers=merged, **parts)
+        address = f"{self._settings.base_url}{url}"
+        # What is read is read again and again, as a status is; what is sent is not.
+        return httpx.Request(method, _parsed(address) if method == "get" else address, headers=merged, **parts)
 
     def check_open(self: Any) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
@@ -169,8 +165,8 @@ def _options(settings: Settings, own: object, kind: type, unused: object) -> dic
     return {
         "base_url": settings.base_url,
         "follow_redirects": False,
-        # Enough for any plan's budget. With each more that is open, httpcore's pool takes longer over each request, and
-        # httpx would close most of its hundred after each burst, and connect anew for the next.
+        # With each that is open, httpcore's pool takes longer over every request; and httpx by itself opens a hundred,
+        # of which it closes most after each burst, and connects anew for the next.
         "limits": httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         "trust_env": not settings.is_plaintext,
