@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate check test bench build lock clean
+.PHONY: help setup demo generate update check test test-full bench build check-wheel lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,12 +35,21 @@ demo: $(MAIN)/.ready ## Refresh a view in a local sandbox; with DUNE_API_KEY and
 generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
 	$(PYTHON) -m tools.generate
 
-check: $(MAIN)/.ready ## Lint, format, types, and whether generated/ is what the spec gives.
+# FROM reaches the shell as it is: an address may hold what make or the shell would take for its own.
+update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of Dune's pages or of OpenAPI files.
+	@test -n "$$FROM" || { echo "Say where from: make update FROM=page.md, or an address; several in quotes." >&2; exit 2; }
+	@$(PYTHON) -m tools.update $$FROM
+
+check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and the wheel.
+	@# First, because it says what to change, where the type checkers only say that something does not fit.
+	$(PYTHON) -m tools.facts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(PYTHON)
 	$(PYTHON) -m tools.generate --check
+	$(BIN)/zizmor --offline --quiet .github
+	@$(MAKE) --no-print-directory check-wheel
 
 test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is present.
 	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and was not tested."; done
@@ -48,12 +57,18 @@ test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is pre
 test-%: .envs/%/.ready .envs/prism/.ready
 	.envs/$*/bin/python -m pytest
 
+test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
+	$(PYTHON) -m tests.spec.on_full_spec
+
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
 
 build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist
 	$(PYTHON) -m build --outdir dist
+
+check-wheel: build ## Try the wheel in bare environments, away from the source tree.
+	@$(PYTHON) -m tools.wheel --tag "$$TAG"
 
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 	$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \

@@ -52,7 +52,7 @@ def test_the_mock_server_accepts_our_requests(
     own = own_http_client(event_hooks={"request": [without_api if kind == "sync" else without_api_either]})
     dune = connect("key", base_url=prism, small_tier="allow", http_client=own)
     refresh = dune.refresh("dune.my_team.result_daily_volume", performance=performance)  # type: ignore[arg-type]
-    assert refresh.execution_id == "01HZ065JVE23C23FM2HKWQP2RT"
+    assert refresh.execution_id  # the spec's example, or what Prism makes up
 
 
 def test_the_mock_server_does_judge(prism: str) -> None:

@@ -16,7 +16,9 @@ from tempfile import TemporaryDirectory
 import yaml
 from ruff import find_ruff_bin  # type: ignore[import-untyped]  # ruff has no type information
 
-from tools.document import Document, ToolError, operations, parse
+from tools.classes import tell_classes_apart
+from tools.document import Corrected, Document, ToolError, operations, parse, resolve
+from tools.media import BYTES, kind
 from tools.spec import correct
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,14 +51,39 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 def produce(root: Path, into: Path) -> None:
     """Make the folder *into* what `generated/` has to be, and print what was done to the spec for it."""
-    origin = provenance(root)
-    published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
-    corrected = correct(published, additions, overlay)
+    corrected = load(root)
     for line in corrected.report:
         print(line)
+    write(corrected.document, root, into)
+
+
+def load(root: Path) -> Corrected:
+    """Read the spec files of *root*, and make of them the document to generate from."""
+    published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
+    corrected = correct(published, additions, overlay)
+    told = tell_classes_apart(corrected.document, given_classes(root))
+    return Corrected(corrected.document, corrected.report + told)
+
+
+def given_classes(root: Path) -> dict[str, str]:
+    """Return the names that the settings give to classes, by the generator's own."""
+    overrides = settings(root).get("class_overrides", {})
+    return {own: override["class_name"] for own, override in overrides.items() if "class_name" in override}
+
+
+def settings(root: Path) -> Document:
+    """Read the generator's settings."""
+    return parse(CONFIG, (root / CONFIG).read_text("utf-8"))
+
+
+def write(document: Document, root: Path, into: Path) -> None:
+    """Fill the new folder *into* with what is generated from *document*."""
+    origin = provenance(root)
     into.mkdir()
-    run_generator(corrected.document, root, into)
-    require_all_operations(corrected.document, into / PACKAGE)
+    run_generator(document, root, into)
+    read_files(into / PACKAGE)
+    require_all_operations(document, into / PACKAGE)
+    require_importable(into)
     (into / PACKAGE / "py.typed").touch()
     (into / "provenance.yaml").write_text(origin, "utf-8")
 
@@ -66,16 +93,32 @@ def run_generator(document: Document, root: Path, into: Path) -> None:
     # The generator calls `ruff` by name: the one of this environment has to come first.
     path = os.pathsep.join([str(Path(find_ruff_bin()).parent), os.environ.get("PATH", os.defpath)])
     with TemporaryDirectory() as scratch:
-        source = Path(scratch, "openapi.json")
+        source, options = Path(scratch, "openapi.json"), Path(scratch, "config.json")
         source.write_text(json.dumps(document), "utf-8")
+        options.write_text(json.dumps(settings(root) | {"content_type_overrides": sent_as_bytes(document)}), "utf-8")
         command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
-        command += ["--path", str(source), "--config", str(root / CONFIG)]
+        command += ["--path", str(source), "--config", str(options)]
         command += ["--custom-template-path", str((root / TEMPLATE).parent)]
         done = subprocess.run(  # noqa: S603 - nothing of the command comes from outside
             command, check=False, cwd=into, env=os.environ | {"PATH": path}, capture_output=True, text=True
         )
     if done.returncode != 0:
-        raise ToolError(f"openapi-python-client refuses the corrected spec or warns of it:\n{done.stderr.strip()}")
+        told = (done.stderr.strip() or done.stdout.strip()).replace(scratch, "")
+        raise ToolError(f"openapi-python-client refuses the corrected spec or warns of it:\n{told}")
+
+
+def sent_as_bytes(document: Document) -> dict[str, str]:
+    """Name the media types of bodies that the generator does not know, and drops if it is not told to send bytes."""
+    bodies = (resolve(document, each.content.get("requestBody", {})) for each in operations(document))
+    names = sorted({name for body in bodies for name in body.get("content", {})})
+    return {name: BYTES for name in names if kind(name) in ("text", "bytes")}
+
+
+def read_files(package: Path) -> None:
+    """Let a body of bytes be sent as what is in the file that the caller gives: httpx awaits no file."""
+    for path in package.glob("api/*/*.py"):
+        text = path.read_text("utf-8")
+        path.write_text(text.replace('["content"] = body.payload\n', '["content"] = body.payload.read()\n'), "utf-8")
 
 
 def require_all_operations(document: Document, package: Path) -> None:
@@ -86,6 +129,18 @@ def require_all_operations(document: Document, package: Path) -> None:
         raise ToolError(
             f"the spec has {len(expected)} operations, but the client has {len(modules)}; do two share an id and a tag?"
         )
+
+
+def require_importable(folder: Path) -> None:
+    """Fail unless each module of the package in *folder* can be imported: generated code is nobody's handwriting."""
+    modules = [path.relative_to(folder).with_suffix("") for path in (folder / PACKAGE).rglob("*.py")]
+    names = [".".join(module.parts).removesuffix(".__init__") for module in sorted(modules)]
+    code = f"import importlib\nfor name in {names}: importlib.import_module(name)"
+    done = subprocess.run(  # noqa: S603 - as above
+        [sys.executable, "-B", "-c", code], check=False, cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise ToolError(f"what is generated from the corrected spec cannot be imported:\n{done.stderr.strip()}")
 
 
 def provenance(root: Path) -> str:

@@ -1,66 +1,137 @@
 """Knows the corrections that hold for any operation of Dune's API, also for one that nobody has looked at yet.
-Must not know any operation by name: what is wrong with one alone belongs in the overlay."""
+Must not know any operation by name: what is wrong with one alone belongs in the overlay.
 
+Without them the generator drops what it does not understand, or writes code that cannot run, sometimes without a word.
+Here are those on parameters and texts; those on bodies and answers are in `media`, on schemas in `leniency`, on names
+in `naming`."""
+
+import re
 from collections.abc import Callable
 
-from tools.document import Document, Operation, operations, resolve
+from tools.document import Document, Operation, operations, resolve, spread_path_parameters
+from tools.leniency import mend_schemas, read_answers_leniently
+from tools.media import name_answers, name_bodies, split_bodies
+from tools.naming import name_operations, words
 
 KEY_HEADER = "X-Dune-Api-Key"
 KEY_PARAMETERS = {("header", KEY_HEADER.lower()), ("query", "api_key")}
+# OpenAPI itself says that a parameter of one of these names is to be ignored.
+NOT_PARAMETERS = {("header", "accept"), ("header", "authorization"), ("header", "content-type")}
+# The generated functions have variables of these names.
+TAKEN = {"body", "cookies", "headers", "params"}
+PLACE = re.compile(r"\{(.*?)\}")
 
 
 def apply_rules(document: Document) -> list[str]:
     """Apply every rule to every operation of *document*, in place, and return a line for each time that one acted."""
-    rules = (name_media_type, drop_stray_path_parameters, require_key_once, drop_echo)
-    return [
-        f"rule: {operation}: {done}"
-        for operation in operations(document)
-        for rule in rules
-        if (done := rule(document, operation))
+    report = [
+        f"{path}: the parameters of the path are now of each operation" for path in spread_path_parameters(document)
     ]
+    report += mend_schemas(document)
+    for operation in operations(document):
+        for rule in (
+            name_bodies,  # before the header that may name the media types is gone
+            give_parameters_schemas,
+            drop_non_parameters,
+            drop_repeated_parameters,
+            drop_hiding_parameters,
+            match_path_parameters,
+            require_key_once,
+            name_answers,
+            drop_echo,
+        ):
+            report += [f"{operation}: {done}" for done in rule(document, operation)]
+    report += name_operations(document)
+    report += split_bodies(document)
+    report += read_answers_leniently(document)
+    return [f"rule: {line}" for line in report]
 
 
-def name_media_type(document: Document, operation: Operation) -> str | None:
-    """Give a request body that is declared as `*/*`, which the generator drops, the media type that it must mean."""
-    body = resolve(document, operation.content.get("requestBody", {}))
-    content = body.get("content", {})
-    if "*/*" not in content:
-        return None
-    declared = content.pop("*/*")
-    if _is_object(document, declared.get("schema", {})):
-        content.setdefault("application/json", declared)
-        return "the body declared as */* is application/json"
-    # Bytes are sent only of what is declared as binary: for any other schema the generator writes code that cannot run.
-    content.setdefault("application/octet-stream", {"schema": {"type": "string", "format": "binary"}})
-    return "the body declared as */* is no object, so application/octet-stream"
+def give_parameters_schemas(document: Document, operation: Operation) -> list[str]:
+    """Give a schema to a parameter without one, which the generator passes over without a word."""
+    report: list[str] = []
+    for parameter in operation.content.get("parameters", []):
+        declared = resolve(document, parameter)
+        if "schema" in declared:
+            continue
+        contents = list(declared.pop("content", {}).values())
+        # Swagger 2.0 had the schema's keys beside the name.
+        moved = {key: declared.pop(key) for key in ("type", "format", "items", "enum", "default") if key in declared}
+        declared["schema"] = (contents[0].get("schema") if contents else moved) or {"type": "string"}
+        report.append(f"the parameter {declared['name']} has no schema, and is given {declared['schema']}")
+    return report
 
 
-def drop_stray_path_parameters(document: Document, operation: Operation) -> str | None:
-    """Remove the path parameters that the path has no place for; for one of them the generator drops the operation."""
-    stray = _drop_parameters(
-        document, operation, lambda place, name: place == "path" and f"{{{name}}}" not in operation.path
-    )
-    return f"the path has no place for the parameter {', '.join(stray)}, which is removed" if stray else None
+def drop_non_parameters(document: Document, operation: Operation) -> list[str]:
+    """Remove header parameters that say what the body or the key says: sent twice, they would contradict it."""
+    dropped = _drop_parameters(document, operation, lambda place, name: (place, name.lower()) in NOT_PARAMETERS)
+    return [f"the header {name} is no parameter, and is removed" for name in dropped]
 
 
-def require_key_once(document: Document, operation: Operation) -> str | None:
+def drop_repeated_parameters(document: Document, operation: Operation) -> list[str]:
+    """Remove a parameter that is there twice, for which the generator drops the operation."""
+    seen: set[tuple[str, str]] = set()
+
+    def again(place: str, name: str) -> bool:
+        known = (place, name) in seen
+        seen.add((place, name))
+        return known
+
+    dropped = _drop_parameters(document, operation, again)
+    return [f"the parameter {name} is there twice, and once now" for name in dropped]
+
+
+def drop_hiding_parameters(document: Document, operation: Operation) -> list[str]:
+    """Remove a parameter of a name by which the generated code would send something of its own in its place."""
+    dropped = _drop_parameters(document, operation, lambda place, name: place != "path" and words(name) in TAKEN)
+    return [f"the generated code cannot pass a parameter called {name}, which is removed" for name in dropped]
+
+
+def match_path_parameters(document: Document, operation: Operation) -> list[str]:
+    """Make the path's parameters those that the path has a place for; for any other the generator drops the operation.
+
+    One that only spells its name otherwise than the path, `queryId` for `query_id`, is renamed; others are removed."""
+    places = PLACE.findall(operation.path)
+    parameters = operation.content.setdefault("parameters", [])
+    declared = [found for each in parameters if (found := resolve(document, each))["in"] == "path"]
+    known = {parameter["name"] for parameter in declared}
+    report: list[str] = []
+    for place in (place for place in places if place not in known):
+        schema: Document = {"type": "string"}
+        for parameter in declared:
+            if parameter["name"] not in places and words(parameter["name"]) == words(place):
+                schema = parameter.get("schema", schema)
+        parameters.append({"in": "path", "name": place, "required": True, "schema": schema})
+        report.append(f"the parameter {place} of the path was not declared, and is {schema.get('type', 'open')} now")
+    stray = _drop_parameters(document, operation, lambda place, name: place == "path" and name not in places)
+    if stray:
+        report.append(f"the path has no place for the parameter {', '.join(stray)}, which is removed")
+    for parameter in (resolve(document, each) for each in operation.content["parameters"]):
+        if parameter["in"] == "path":
+            parameter["required"] = True
+    if not operation.content["parameters"]:
+        del operation.content["parameters"]
+    return report
+
+
+def require_key_once(document: Document, operation: Operation) -> list[str]:
     """Make the key a security scheme in place of parameters, one of which would write it into URLs and so into logs."""
     if not _drop_parameters(document, operation, lambda place, name: (place, name.lower()) in KEY_PARAMETERS):
-        return None
+        return []
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["apiKey"] = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
     document["security"] = [{"apiKey": []}]
     # Said again on the operation, because the generator looks only there.
     operation.content["security"] = [{"apiKey": []}]
-    return f"the key is the security scheme {KEY_HEADER} in place of parameters"
+    return [f"the key is the security scheme {KEY_HEADER} in place of parameters"]
 
 
-def drop_echo(document: Document, operation: Operation) -> str | None:
+def drop_echo(document: Document, operation: Operation) -> list[str]:
     """Remove a description that only repeats the summary: the generator writes both into each docstring."""
     if "summary" not in operation.content or operation.content["summary"] != operation.content.get("description"):
-        return None
+        return []
     del operation.content["description"]
-    return "the description only repeats the summary, and is removed"
+    return ["the description only repeats the summary, and is removed"]
 
 
 def _drop_parameters(document: Document, operation: Operation, unwanted: Callable[[str, str], bool]) -> list[str]:
@@ -76,11 +147,3 @@ def _drop_parameters(document: Document, operation: Operation, unwanted: Callabl
     if dropped:
         operation.content["parameters"] = kept
     return dropped
-
-
-def _is_object(document: Document, schema: Document) -> bool:
-    """Whether *schema* describes a JSON object, be it through the schemas that it combines."""
-    schema = resolve(document, schema)
-    if schema.get("type") == "object" or "properties" in schema:
-        return True
-    return any(_is_object(document, part) for how in ("allOf", "anyOf", "oneOf") for part in schema.get(how, []))

@@ -2,7 +2,6 @@
 Must not read or write files, nor know the generator or the command line."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from jsonpath_ng import DatumInContext
@@ -10,52 +9,32 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse as parse_path
 from oas_patch import apply_overlay, validate  # type: ignore[import-untyped]  # oas-patch has no type information
 
-from tools.document import Document, ToolError, copy, find, operations, schemas
+from tools.additions import complete, keep_path
+from tools.document import Corrected, Document, ToolError, copy, find
 from tools.rules import apply_rules
 
 REFRESH = "POST /v1/materialized-views/{name}/refresh"
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """A document, and what was done on the way to it, one line for each thing."""
-
-    document: Document
-    report: list[str]
-
-
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
     """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation."""
     try:
+        published, other = keep_path(published, REFRESH)
+        renamed = [f"openapi.yaml: {other} is {REFRESH} to the client, as it was before"] if other else []
         if find(published, REFRESH) is None:
             raise ToolError(f"openapi.yaml lacks {REFRESH}, the operation that this project exists for")
         completed = complete(published, additions)
         overlaid = lay_over(completed.document, overlay)
         document = copy(overlaid.document)
-        return Corrected(document, completed.report + overlaid.report + apply_rules(document))
+        return Corrected(document, renamed + completed.report + overlaid.report + apply_rules(document))
     except (AttributeError, KeyError, TypeError) as problem:
         # So ends a walk through a document that has something else where OpenAPI has an object or a list.
         raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
 
 
-def complete(published: Document, additions: Document) -> Corrected:
-    """Add the operations and schemas of *additions* that *published* lacks; the others are dropped, and reported."""
-    document, ours = copy(published), copy(additions)
-    dropped: list[str] = []
-    for operation in operations(ours):
-        item = document["paths"].setdefault(operation.path, {})
-        if operation.method in item:
-            dropped.append(str(operation))
-        else:
-            item[operation.method] = operation.content
-    theirs = document.setdefault("components", {}).setdefault("schemas", {})
-    dropped += [name for name in schemas(ours) if name in theirs]
-    document["components"]["schemas"] = schemas(ours) | theirs
-    return Corrected(document, [f"additions.yaml: {name} is published now; our entry is dropped" for name in dropped])
-
-
 def lay_over(document: Document, overlay: Document) -> Corrected:
     """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and reported."""
+    document = copy(document)
     if (verdict := validate(overlay, "sh")) != "Validation successful":
         raise ToolError(f"overlay.yaml is no OpenAPI Overlay: {verdict}")
     report: list[str] = []
@@ -68,9 +47,20 @@ def lay_over(document: Document, overlay: Document) -> Corrected:
             if name not in present
         ]
         if present:
+            report += _drop_names(document, action, present)
             _require_fit(document, action, present)
             document = _apply(document, action)
     return Corrected(document, report)
+
+
+def _drop_names(document: Document, action: Document, names: Iterable[str]) -> list[str]:
+    """Drop the tags of the operations that *action* gives others: what a module is called is ours to choose."""
+    report: list[str] = []
+    for name in names:
+        node = find(document, name) or {}
+        if "tags" in action.get("update", {}) and node.pop("tags", []):
+            report.append(f"overlay.yaml: {name} has tags by now; it keeps its place by ours")
+    return report
 
 
 def _subjects(action: Document) -> list[str]:

@@ -1,24 +1,30 @@
-"""Knows where these tests get their material: the committed files, and one generation for the whole run.
-Must not know what any test is about."""
+"""Knows where these tests get their material: a page to start from, our own committed files, and one generation.
+Must not know what any test is about, nor use openapi.yaml, which changes when Dune's spec does."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
-from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, produce
+from tools.generate import CONFIG, ROOT, TEMPLATE, produce
+from tools.sources import RECORD, digest, written
+from tools.wrapper import ENDPOINTS, READERS, TIERS
+
+OURS = ("additions.yaml", "overlay.yaml", CONFIG, TEMPLATE, READERS, ENDPOINTS, TIERS)
+PAGE = "refresh-materialized-view.md"
 
 
 def read(name: str) -> Document:
-    """Return a committed spec file."""
+    """Return a committed spec file of ours."""
     return parse(name, (ROOT / name).read_text("utf-8"))
 
 
 @pytest.fixture
 def published() -> Document:
-    """Dune's spec as vendored."""
-    return read("openapi.yaml")
+    """A spec as Dune publishes it."""
+    return parse("openapi.yaml", SPEC)
 
 
 @pytest.fixture
@@ -34,18 +40,26 @@ def overlay() -> Document:
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `generated/` has to be."""
-    folder = tmp_path_factory.mktemp("fresh") / "generated"
-    produce(ROOT, folder)
-    return folder
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the tools read and write."""
+    root = tmp_path_factory.mktemp("original")
+    for name in OURS:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    (root / "openapi.yaml").write_text(SPEC, "utf-8")
+    source = {"from": PAGE, "when": "2026-11-22", "sha256": digest(SPEC), "operations": [CALL]}
+    (root / RECORD).write_text(written([source], SPEC), "utf-8")
+    produce(root, root / "generated")
+    return root
 
 
 @pytest.fixture
-def repository(tmp_path: Path, fresh: Path) -> Path:
-    """A copy of all that the tools read and write."""
-    for name in (*SPEC_FILES, CONFIG, TEMPLATE):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(fresh, tmp_path / "generated")
-    return tmp_path
+def fresh(original: Path) -> Path:
+    """What `generated/` has to be there."""
+    return original / "generated"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, original: Path) -> Path:
+    """A copy of all that the tools read and write, for a test to change."""
+    return shutil.copytree(original, tmp_path / "repository")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from tools.additions import complete
 from tools.document import Document, ToolError, copy, find, parse, resolve, schemas
-from tools.spec import REFRESH, complete, correct, lay_over
+from tools.spec import REFRESH, correct, lay_over
 
 STATUS = "GET /v1/execution/{execution_id}/status"
+PATH = "/v1/materialized-views/{name}/refresh"
 CANCEL = "POST /v1/execution/{execution_id}/cancel"
 
 
@@ -68,7 +70,9 @@ def test_additions_complete_the_spec(published: Document, additions: Document) -
     """What only the additions have is added, without a word."""
     completed = complete(published, additions)
     assert find(completed.document, STATUS) == find(additions, STATUS)
-    assert schemas(completed.document) == schemas(published) | schemas(additions)
+    ours = copy(schemas(additions))
+    assert ours["matviews.MatviewsGetResponse"]["properties"]["schedule"].pop("x-unpublished") is True
+    assert schemas(completed.document) == schemas(published) | ours
     assert completed.report == []
 
 
@@ -151,13 +155,35 @@ def test_what_an_action_adds_is_not_shared() -> None:
     }
 
 
-def test_an_action_never_lengthens_a_list_by_merging(
+def test_an_action_never_lengthens_a_list_by_merging() -> None:
+    """Where Dune publishes a list that a correction means to set, the work stops instead of mixing the two."""
+    action = action_on("$.components.schemas.One", "One", update={"required": ["ours"]})
+    with pytest.raises(ToolError, match="its update would lengthen a list that the spec has by now"):
+        lay_over(spec_of(One={"required": ["theirs"]}), overlay_of(action))
+
+
+def test_names_are_ours_to_choose(published: Document, additions: Document, overlay: Document) -> None:
+    """Should Dune publish ids and tags, those of ours stay, so that nobody has to import from another place."""
+    ours = correct(published, additions, overlay)
+    theirs = copy(published)
+    theirs["paths"][PATH]["post"] |= {"tags": ["theirs", "more"], "operationId": "theirs"}
+    corrected = correct(theirs, additions, overlay)
+    assert corrected.document == ours.document
+    assert set(corrected.report) - set(ours.report) == {
+        f"overlay.yaml: {REFRESH} has tags by now; it keeps its place by ours"
+    }
+
+
+def test_another_name_in_the_refreshs_path_does_not_count(
     published: Document, additions: Document, overlay: Document
 ) -> None:
-    """Where Dune publishes a list that a correction means to set, the work stops instead of mixing the two."""
-    published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["tags"] = ["theirs"]
-    with pytest.raises(ToolError, match="its update would lengthen a list that the spec has by now"):
-        correct(published, additions, overlay)
+    """Should Dune call the view in the refresh's path otherwise, the operation is the same, by its old name."""
+    theirs = copy(published)
+    theirs["paths"] = {PATH.replace("{name}", "{matviewName}"): theirs["paths"][PATH]}
+    theirs["paths"][PATH.replace("{name}", "{matviewName}")]["post"]["parameters"][0]["name"] = "matviewName"
+    corrected = correct(theirs, additions, overlay)
+    assert corrected.document == correct(published, additions, overlay).document
+    assert "to the client, as it was before" in corrected.report[0]
 
 
 @pytest.mark.parametrize(

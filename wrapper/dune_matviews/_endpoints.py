@@ -25,6 +25,45 @@ T = TypeVar("T")
 VIEWS_A_PAGE = 1000
 """What Dune's own command line takes as the most; the spec allows more."""
 
+# What the spec has to say for this module to be right. `make check` holds the spec to it (tools/facts.py), and says
+# what to change where when Dune says otherwise. Types are those of OpenAPI, classes those of `dune_api.models`.
+SPEC_OPERATIONS = {
+    "POST /v1/materialized-views/{name}/refresh": {
+        "takes": {"name": "string"},
+        "sends": "RefreshRequest",
+        "answers": "RefreshResponse",
+    },
+    "GET /v1/execution/{execution_id}/status": {
+        "takes": {"execution_id": "string"},
+        "answers": "ExecutionStatusResponse",
+    },
+    "POST /v1/execution/{execution_id}/cancel": {
+        "takes": {"execution_id": "string"},
+        "answers": "CancelExecutionResponse",
+    },
+    "GET /v1/materialized-views": {
+        "takes": {"limit": "integer", "offset": "integer"},
+        "answers": "MatviewListResponse",
+    },
+    "POST /v1/materialized-views": {"sends": "UpsertRequest", "answers": "UpsertResponse"},
+    "GET /v1/materialized-views/{name}": {"takes": {"name": "string"}, "answers": "MatviewResponse"},
+    "DELETE /v1/materialized-views/{name}": {"takes": {"name": "string"}, "answers": "DeleteResponse"},
+    "GET /v1/query/{query_id}/pipeline": {"takes": {"query_id": "integer"}, "answers": "PipelineResponse"},
+    "POST /v1/usage": {"sends": "UsageRequest", "answers": "UsageResponse"},
+}
+SPEC_SENDS = {
+    "RefreshRequest": {"performance": "string"},
+    "UpsertRequest": {
+        "name": "string",
+        "query_id": "integer",
+        "is_private": "boolean",
+        "performance": "string",
+        "cron_expression": "string",
+        "expires_at": "string",
+    },
+    "UsageRequest": {},
+}
+
 
 class Endpoints:
     """The operations, bound to the transport of one client."""

@@ -32,6 +32,75 @@ _STATES = {
     "QUERY_STATE_EXPIRED": ExecutionState.EXPIRED,
 }
 
+# What each model has to have for this module to be right, by the names and types of the spec; `[string]` is a list.
+# `make check` holds the spec to it, and to the states above (tools/facts.py).
+SPEC_READS = {
+    "RefreshResponse": {"execution_id": "string"},
+    "UpsertResponse": {"execution_id": "string", "name": "string"},
+    "CancelExecutionResponse": {"success": "boolean"},
+    "DeleteResponse": {},
+    "MatviewResponse": {
+        "sql_id": "string",
+        "query_id": "integer",
+        "is_private": "boolean",
+        "table_size_bytes": "integer",
+        "last_execution_ids": "[string]",
+        "schedule": "MatviewSchedule",
+    },
+    "MatviewSchedule": {
+        "cron_expression": "string",
+        "performance": "string",
+        "next_execution_time": "string",
+        "expires_at": "string",
+    },
+    "MatviewListResponse": {"materialized_views": "[MatviewListElement]", "next_offset": "integer"},
+    "MatviewListElement": {
+        "sql_id": "string",
+        "query_id": "integer",
+        "is_private": "boolean",
+        "table_size_bytes": "integer",
+    },
+    "PipelineResponse": {"pipeline": "Pipeline"},
+    "Pipeline": {"nodes": "[PipelineNode]"},
+    "PipelineNode": {
+        "id": "integer",
+        "dependencies": "[integer]",
+        "materialized_view_refresh": "PipelineRefresh",
+        "query_execution": "PipelineExecution",
+    },
+    "PipelineRefresh": {"name": "string"},
+    "PipelineExecution": {},
+    "UsageResponse": {"billing_periods": "[BillingPeriod]"},
+    "BillingPeriod": {
+        "start_date": "string",
+        "end_date": "string",
+        "credits_used": "number",
+        "credits_included": "number",
+    },
+    "ExecutionStatusResponse": {
+        "state": "string",
+        "is_execution_finished": "boolean",
+        "query_id": "integer",
+        "queue_position": "integer",
+        "submitted_at": "string",
+        "execution_started_at": "string",
+        "execution_ended_at": "string",
+        "expires_at": "string",
+        "cancelled_at": "string",
+        "execution_cost_credits": "number",
+        "error": "ExecutionError",
+        "result_metadata": "ResultMetadata",
+    },
+    "ExecutionError": {"type": "string", "message": "string", "metadata": "SyntaxErrorMetadata"},
+    "SyntaxErrorMetadata": {"line": "integer", "column": "integer"},
+    "ResultMetadata": {
+        "row_count": "integer",
+        "total_row_count": "integer",
+        "result_set_bytes": "integer",
+        "total_result_set_bytes": "integer",
+    },
+}
+
 # An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
 

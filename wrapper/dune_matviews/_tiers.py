@@ -5,7 +5,7 @@ This module must not know how a refresh is sent.
 Dune's page for the refresh operation has two halves. Its OpenAPI block accepts `small`, `medium` and `large`, and
 lets the default follow the engine of the source query; its prose knows `medium` and `large`, with `medium` as the
 default. So `small` is sent with a warning unless the caller decides otherwise, and where no tier is given the field
-is left out. Should either half change, `tests/test_tiers.py` fails, and says what to do here.
+is left out. Should the block change, `make check` fails, and says what to do here (tools/facts.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DISAGREEMENT = (
 """The mismatch in one sentence, for messages."""
 
 SPEC_SENTENCE = "Accepts `small`, `medium`, `large`."
-"""What the spec says of `performance`, and what this module rests on."""
+"""What the spec says of `performance`, and what this module rests on: `make check` holds the spec to it."""
 
 
 class SmallTierWarning(UserWarning):

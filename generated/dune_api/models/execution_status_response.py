@@ -43,8 +43,9 @@ class ExecutionStatusResponse:
     queue_position: int | Unset = UNSET
     """ Place in the queue, while the execution waits """
     state: str | Unset = UNSET
-    """ `QUERY_STATE_PENDING`, `QUERY_STATE_EXECUTING`, or one of the final states, which `is_execution_finished`
-    tells. Dune adds states from time to time. """
+    """ Where the execution stands, for good once `is_execution_finished` is true. Dune adds states from time to
+    time. Known values: `QUERY_STATE_PENDING`, `QUERY_STATE_EXECUTING`, `QUERY_STATE_COMPLETED`,
+    `QUERY_STATE_COMPLETED_PARTIAL`, `QUERY_STATE_FAILED`, `QUERY_STATE_CANCELED`, `QUERY_STATE_EXPIRED`. """
     submitted_at: str | Unset = UNSET
     """ When Dune accepted the execution """
     error: ExecutionError | None | str | Unset = UNSET

@@ -1,0 +1,224 @@
+"""Knows the command `make update`: what each kind of source does to a repository, and what is told of it.
+Must not know how sources are merged or compared."""
+
+import json
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.spec.conftest import PAGE
+from tests.spec.full import full_spec, part_of
+from tests.spec.pages import CALL, PROSE, SPEC, page
+from tools import update as command
+from tools.document import Document, ToolError, operations, parse
+from tools.facts import main as check_facts
+from tools.generate import ROOT, contents
+from tools.generate import main as generate
+from tools.sources import RECORD
+from tools.update import SUMMARY, main, update
+from tools.wrapper import READERS
+
+TODAY = date(2031, 2, 3)
+
+
+@pytest.fixture
+def give(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to put sources into."""
+    return tmp_path_factory.mktemp("sources")
+
+
+def put(folder: Path, name: str, text: str) -> str:
+    """Write a source."""
+    (folder / name).write_text(text, "utf-8")
+    return str(folder / name)
+
+
+def state(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Each file of *root*, with its content and when it was written."""
+    return {name: (content, (root / name).stat().st_mtime_ns) for name, content in contents(root).items()}
+
+
+def record(root: Path) -> Document:
+    """The record of where the spec came from."""
+    return parse(RECORD, (root / RECORD).read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (PAGE, page()),
+        ("from-elsewhere.md", page()),
+        ("dune.yaml", SPEC),
+        ("dune.json", json.dumps(yaml.safe_load(SPEC))),
+        ("sorted.yaml", yaml.safe_dump(yaml.safe_load(SPEC))),
+    ],
+)
+def test_the_same_again_touches_nothing(
+    name: str, text: str, repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source that says what is known, in whatever form and from wherever, writes no file, the record included."""
+    before = state(repository)
+    assert main([put(give, name, text)], repository) == 0
+    assert state(repository) == before
+    assert capsys.readouterr().out == "Dune says what it said before: nothing was changed.\n"
+
+
+def test_a_page_whose_sentence_on_tiers_lost_small(
+    repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is taken, marked as breaking, and both the update and the check say what to change where."""
+    source = put(give, PAGE, page(SPEC.replace("Accepts `small`,", "Accepts")))
+    assert main([source], repository) == 0
+    told = capsys.readouterr().out
+    assert "1 change, 1 of them breaking for users of dune_matviews." in told
+    assert "- **breaking**: `matviews.MatviewsRefreshRequest`: property `performance` is described otherwise:" in told
+    assert "## To mend before `make check` passes" in told
+    assert generate(["--check"], repository) == 0
+    assert check_facts(repository) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "no longer says 'Accepts `small`, `medium`, `large`.' of `performance`" in error
+    assert "take the special case out of wrapper/dune_matviews/_tiers.py, README.md and the sandbox" in error
+    assert error.removeprefix("error: ") in told
+
+
+def test_a_page_with_a_renamed_property(repository: Path, give: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is taken, marked as breaking, and the check names the reader that has to follow."""
+    source = put(give, PAGE, page(SPEC.replace("execution_id:", "executionId:")))
+    assert main([source], repository) == 0
+    told = capsys.readouterr().out
+    assert "- **breaking**: `matviews.MatviewsRefreshResponse`: property `execution_id` removed (it was string)" in told
+    assert "- **not breaking**: `matviews.MatviewsRefreshResponse`: property `executionId` added: string" in told
+    assert check_facts(repository) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"which {READERS} reads as RefreshResponse.execution_id. It has `executionId`" in error
+    assert f"Let the code and `SPEC_READS` in {READERS} follow" in error
+
+
+def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is taken with all it has, what additions.yaml had too is dropped and listed, and everything is in order."""
+    source = put(give, "dune.json", json.dumps(full_spec()))
+    assert main([source], repository) == 0
+    told = capsys.readouterr().out
+    published = parse("openapi.yaml", (repository / "openapi.yaml").read_text("utf-8"))
+    assert json.dumps(published) == json.dumps(full_spec())
+    for each in operations(parse("additions.yaml", (ROOT / "additions.yaml").read_text("utf-8"))):
+        assert f"- additions.yaml: {each} is published now; our entry is dropped" in told
+    assert "none of them breaking" in told
+    assert "To mend" not in told
+    assert (repository / SUMMARY).read_text("utf-8") in told
+    assert generate(["--check"], repository) == 0
+    assert check_facts(repository) == 0
+    entry = {"from": "dune.json", "operations": sorted(str(each) for each in operations(full_spec()))}
+    assert [{key: each[key] for key in entry} for each in record(repository)["sources"]] == [entry]
+    # And once more: there is nothing to do.
+    before = state(repository)
+    assert main([source], repository) == 0
+    assert state(repository) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("page.md", PROSE, "page.md has no OpenAPI block"),
+        ("page.md", "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>", "page.md is an HTML page"),
+        ("page.md", None, "there is no file "),
+        ("page.md", page(SPEC.replace("'*/*':", "application/json:")), "Dune may have mended this itself"),
+        (
+            PAGE,
+            page(SPEC.replace("/refresh:", "/renew:"), call=CALL.replace("refresh", "renew")),
+            f"openapi.yaml lacks {CALL}, the operation that this project exists for",
+        ),
+        ("dune.yaml", SPEC.replace("matviews.MatviewsRefreshResponse:", "models.Renamed:"), "which it does not have"),
+        ("dune.yaml", SPEC.replace("type: object", "type: thing"), "openapi-python-client refuses the corrected spec"),
+        ("dune.yaml", SPEC.replace("parameters:\n", "parameters:\n      - 7\n"), "is not laid out as OpenAPI has it"),
+    ],
+)
+def test_a_refused_source_leaves_everything_as_it_was(
+    name: str, text: str | None, reason: str, repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with a source, the reason is told, and no file is written, however far the work had come."""
+    source = str(give / name) if text is None else put(give, name, text)
+    before = state(repository)
+    assert main([source], repository) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert reason in told
+    assert told.endswith("\nNothing was changed.\n")
+    assert state(repository) == before
+
+
+def test_one_refused_source_refuses_all(repository: Path, give: Path) -> None:
+    """A page that is right is not taken beside one that is not."""
+    right = put(give, "right.md", page(SPEC.replace("Refreshes a view", "Renews a view")))
+    before = state(repository)
+    with pytest.raises(ToolError, match=r"wrong\.md has no OpenAPI block"):
+        update(repository, [right, put(give, "wrong.md", PROSE)], TODAY)
+    assert state(repository) == before
+
+
+def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) -> None:
+    """A page adds its operation to what there is, and the record says of each where it came from, and when."""
+    status = "GET /v1/execution/{execution_id}/results"
+    summary = update(repository, [put(give, "results.md", page(part_of(full_spec(), status), status))], TODAY)
+    assert summary is not None
+    assert summary.startswith("# Dune's spec as of 2031-02-03\n\nFrom `results.md`. ")
+    assert f"- **not breaking**: `{status}`: added" in summary
+    old, new = record(repository)["sources"]
+    assert (old["from"], old["when"], old["operations"]) == (PAGE, "2026-11-22", [CALL])
+    assert (new["from"], new["when"], new["operations"]) == ("results.md", "2031-02-03", [status])
+    assert check_facts(repository) == 0
+    assert (repository / "generated/dune_api/api/executions/get_execution_results.py").exists()
+    before = state(repository)
+    assert update(repository, [str(give / "results.md")], TODAY) is None
+    assert state(repository) == before
+
+
+def test_without_a_spec_all_comes_from_the_sources(repository: Path, give: Path) -> None:
+    """Where openapi.yaml was deleted, the update starts anew, and all that was there comes out to the byte."""
+    before = contents(repository)
+    for name in ("openapi.yaml", RECORD):
+        (repository / name).unlink()
+    assert update(repository, [put(give, PAGE, page())], date(2026, 11, 22)) is not None
+    after = contents(repository)
+    assert after.pop(SUMMARY.as_posix())
+    assert after == before
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_landing_is_all_or_nothing(failing: int, repository: Path, give: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of the files cannot be put in place, those before it are put back."""
+    source = put(give, PAGE, page(SPEC.replace("Refreshes a view", "Renews a view")))
+    before = state(repository)
+    renamed: list[Path] = []
+    rename = Path.rename
+
+    def renaming(self: Path, target: Path) -> Path:
+        renamed.append(self)
+        if len(renamed) == failing + 1:
+            raise OSError("the disk is full")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renaming)
+    with pytest.raises(OSError, match="the disk is full"):
+        update(repository, [source], TODAY)
+    assert state(repository) == before
+
+
+def test_a_bug_is_no_broken_source(repository: Path, give: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record and the summary are written only after the client was generated and the spec was looked through."""
+    monkeypatch.setattr(command, "check", lambda *_: 1 / 0)
+    before = state(repository)
+    with pytest.raises(ZeroDivisionError):
+        update(repository, [put(give, "page.md", page(SPEC.replace("Refreshes a view", "Renews a view")))], TODAY)
+    assert state(repository) == before
+
+
+def test_make_says_how_to_call_it() -> None:
+    """`make update` without a source says what is missing, and touches nothing."""
+    command = ["make", "--no-print-directory", "--assume-old=.envs/3.11/.ready", "update"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Say where from: make update FROM=page.md" in done.stderr

@@ -1,0 +1,156 @@
+"""Knows what the workflows promise: they do what people do, they cannot be talked into more, and the update arrives.
+Must not know what the targets do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").glob("*.yml")}
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+STEPS = [
+    pytest.param(step, id=f"{name}-{job}-{place}")
+    for name, workflow in WORKFLOWS.items()
+    for job, content in workflow["jobs"].items()
+    for place, step in enumerate(content["steps"])
+]
+PUBLISHING = WORKFLOWS["update"]["jobs"]["update"]["steps"][-1]["run"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_is_a_pinned_action_or_a_target(step: dict[str, Any]) -> None:
+    """Actions are pinned by their commit, and whatever else is run is a target of the Makefile, or git's business."""
+    if "uses" in step:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
+    elif step["run"] == 'make "$TARGET"':
+        assert set(WORKFLOWS["ci"]["jobs"]["make"]["strategy"]["matrix"]["target"]) <= TARGETS
+    elif step["run"] != PUBLISHING:
+        command, target = step["run"].split()
+        assert (command, target in TARGETS) == ("make", True)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_outside_word_becomes_a_command(step: dict[str, Any]) -> None:
+    """What somebody can type or name reaches a shell as a variable, never as part of the script."""
+    assert "${{" not in step.get("run", "")
+
+
+def test_only_the_jobs_that_write_may() -> None:
+    """No workflow may do more than read, but for the job that opens pull requests and the one that publishes."""
+    assert [
+        name for name, workflow in WORKFLOWS.items() if workflow["permissions"] not in ({}, {"contents": "read"})
+    ] == []
+    rights = {
+        (name, job): content.get("permissions")
+        for name, workflow in WORKFLOWS.items()
+        for job, content in workflow["jobs"].items()
+    }
+    assert rights == {
+        ("ci", "make"): None,
+        ("update", "update"): {"contents": "write", "pull-requests": "write", "actions": "write"},
+        ("release", "build"): {"contents": "read"},
+        ("release", "publish"): {"id-token": "write"},
+    }
+
+
+@pytest.mark.parametrize(
+    "hostile", ["$(touch HERE)", "`touch HERE`", "x; touch HERE", "$(shell touch HERE)", "&& touch HERE"]
+)
+def test_an_address_is_no_command(hostile: str, tmp_path: Path) -> None:
+    """Whatever stands in FROM is an argument to the update, for make and for the shell that it starts."""
+    rule = re.search(r"^update:.*?(?=\n\n)", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert rule is not None
+    (tmp_path / "Makefile").write_text(f"PYTHON := echo\n{rule[0].replace('$(MAIN)/.ready', '')}\n", "utf-8")
+    done = subprocess.run(["make"], cwd=tmp_path, env=os.environ | {"FROM": hostile}, capture_output=True, text=True)
+    assert done.stdout == f"-m tools.update {hostile}\n"
+    assert not (tmp_path / "HERE").exists()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of an empty-handed origin, and a stand-in for the command `gh` that writes down how it is called."""
+    identity = ["-c", "user.name=x", "-c", "user.email=x@dune.test"]
+    for command in (
+        ["init", "--quiet", "--bare", "origin"],
+        ["clone", "--quiet", "origin", "clone"],
+        ["-C", "clone", "checkout", "--quiet", "-b", "main"],
+        ["-C", "clone", *identity, "commit", "--quiet", "--allow-empty", "--message", "first"],
+        ["-C", "clone", "push", "--quiet", "origin", "main"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "bin").mkdir()
+    gh = tmp_path / "bin" / "gh"
+    gh.write_text('#!/bin/sh\necho "$*" >> "$CALLS"\ntest "$2" != create || test ! -e "$CALLS.exists"\n')
+    gh.chmod(0o755)
+    return tmp_path / "clone"
+
+
+def publish(clone: Path) -> list[str]:
+    """Run the step that opens the pull request as GitHub does, and return how `gh` was called."""
+    calls = clone.parent / "calls"
+    calls.unlink(missing_ok=True)
+    environment = os.environ | {
+        "PATH": f"{clone.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "BRANCH": "update-spec",
+        "CALLS": str(calls),
+        "HOME": str(clone.parent),
+    }
+    script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", PUBLISHING]
+    done = subprocess.run(script, cwd=clone, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_nothing_new_opens_nothing(clone: Path) -> None:
+    """An update that changed nothing pushes nothing, and asks GitHub for nothing."""
+    assert publish(clone) == []
+    assert git(clone, "ls-remote", "--heads", "origin", "update-spec") == ""
+
+
+def test_an_update_arrives_as_a_pull_request(clone: Path) -> None:
+    """What changed is pushed, new files included, the summary is the pull request's text, and CI is started on it."""
+    put_update(clone, "first")
+    assert publish(clone) == [
+        "auth setup-git",
+        "pr create --head update-spec --title Update Dune's spec --body-file build/body.md",
+        "workflow run ci.yml --ref update-spec",
+    ]
+    assert git(clone, "show", "--stat", "--format=%s", "origin/update-spec").split("\n")[0] == "Update Dune's spec"
+    assert git(clone, "show", "origin/update-spec:generated/new.py") == "first"
+    assert (clone / "build/body.md").read_text() == "# Summary"
+
+
+def test_a_second_update_replaces_the_first(clone: Path) -> None:
+    """While the pull request is open, a newer update takes its place: one branch, one pull request."""
+    put_update(clone, "first")
+    publish(clone)
+    git(clone, "checkout", "--quiet", "main")
+    git(clone, "branch", "--quiet", "-D", "update-spec")
+    (clone.parent / "calls.exists").touch()
+    put_update(clone, "second")
+    assert publish(clone)[1:3] == [
+        "pr create --head update-spec --title Update Dune's spec --body-file build/body.md",
+        "pr edit update-spec --body-file build/body.md",
+    ]
+    assert git(clone, "show", "origin/update-spec:generated/new.py") == "second"
+    assert git(clone, "rev-list", "--count", "main..origin/update-spec") == "1"
+
+
+def put_update(clone: Path, content: str) -> None:
+    """Change files as `make update` does."""
+    for name, text in {"generated/new.py": content, "build/update.md": "# Summary", ".gitignore": "/build/"}.items():
+        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).write_text(text)
+
+
+def git(clone: Path, *command: str) -> str:
+    """What git says."""
+    done = subprocess.run(["git", *command], cwd=clone, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

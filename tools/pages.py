@@ -1,0 +1,141 @@
+"""Knows where specs come from: Dune's reference pages in Markdown, and OpenAPI files in YAML or JSON, here or at an
+address. Must not know what is done with a spec, nor what is in this one."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tools.document import METHODS, Document, ToolError, operations, parse, shape
+
+SECONDS = 60
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# The block of a page says after its language for which operation it is: `yaml POST /v1/things`.
+CALL = re.compile(rf"(?:ya?ml|json)\s(?:.*\s)?(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
+SPEC = re.compile(r"""^\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One spec as published.
+
+    Attributes:
+        name: how it is recorded: an address without secrets, or the bare name of a file.
+        text: the spec itself, without the page around it.
+        document: what the text says.
+    """
+
+    name: str
+    text: str
+    document: Document
+
+
+def read_source(place: str) -> Source:
+    """Read the spec at *place*, the path of a file or an address; whatever is no spec is refused with the reason."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", place, re.IGNORECASE):
+        parts = urlsplit(place)
+        name = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+        content = _download(place, name)
+    else:
+        name, content = Path(place).name, _read(place)
+    try:
+        page = content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise ToolError(f"{name} is no text in UTF-8: {problem}") from problem
+    text = _spec_in(name, page)
+    document = parse(name, text)
+    _require_openapi(name, document)
+    return Source(name, text, document)
+
+
+def _read(place: str) -> bytes:
+    try:
+        return Path(place).read_bytes()
+    except FileNotFoundError as problem:
+        raise ToolError(f"there is no file {place}") from problem
+    except OSError as problem:
+        raise ToolError(f"{place} cannot be read: {problem.strerror}") from problem
+
+
+def _download(place: str, name: str) -> bytes:
+    """Fetch *place*; what was tampered with on the way would become code that people run."""
+    address = httpx.URL(place)
+    if address.scheme != "https" and address.host not in LOOPBACK:
+        raise ToolError(f"{name} is not an address that begins with https://")
+    try:
+        answer = httpx.get(address, follow_redirects=True, timeout=SECONDS)
+    except httpx.HTTPError as problem:
+        raise ToolError(f"{name} cannot be fetched: {problem or type(problem).__name__}") from problem
+    if answer.url.scheme != "https" and answer.url.host not in LOOPBACK:
+        raise ToolError(f"{name} leads to {answer.url}, which does not begin with https://")
+    if answer.status_code != 200:
+        raise ToolError(f"{name} cannot be fetched: the server answers {answer.status_code} {answer.reason_phrase}")
+    return answer.content
+
+
+def _spec_in(name: str, page: str) -> str:
+    """Return the spec that *page* is, or the one in its OpenAPI block."""
+    blocks = [block for block in MarkdownIt("commonmark").parse(page) if _is_spec(block)]
+    if not blocks:
+        if page.lstrip().startswith("{") or re.search(r"^(openapi|swagger|paths)\s*:", page, re.MULTILINE):
+            return page
+        raise ToolError(f"{name} {_what_else(page)}")
+    if len(blocks) > 1:
+        raise ToolError(f"{name} has {len(blocks)} OpenAPI blocks, where a page of Dune's has one")
+    return _content(name, blocks[0], page)
+
+
+def _what_else(page: str) -> str:
+    """Say what *page* is, which has no spec."""
+    if not page.strip():
+        return "is empty"
+    if re.search(r"^\s*<(!doctype|\?xml)|<(html|head|body)[\s>]", page, re.IGNORECASE):
+        return (
+            "is an HTML page, as a server sends it for an error or to a browser. Take the page in Markdown: its "
+            "address ends in .md"
+        )
+    return (
+        "has no OpenAPI block, and is no OpenAPI file either. A reference page of Dune's has one at its end, after the "
+        "heading OpenAPI"
+    )
+
+
+def _is_spec(block: Token) -> bool:
+    return block.type == "fence" and bool(CALL.match(block.info) or SPEC.search(block.content))
+
+
+def _content(name: str, block: Token, page: str) -> str:
+    """Return what is in *block*, once it is certain that it is whole."""
+    _, end = block.map or [0, 0]
+    closing = re.split(r"\r\n?|\n", page)[end - 1].strip()
+    if set(closing) != {block.markup[0]} or len(closing) < len(block.markup):
+        raise ToolError(f"{name} breaks off within its OpenAPI block")
+    if told := CALL.match(block.info):
+        method, path = told["call"].split()
+        call = f"{method.upper()} {path}"
+        if shape(call) not in {shape(str(each)) for each in operations(parse(name, block.content))}:
+            raise ToolError(f"{name} announces {call}, but its OpenAPI block has no such operation")
+    return block.content
+
+
+def _require_openapi(name: str, document: Document) -> None:
+    """Fail unless *document* is an OpenAPI document that describes something."""
+    if "swagger" in document:
+        raise ToolError(f"{name} is in Swagger {document['swagger']}; what is needed is OpenAPI 3")
+    version = document.get("openapi")
+    if not isinstance(version, str) or not version.startswith("3."):
+        raise ToolError(f"{name} is no OpenAPI 3 document: `openapi` is {version!r}")
+    try:
+        found = list(operations(document))
+        whole = all(isinstance(each.content.get("responses"), dict) for each in found)
+        assert all(isinstance(part, dict) for part in (document["paths"], document.get("components", {})))  # noqa: S101
+    except (AssertionError, AttributeError, KeyError, TypeError) as problem:
+        raise ToolError(f"{name} is not laid out as OpenAPI has it: {problem!r}") from problem
+    if not found:
+        raise ToolError(f"{name} describes no operation")
+    if not whole:
+        raise ToolError(f"{name} has an operation without responses")
