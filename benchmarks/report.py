@@ -38,7 +38,7 @@ def write(measured: Measured, path: Path) -> list[Target]:
         "take turns, so that what else the machine does hits all of them. A figure is a median, with the quartiles "
         "around it in brackets; a ratio is the median of the ratios of the single rounds.",
         "## Targets",
-        _table(("what", "measured", "at most", "met"), (each.row() for each in found)),
+        _table(("what", "measured", "at most", "met", "httpx alone"), (each.row() for each in found)),
         verdict,
         *_starting(measured),
         *_calling(measured),

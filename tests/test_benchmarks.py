@@ -72,8 +72,8 @@ def test_a_figure_is_a_median_with_its_quartiles() -> None:
 
 def test_a_target_is_met_up_to_its_limit() -> None:
     """The limit itself is still met, and what is not is said in bold."""
-    assert Target("x", 1.1, 1.1).row() == ("x", "1.10", "1.10", "yes")
-    assert Target("x", 1.101, 1.1).row()[-1] == "**no**"
+    assert Target("x", 1.1, 1.1).row() == ("x", "1.10", "1.10", "yes", "")
+    assert Target("x", 1.101, 1.1, 1.0).row()[-2:] == ("**no**", "1.00")
 
 
 @pytest.mark.parametrize(("cost", "met"), [(1.0, True), (9.0, False)])
