@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from tools.additions import keep_path
 from tools.document import (
-    COMBINATIONS,
     Document,
     copy,
     operations,
@@ -17,6 +16,7 @@ from tools.document import (
     schemas,
     spread_path_parameters,
 )
+from tools.schemas import differences, parts_of, type_of
 from tools.wrapper import Used
 
 NONE: Document = {}
@@ -54,6 +54,11 @@ def compare(old: Document, new: Document, used: Used) -> list[Change]:
             found.append(Change(Effect.NONE, f"`{call}`", f"called `{other}` now, which is the same request"))
     comparison = _Comparison(old, new, used)
     found += [*comparison.operations(), *comparison.schemas()]
+    for key in sorted((old.keys() | new.keys()) - {"paths", "components"}) if old else ():
+        if old.get(key) != new.get(key):
+            # Where Dune is reached stands in the wrapper as well.
+            effect = Effect.BREAKING if key == "servers" else Effect.NONE
+            found.append(Change(effect, f"`{key}`", f"is {new.get(key)} now, and was {old.get(key)}"))
     order = list(Effect)
     return sorted(found, key=lambda change: order.index(change.effect))
 
@@ -73,13 +78,21 @@ class _Comparison:
             elif name not in after:
                 yield Change(_effect(True, used), f"`{name}`", "removed")
             else:
-                yield from self._parameters(name, before[name], after[name])
-                yield from self._body(name, before[name], after[name])
-                yield from self._answers(name, before[name], after[name])
-                if _texts(before[name]) != _texts(after[name]):
-                    yield Change(Effect.NONE, f"`{name}`", "its text changed")
-                if after[name].get("deprecated") and not before[name].get("deprecated"):
-                    yield Change(Effect.NONE, f"`{name}`", "deprecated")
+                yield from _or_else(name, before[name], after[name], self._operation(name, before[name], after[name]))
+
+    def _operation(self, name: str, before: Document, after: Document) -> Iterator[Change]:
+        yield from self._parameters(name, before, after)
+        yield from self._body(name, before, after)
+        yield from self._answers(name, before, after)
+        yield from self._texts(name, before, after)
+        if after.get("deprecated") and not before.get("deprecated"):
+            yield Change(Effect.NONE, f"`{name}`", "deprecated")
+
+    def _texts(self, name: str, before: Document, after: Document) -> Iterator[Change]:
+        old, new = _texts(self._old, before), _texts(self._new, after)
+        for place, told in old.items():
+            if new.get(place, told) != told:
+                yield Change(Effect.NONE, f"`{name}`", f"{place} changed")
 
     def schemas(self) -> Iterator[Change]:
         before, after = schemas(self._old), schemas(self._new)
@@ -90,7 +103,8 @@ class _Comparison:
                 used = any(schema == name for schema, _ in self._used.properties)
                 yield Change(_effect(True, used), f"`{name}`", "schema removed")
             else:
-                yield from self._schema(name, before[name], after[name], name in self._sent)
+                found = self._schema(name, before[name], after[name], name in self._sent)
+                yield from _or_else(name, before[name], after[name], found)
 
     def _parameters(self, name: str, before: Document, after: Document) -> Iterator[Change]:
         old, new = _parameters(self._old, before), _parameters(self._new, after)
@@ -100,7 +114,7 @@ class _Comparison:
             subject, what = f"`{name}`", f"parameter `{parameter}` ({place})"
             if key not in old:
                 required = bool(new[key].get("required"))
-                told = f"{what} added: {_type(new[key].get('schema', NONE))}{', required' if required else ''}"
+                told = f"{what} added: {type_of(new[key].get('schema', NONE))}{', required' if required else ''}"
                 yield Change(_effect(required, used), subject, told)
             elif key not in new:
                 yield Change(_effect(True, (name, parameter) in self._used.parameters), subject, f"{what} removed")
@@ -110,8 +124,10 @@ class _Comparison:
                     told = f"{what} is {'' if asked[1] else 'no longer '}required"
                     yield Change(_effect(asked[1], used), subject, told)
                 passed = (name, parameter) in self._used.parameters
-                for hurts, told in _differences(old[key].get("schema", NONE), new[key].get("schema", NONE), True):
+                schemas = old[key].get("schema", NONE), new[key].get("schema", NONE)
+                for hurts, told in differences(*schemas, True):
                     yield Change(_effect(hurts, passed), subject, f"{what} {told}")
+                yield from self._within(name, *schemas, True, parameter, passed)
 
     def _body(self, name: str, before: Document, after: Document) -> Iterator[Change]:
         old, new = (
@@ -156,31 +172,46 @@ class _Comparison:
                         effect = Effect.BREAKING if used and change.effect is Effect.GENERATED else change.effect
                         yield Change(effect, change.subject, f"{what}: {change.what}")
 
-    def _schema(self, name: str, old: Document, new: Document, sent: bool, inside: str = "") -> Iterator[Change]:
-        """Compare two schemas, and those within; *inside* is where in *name* they are."""
-        for hurts, told in () if inside else _differences(old, new, sent):
+    def _schema(self, name: str, old: Document, new: Document, sent: bool) -> Iterator[Change]:
+        for hurts, told in differences(old, new, sent):
             yield Change(_effect(hurts, False), f"`{name}`", told)
+        if old.get("description") != new.get("description"):
+            yield Change(Effect.NONE, f"`{name}`", "its text changed")
+        yield from self._within(name, old, new, sent, "", False)
+
+    def _within(self, name: str, old: Document, new: Document, sent: bool, inside: str, used: bool) -> Iterator[Change]:
+        """Compare what two schemas declare within; *inside* is where in *name* they are, *used* whether they are."""
         before, after = old.get("properties", NONE), new.get("properties", NONE)
         asked = set(old.get("required", ())), set(new.get("required", ()))
+        where = f"{inside}." if inside else ""
         for key in sorted(before.keys() | after.keys()):
-            what, used = f"property `{inside}{key}`", (name, key) in self._used.properties
+            what, read = f"property `{where}{key}`", (name, key) in self._used.properties
             if key not in before:
                 needed = sent and key in asked[1]
-                told = f"{what} added: {_type(after[key])}{', required' if key in asked[1] else ''}"
+                told = f"{what} added: {type_of(after[key])}{', required' if key in asked[1] else ''}"
                 yield Change(_effect(needed, name in self._used.bodies), f"`{name}`", told)
             elif key not in after:
-                yield Change(_effect(True, used), f"`{name}`", f"{what} removed (it was {_type(before[key])})")
+                yield Change(_effect(True, read), f"`{name}`", f"{what} removed (it was {type_of(before[key])})")
             else:
                 yield from self._property(name, key, before[key], after[key], what, sent)
                 if (key in asked[0]) != (key in asked[1]):
                     hurts = sent and key in asked[1]
                     told = f"{what} is {'' if key in asked[1] else 'no longer '}required"
                     yield Change(_effect(hurts, name in self._used.bodies), f"`{name}`", told)
-                yield from self._within(name, before[key], after[key], sent, f"{inside}{key}.")
+                if type_of(before[key]) == type_of(after[key]):
+                    yield from self._within(name, before[key], after[key], sent, f"{where}{key}", read)
+        others = parts_of(new)
+        for mark, part in parts_of(old).items():
+            if mark in others and type_of(part) == type_of(others[mark]):  # else that was told of the whole
+                for hurts, told in differences(part, others[mark], sent):
+                    yield Change(_effect(hurts, used), f"`{name}`", f"`{inside}{mark}` {told}")
+                if part.get("description") != others[mark].get("description"):
+                    yield Change(Effect.NONE, f"`{name}`", f"`{inside}{mark}` is described otherwise")
+                yield from self._within(name, part, others[mark], sent, f"{inside}{mark}", used)
 
     def _property(self, name: str, key: str, old: Document, new: Document, what: str, sent: bool) -> Iterator[Change]:
         used = (name, key) in self._used.properties
-        for hurts, told in _differences(old, new, sent):
+        for hurts, told in differences(old, new, sent):
             yield Change(_effect(hurts, used), f"`{name}`", f"{what} {told}")
         before, after = (" ".join(each.get("description", "").split()) for each in (old, new))
         if before != after:
@@ -189,12 +220,13 @@ class _Comparison:
             told = f"{what} is described otherwise: “{before}” is “{after}” now"
             yield Change(Effect.BREAKING if lost else Effect.NONE, f"`{name}`", told)
 
-    def _within(self, name: str, old: Document, new: Document, sent: bool, inside: str) -> Iterator[Change]:
-        """Compare the objects that two properties, or the elements of two lists, declare themselves."""
-        while "items" in old and "items" in new:
-            old, new, inside = old["items"], new["items"], inside.removesuffix(".") + "[]."
-        if "properties" in old and "properties" in new:
-            yield from self._schema(name, old, new, sent, inside)
+
+def _or_else(name: str, before: Document, after: Document, found: Iterator[Change]) -> Iterator[Change]:
+    """Go through *found*, or say that there is a change for which there are no words here."""
+    told = list(found)
+    yield from told
+    if not told and before != after:
+        yield Change(Effect.NONE, f"`{name}`", "a detail changed, see openapi.yaml")
 
 
 def _effect(hurts: bool, used: bool) -> Effect:
@@ -203,43 +235,13 @@ def _effect(hurts: bool, used: bool) -> Effect:
     return Effect.BREAKING if used else Effect.GENERATED
 
 
-def _differences(old: Document, new: Document, sent: bool) -> Iterator[tuple[bool, str]]:
-    """Go through what two schemas say differently of their values, and whether it hurts."""
-    if _type(old) != _type(new):
-        yield True, f"is {_type(new)} now, and was {_type(old)}"
-    if old.get("format") != new.get("format"):
-        yield sent, f"has the format {new.get('format') or 'none'} now, and had {old.get('format') or 'none'}"
-    if bool(old.get("nullable")) != bool(new.get("nullable")):
-        yield sent != bool(new.get("nullable")), f"may {'' if new.get('nullable') else 'no longer '}be null"
-    values = [[str(value) for value in each.get("enum", ())] for each in (old, new)]
-    if values[0] and not values[1]:
-        yield False, f"no longer has an enum (it had {', '.join(values[0])})"
-    elif values[1] and not values[0]:
-        yield sent, f"has an enum now: {', '.join(values[1])}"
-    else:
-        for value in values[1]:
-            if value not in values[0]:
-                yield False, f"has the enum value {value} added"
-        for value in values[0]:
-            if value not in values[1]:
-                yield sent, f"has the enum value {value} removed"
-
-
-def _type(schema: Document) -> str:
-    """Name what *schema* allows."""
-    if name := schema_name(schema):
-        return name
-    for how in COMBINATIONS:
-        if how in schema:
-            return (" and " if how == "allOf" else " or ").join(_type(part) for part in schema[how])
-    if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', NONE))}"
-    types = schema.get("type") or ("object" if "properties" in schema else "anything")
-    return " or ".join(types) if isinstance(types, list) else str(types)
-
-
-def _texts(content: Document) -> tuple[object, object]:
-    return content.get("summary"), content.get("description")
+def _texts(document: Document, content: Document) -> dict[str, object]:
+    """Return what is said in words of an operation, its parameters, body and answers."""
+    parts = {"body": content.get("requestBody", NONE)}
+    parts |= {f"answer {code}": answer for code, answer in content.get("responses", NONE).items()}
+    parts |= {f"parameter `{name}` ({place})": each for (place, name), each in _parameters(document, content).items()}
+    found: dict[str, object] = {"its text": (content.get("summary"), content.get("description"))}
+    return found | {f"the text of {what}": resolve(document, each).get("description") for what, each in parts.items()}
 
 
 def _parameters(document: Document, content: Document) -> dict[tuple[str, str], Document]:

@@ -1,6 +1,7 @@
 """Knows each kind of change that a spec can undergo, in which words it is told, and whom it breaks.
 Must not know where specs come from."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.spec.full import full_spec
 from tools.changes import Effect, compare
 from tools.document import Document, copy, schemas
 from tools.generate import ROOT
+from tools.merge import same
 from tools.wrapper import Used, read_facts, used_of
 
 CALL = "POST /v1/materialized-views/{name}/refresh"
@@ -36,7 +38,14 @@ def edited(old: Document, where: str, value: Any) -> Document:
 
 
 FULL = full_spec()
-FULL["components"]["schemas"]["models.Unused"] = {"type": "object"}
+FULL["components"]["schemas"] |= {
+    "models.Unused": {"type": "object"},
+    "models.Both": {
+        "allOf": [{"$ref": "#/components/schemas/models.Chart"}, {"properties": {"more": {"type": "string"}}}]
+    },
+    "models.Rows": {"type": "array", "items": {"properties": {"a": {"type": "string", "maxLength": 5}}}},
+    "models.Map": {"type": "object", "additionalProperties": {"properties": {"a": {"type": "integer"}}}},
+}
 USED = used_of(FULL, read_facts(ROOT))
 REFRESH = f"paths {PATH} post"
 GET = "paths /v1/datasets get"
@@ -232,6 +241,63 @@ SCHEMA = "components schemas"
             ALONE,
             "`models.TableList`: property `tables[].size` is number now, and was integer",
         ),
+        (
+            f"{SCHEMA} models.TableList properties tables items properties",
+            {"full_name": {"type": "string"}},
+            ALONE,
+            "`models.TableList`: property `tables[].size` removed (it was integer)",
+        ),
+        (
+            f"{SCHEMA} models.Search properties categories items enum",
+            ["canonical"],
+            ALONE,
+            "`models.Search`: `categories[]` has the enum value decoded removed",
+        ),
+        (
+            f"{SCHEMA} models.Rows items properties a type",
+            "number",
+            ALONE,
+            "`models.Rows`: property `[].a` is number now",
+        ),
+        (
+            f"{SCHEMA} models.Rows items properties a maxLength",
+            3,
+            HARMLESS,
+            "`models.Rows`: property `[].a` has maxLength 3 now, and had 5",
+        ),
+        (
+            f"{SCHEMA} models.Map additionalProperties properties a",
+            None,
+            ALONE,
+            "`models.Map`: property `{}.a` removed (it was integer)",
+        ),
+        (
+            f"{SCHEMA} models.Both allOf 1 properties more",
+            None,
+            ALONE,
+            "`models.Both`: property `allOf[1].more` removed (it was string)",
+        ),
+        (
+            f"{SCHEMA} {ASKED} properties performance maxLength",
+            3,
+            BREAKING,
+            f"`{ASKED}`: property `performance` has maxLength 3 now, and had none",
+        ),
+        # What stands beside operations and schemas, and what there are no words for.
+        (
+            "servers",
+            [{"url": "https://dune.test"}],
+            BREAKING,
+            "`servers`: is [{'url': 'https://dune.test'}] now, and was",
+        ),
+        ("info version", "2.0", HARMLESS, "`info`: is "),
+        (
+            f"{REFRESH} parameters 0 description",
+            "New",
+            HARMLESS,
+            f"`{CALL}`: the text of parameter `name` (path) changed",
+        ),
+        (f"{REFRESH} x-new", True, HARMLESS, f"`{CALL}`: a detail changed, see openapi.yaml"),
     ],
 )
 def test_a_change_is_told_with_what_it_breaks(where: str, value: Any, effect: str, told: str) -> None:
@@ -274,6 +340,27 @@ def test_the_same_spec_has_no_changes() -> None:
     shared = spread["paths"]["/v1/execution/{execution_id}/status"].pop("parameters")
     assert shared
     assert compare(FULL, spread, USED) == []
+
+
+def leaves(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Go through the places of all that a spec says, but for names by which other parts are found."""
+    if not isinstance(node, dict | list):
+        yield where
+        return
+    for key, part in node.items() if isinstance(node, dict) else enumerate(node):
+        if key not in ("$ref", "in", "name"):
+            yield from leaves(part, (*where, key))
+
+
+@given(st.sampled_from(list(leaves(FULL))))
+def test_no_change_is_silent(where: tuple[Any, ...]) -> None:
+    """Whatever one thing of a spec is said differently, something is told, unless the two specs say the same."""
+    node: Any = (new := copy(FULL))
+    *path, key = where
+    for each in path:
+        node = node[each]
+    node[key] = not node[key] if isinstance(node[key], bool) else f"{node[key]}, otherwise"
+    assert same(FULL, new) or compare(FULL, new, USED)
 
 
 @given(st.sets(st.sampled_from(sorted(FULL["paths"]))), st.sets(st.sampled_from(sorted(schemas(FULL)))))

@@ -1,0 +1,62 @@
+"""Knows how two schemas differ in what they allow, in the field's words, and what they are made of.
+Must not know who uses them, nor where in a spec they stand."""
+
+from collections.abc import Iterator
+
+from tools.document import COMBINATIONS, Document, schema_name
+
+# What is compared by a rule of its own, or is a schema within.
+COMPARED = {
+    *("type", "format", "nullable", "enum", "description", "properties", "required", "items", "additionalProperties"),
+    *(*COMBINATIONS, "$ref"),
+}
+# What says nothing of which values are allowed.
+REMARKS = ("default", "deprecated", "example", "examples", "title")
+
+
+def differences(old: Document, new: Document, sent: bool) -> Iterator[tuple[bool, str]]:
+    """Go through what two schemas say differently of their values, and whether it hurts."""
+    if type_of(old) != type_of(new):
+        yield True, f"is {type_of(new)} now, and was {type_of(old)}"
+    if old.get("format") != new.get("format"):
+        yield sent, f"has the format {new.get('format') or 'none'} now, and had {old.get('format') or 'none'}"
+    if bool(old.get("nullable")) != bool(new.get("nullable")):
+        yield sent != bool(new.get("nullable")), f"may {'' if new.get('nullable') else 'no longer '}be null"
+    values = [[str(value) for value in each.get("enum", ())] for each in (old, new)]
+    if values[0] and not values[1]:
+        yield False, f"no longer has an enum (it had {', '.join(values[0])})"
+    elif values[1] and not values[0]:
+        yield sent, f"has an enum now: {', '.join(values[1])}"
+    else:
+        for value in values[1]:
+            if value not in values[0]:
+                yield False, f"has the enum value {value} added"
+        for value in values[0]:
+            if value not in values[1]:
+                yield sent, f"has the enum value {value} removed"
+    for key in sorted((old.keys() | new.keys()) - COMPARED):
+        if old.get(key) != new.get(key):
+            limit = key in new and key not in REMARKS and not key.startswith("x-")
+            yield sent and limit, f"has {key} {new.get(key, 'none')} now, and had {old.get(key, 'none')}"
+
+
+def parts_of(schema: Document) -> Document:
+    """Return the schemas that *schema* is made of but for its properties, by how each is told."""
+    found = {"[]": schema.get("items"), "{}": schema.get("additionalProperties")}
+    found |= {f"{how}[{place}]": part for how in COMBINATIONS for place, part in enumerate(schema.get(how, ()))}
+    return {mark: part for mark, part in found.items() if isinstance(part, dict)}
+
+
+def type_of(schema: Document) -> str:
+    """Name what *schema* allows."""
+    if name := schema_name(schema):
+        return name
+    for how in COMBINATIONS:
+        if how in schema:
+            return (" and " if how == "allOf" else " or ").join(type_of(part) for part in schema[how])
+    if schema.get("type") == "array":
+        return f"list of {type_of(schema.get('items', {}))}"
+    if isinstance(inner := schema.get("additionalProperties"), dict):
+        return f"object of {type_of(inner)}"
+    types = schema.get("type") or ("object" if "properties" in schema else "anything")
+    return " or ".join(types) if isinstance(types, list) else str(types)
