@@ -15,8 +15,6 @@ from tools.leniency import known_values
 from tools.sources import require_as_recorded
 from tools.wrapper import ENDPOINTS, READERS, TIERS, Facts, read_facts
 
-STATUS = "GET /v1/execution/{execution_id}/status"
-REFRESH = "POST /v1/materialized-views/{name}/refresh"
 OTHERWISE = "If Dune only declares it wrongly, correct that in overlay.yaml."
 
 
