@@ -41,7 +41,9 @@ def merge(old: Document | None, providers: Mapping[str, str], sources: Sequence[
     """
     parts = {source.name: _spread(source.document) for source in sources}
     if len(parts) < len(sources):
-        raise ToolError("two sources have one name, by which they could not be told apart later")
+        names = [source.name for source in sources]
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        raise ToolError(f"two sources are called {twice}, and could not be told apart later: name each once")
     _require_agreement(parts)
     fresh = {str(each): name for name, part in parts.items() for each in operations(part)}
     before = [] if old is None else [str(each) for each in operations(old)]
