@@ -15,7 +15,7 @@ from tools.facts import check
 from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, given_classes, load, write
 from tools.merge import Merged, merge, same
 from tools.pages import Source, read_source
-from tools.sources import RECORD, SPEC, digest, read_record, written
+from tools.sources import RECORD, SPEC, digest, is_as_recorded, read_record, written
 from tools.wrapper import read_facts, used_of
 
 SUMMARY = Path("build", "update.md")
@@ -45,7 +45,7 @@ def update(root: Path, places: Sequence[str], today: date) -> str | None:
     record = read_record(root)
     try:
         merged = merge(old, {name: each["from"] for each in record for name in each["operations"]}, sources)
-        if old is not None and same(old, merged.document):
+        if old is not None and same(old, merged.document) and is_as_recorded(root):
             return None
         with TemporaryDirectory(dir=root, prefix=".update-") as scratch:
             stage = Path(scratch)

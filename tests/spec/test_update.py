@@ -2,6 +2,7 @@
 Must not know how sources are merged or compared."""
 
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -175,6 +176,17 @@ def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) ->
     assert state(repository) == before
 
 
+def test_a_spec_edited_by_hand_is_put_right(repository: Path, give: Path) -> None:
+    """What somebody wrote into openapi.yaml is gone after an update, also where it says nothing that counts."""
+    before = contents(repository)
+    with (repository / "openapi.yaml").open("a") as file:
+        file.write("# edited\n")
+    assert update(repository, [put(give, PAGE, page())], date(2026, 11, 22)) is not None
+    after = contents(repository)
+    assert b"The operations and schemas are what they were." in after.pop(SUMMARY.as_posix())
+    assert after == before
+
+
 def test_without_a_spec_all_comes_from_the_sources(repository: Path, give: Path) -> None:
     """Where openapi.yaml was deleted, the update starts anew, and all that was there comes out to the byte."""
     before = contents(repository)
@@ -187,8 +199,11 @@ def test_without_a_spec_all_comes_from_the_sources(repository: Path, give: Path)
 
 
 @pytest.mark.parametrize("failing", range(6))
-def test_landing_is_all_or_nothing(failing: int, repository: Path, give: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_landing_is_all_or_nothing(
+    failing: int, repository: Path, fresh: Path, give: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where one of the files cannot be put in place, those before it are put back."""
+    monkeypatch.setattr(command, "write", lambda document, root, into: shutil.copytree(fresh, into))
     source = put(give, PAGE, page(SPEC.replace("Refreshes a view", "Renews a view")))
     before = state(repository)
     renamed: list[Path] = []
