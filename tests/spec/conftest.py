@@ -3,8 +3,10 @@ Must not know what any test is about, nor use openapi.yaml, which changes when D
 
 import shutil
 from pathlib import Path
+from textwrap import indent
 
 import pytest
+import yaml
 
 from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
@@ -14,6 +16,14 @@ from tools.wrapper import ENDPOINTS, READERS, TIERS
 
 OURS = ("additions.yaml", "overlay.yaml", CONFIG, TEMPLATE, READERS, ENDPOINTS, TIERS)
 PAGE = "refresh-materialized-view.md"
+# A correction that tests can rely on: each of the real ones goes once Dune has mended what it corrects.
+ACTION = {
+    "target": "$.paths['/v1/materialized-views/{name}/refresh'].post.summary",
+    "x-applies-to": CALL,
+    "description": "A reason of ours.",
+    "remove": True,
+}
+MENDED = SPEC.replace("summary: Refreshes a view", "")
 
 
 def read(name: str) -> Document:
@@ -37,6 +47,12 @@ def additions() -> Document:
 def overlay() -> Document:
     """What we correct in it."""
     return read("overlay.yaml")
+
+
+def add_action(root: Path) -> None:
+    """Let the overlay in *root* have ACTION, too."""
+    with (root / "overlay.yaml").open("a", encoding="utf-8") as file:
+        file.write(indent(yaml.safe_dump([ACTION]), "  "))
 
 
 @pytest.fixture(scope="session")

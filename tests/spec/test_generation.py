@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.spec.conftest import MENDED, add_action
 from tools.document import Document, ToolError
 from tools.generate import (
     CONFIG,
@@ -192,7 +193,8 @@ def test_a_correction_that_does_not_fit_fails(
     repository: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A correction that finds nothing to correct ends the command with its reason, and nothing is replaced."""
-    replace_in(repository / "openapi.yaml", "'*/*':", "application/json:")
+    add_action(repository)
+    (repository / "openapi.yaml").write_text(MENDED, "utf-8")
     before = contents(repository / "generated")
     assert main(arguments, repository) == 1
     assert contents(repository / "generated") == before

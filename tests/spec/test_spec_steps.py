@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.spec.conftest import ACTION
 from tools.additions import complete
 from tools.document import Document, ToolError, copy, find, parse, resolve, schemas
 from tools.spec import REFRESH, correct, lay_over
@@ -115,13 +116,14 @@ def test_an_absent_operation_is_skipped_and_listed(published: Document, addition
 
 def test_an_action_that_hits_nothing_fails(published: Document, additions: Document, overlay: Document) -> None:
     """A correction of something that is no longer wrong stops the work, with its reason and a hint at the cause."""
-    content = published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["requestBody"]["content"]
-    content["application/json"] = content.pop("*/*")
+    overlay["actions"].append(ACTION)
+    correct(published, additions, overlay)
+    del published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["summary"]
     with pytest.raises(ToolError) as caught:
         correct(published, additions, overlay)
     message = str(caught.value)
     assert f"an action on {REFRESH} does not fit: its target hits nothing" in message
-    assert "reason: No request can have the media type */*." in message
+    assert "reason: A reason of ours." in message
     assert "Dune may have mended this itself" in message
 
 
