@@ -14,7 +14,16 @@ import click
 
 from . import _running, _text
 from ._exits import Exit
-from ._options import Command, Duration, Settings, options_of_dune, options_of_tiers, view_name
+from ._options import (
+    Command,
+    Credits,
+    Duration,
+    Settings,
+    options_of_dune,
+    options_of_tiers,
+    refuse_what_waits,
+    view_name,
+)
 from ._output import Answer
 
 if TYPE_CHECKING:
@@ -55,7 +64,7 @@ def _options_of_waiting(command: F) -> F:
     """Add how long the execution that this starts is followed."""
     for option in (
         click.option("--no-wait", is_flag=True, help="Do not wait for the execution: print its id, and return."),
-        click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel it once it has cost more than this."),
+        click.option("--max-credits", type=Credits(), help="Cancel it once it has cost more than this."),
         click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; it goes on."),
     ):
         command = option(command)
@@ -80,7 +89,8 @@ def create(
     performance: Any,
     cron: str | None,
     expires_at: datetime | None,
-    **waiting: Any,
+    no_wait: bool,
+    **limits: Any,
 ) -> Answer:
     """Create a view from a query, and wait for it.
 
@@ -89,6 +99,8 @@ def create(
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
+    if no_wait:
+        refuse_what_waits(limits)
     if expires_at and not cron:
         raise click.UsageError("--expires-at ends a schedule: it goes with --cron only.")
     with settings.client() as dune:
@@ -105,7 +117,7 @@ def create(
             cron_expression=cron,
             expires_at=expires_at,
         )
-        return _followed(settings, started, **waiting)
+        return _followed(settings, started, no_wait=no_wait, **limits)
 
 
 @click.command(cls=Command)
@@ -138,6 +150,9 @@ def update(
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
+    limits = {"timeout": timeout, "max_credits": max_credits}
+    if no_wait:
+        refuse_what_waits(limits)
     if no_cron and (cron or expires_at):
         raise click.UsageError("--no-cron removes the schedule: it goes with neither --cron nor --expires-at.")
     if no_expiry and expires_at:
@@ -150,7 +165,7 @@ def update(
         raise click.UsageError("Nothing to change: say what, for example --query, --cron or --performance.")
     with settings.client() as dune:
         started = dune.update(name, **given)
-        return _followed(settings, started, timeout=timeout, max_credits=max_credits, no_wait=no_wait)
+        return _followed(settings, started, no_wait=no_wait, **limits)
 
 
 def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: Any) -> Answer:

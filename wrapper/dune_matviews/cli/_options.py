@@ -5,8 +5,9 @@ This module must not know what a command does with its client.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
@@ -85,6 +86,22 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the new
             return _durations.duration(value)
         except ValueError as problem:
             self.fail(f"{problem}.", param, ctx)
+
+
+class Credits(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """An amount of credits, zero or more; checked before anything is started that it is to limit."""
+
+    name = "credits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The amount as a number."""
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = math.nan
+        if not 0 <= amount < math.inf:
+            self.fail(f"{value!r} is no amount of credits: write it like 50 or 0.5, zero or more.", param, ctx)
+        return amount
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
@@ -185,6 +202,17 @@ def options_of_small(command: F) -> F:
         type=click.Choice(SMALL_TIER),
         help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
     )(command)
+
+
+def refuse_what_waits(limits: Mapping[str, Any]) -> None:
+    """Refuse what only a command that waits can keep to, beside `--no-wait`: options by name, None where not given.
+
+    Raises:
+        click.UsageError: one is given.
+    """
+    for name, value in limits.items():
+        if value is not None:
+            raise click.UsageError(f"--no-wait returns at once: it cannot keep to --{name.replace('_', '-')}.")
 
 
 def view_name(command: F) -> F:
