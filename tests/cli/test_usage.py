@@ -196,6 +196,15 @@ def test_closed_streams_end_nothing(shell: Shell, dune: DuneSandbox) -> None:
     assert len(dune.ledger) == 1
 
 
+def test_nobody_can_be_asked_through_a_closed_stream(shell: Shell, dune: DuneSandbox) -> None:
+    """Without standard input, `delete` wants `--yes` as it does without a terminal."""
+    done = subprocess.run(
+        ["sh", "-c", f'"{COMMAND}" delete {VIEW} <&-'], env=shell.environment, capture_output=True, text=True
+    )
+    assert (done.returncode, dune.requests) == (2, ())
+    assert "there is nobody to ask: say --yes" in done.stderr
+
+
 # Completion
 
 

@@ -185,7 +185,7 @@ def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: 
 @click.pass_obj
 def delete(settings: Settings, name: str, yes: bool) -> Answer:
     """Delete a view and its table; there is no way back."""
-    if not yes and not sys.stdin.isatty():
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: closed by whoever started us
         raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
     if not yes and not click.confirm(f"Delete {name} and its table, for good?", err=True):
         return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
