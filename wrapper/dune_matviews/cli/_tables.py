@@ -150,5 +150,7 @@ def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
             yield f"  {_text.command('wait', known)}"
             yield f"  {_text.command('cancel', known)}"
         elif result.outcome.value == "ambiguous":
-            yield f"{view} may be running. Find and follow it, if it is:"
+            yield f"{view} may be running. Its latest executions, for `status` and `wait`:"
+            yield f"  {_text.command('get', name)}"
+            yield "Follow the one under way; where there is none, this starts another, which is billed:"
             yield f"  {_text.command('refresh', name, '--if-running', 'adopt')}"
