@@ -145,6 +145,16 @@ def test_more_views_than_lines_are_summed_up(terminal: Any, dune: DuneSandbox) -
     assert shown.end() == 0
 
 
+def test_a_long_name_hides_nothing(terminal: Any, dune: DuneSandbox) -> None:
+    """In a narrow terminal it loses its beginning, and the state, time, cost and place stay in sight."""
+    name = f"dune.my_team.result_{'x' * 80}_end"
+    dune.rehearse(name, Scenario(pending=math.inf))
+    shown = terminal("refresh", name, *FAST, columns=80)
+    shown.until(r"…x+_end  pending  +\d+\.\ds  0\.00 credits  place 1 in the queue\n")
+    dune.finish(dune.ledger[0].execution_id)
+    assert shown.end() == 0
+
+
 def test_ctrl_c_leaves_the_terminal_in_order(terminal: Any, dune: DuneSandbox) -> None:
     """The live lines are gone, the cursor is back, and what goes on can be pasted."""
     dune.rehearse(DAILY, Scenario(running=math.inf))

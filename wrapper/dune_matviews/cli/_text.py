@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 Seconds = float | timedelta
 
+SHORTEST_NAME = 20
+"""In characters: what a name is not cut below, however narrow the terminal."""
+
 # What the SDK's messages say to programmers, in the words of the command.
 _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -104,6 +107,12 @@ def size(count: int) -> str:
         if amount < 999.95 or unit == "PB":
             break
     return f"{amount:,.1f} {unit}"
+
+
+def shortened(name: str, width: int, ascii: bool) -> str:
+    """A name that is too long loses its beginning, which views have in common."""
+    cut = "..." if ascii else "…"
+    return name if len(name) <= width else f"{cut}{name[len(cut) - width :]}"
 
 
 def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
