@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,8 +57,10 @@ class Terminal:
 
     def until(self, pattern: str) -> str:
         """Read on until the screen has shown *pattern*; colours and movements of the cursor do not count."""
+        end = time.monotonic() + 30  # what is drawn again and again would never leave it without anything to read
         while not re.search(pattern, self.plain):
-            assert self._read(), f"{pattern!r} was never shown: {self.shown!r}"
+            going_on = self._read() and time.monotonic() < end
+            assert going_on, f"{pattern!r} was never shown: {self.shown[-2000:]!r}"
         return self.plain
 
     def end(self) -> int:
