@@ -18,6 +18,7 @@ from ._options import (
     Command,
     Credits,
     Duration,
+    Number,
     Settings,
     options_of_dune,
     options_of_tiers,
@@ -73,7 +74,7 @@ def _options_of_waiting(command: F) -> F:
 
 @click.command(cls=Command)
 @view_name
-@click.argument("query_id", metavar="QUERY", type=click.IntRange(min=1))
+@click.argument("query_id", metavar="QUERY", type=Number(min=1))
 @click.option("--private", is_flag=True, help="Only the account itself can read it.")
 @_options_of_definition
 @options_of_tiers
@@ -122,7 +123,7 @@ def create(
 
 @click.command(cls=Command)
 @view_name
-@click.option("--query", "query_id", type=click.IntRange(min=1), metavar="NUMBER", help="The number of another query.")
+@click.option("--query", "query_id", type=Number(min=1), metavar="NUMBER", help="The number of another query.")
 @click.option("--private/--public", "is_private", default=None, help="Who can read it.")
 @_options_of_definition
 @click.option("--no-cron", is_flag=True, help="Remove the schedule.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import _durations
+from . import _durations, _text
 from ._output import Output
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ def key_from(path: Path) -> str:
     except OSError as problem:
         raise click.UsageError(f"The key file {path} cannot be read: {problem.strerror}.") from problem
     if os.name == "posix" and mode & 0o077:
-        message = f"The key file {path} may be read by others (its mode is {mode:03o}): chmod 600 {path}"
-        raise click.UsageError(message)
+        remedy = _text.line(shlex.join(["chmod", "600", str(path)]))
+        found = f"Others have access to the key file {path} (its mode is {mode:03o})"
+        raise click.UsageError(f"{found}: `{remedy}` ends that.")
     key = content.decode("utf-8", "replace").strip()
     if not key or len(key.split()) > 1:
         raise click.UsageError(f"The key file {path} must hold the API key and nothing else.")
@@ -102,6 +104,12 @@ class Credits(click.ParamType):  # type: ignore[type-arg]  # generic in the newe
         if not 0 <= amount < math.inf:
             self.fail(f"{value!r} is no amount of credits: write it like 50 or 0.5, zero or more.", param, ctx)
         return amount
+
+
+class Number(click.IntRange):
+    """A whole number, which click would call an integer range."""
+
+    name = "whole number"
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only

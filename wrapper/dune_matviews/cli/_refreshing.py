@@ -23,6 +23,7 @@ from ._options import (
     Credits,
     Duration,
     Name,
+    Number,
     Settings,
     options_of_dune,
     options_of_small,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
 )
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on.")
-@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Executions at once.  [default: 3]")
+@click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]")
 @click.option(
     "--if-running",
     type=click.Choice(IF_RUNNING),
