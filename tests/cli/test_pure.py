@@ -24,10 +24,13 @@ from dune_matviews import (
     ViewResult,
     WaitTimeoutError,
 )
+from dune_matviews._lookup import way_back
+from dune_matviews._values import Definition
 from dune_matviews.cli import _durations, _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
 from dune_matviews.cli._toml_lines import line_of
 
+NEW = Definition("b", 77, False)
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 # Durations
@@ -97,15 +100,21 @@ def test_text_of_others_is_harmless(text: str) -> None:
             "The refresh goes on; attach('01J') follows it.",
             "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
         ),
-        ("refresh('a.b', if_running='adopt') finds it", "`dune-matviews refresh a.b --if-running adopt` finds it"),
         (
-            "refresh('dune.\"21co\".b', if_running='adopt') finds it",
-            "`dune-matviews refresh 'dune.\"21co\".b' --if-running adopt` finds it",
+            way_back('dune."21co".a', None),
+            "`dune-matviews get 'dune.\"21co\".a'` shows its latest executions; `dune-matviews refresh "
+            "'dune.\"21co\".a' --if-running adopt` starts another, unless it finds one that is under way",
         ),
+        (
+            f"An upsert of b may have been accepted: {way_back('dune.a.b', NEW)}",
+            "A new definition of b may have been accepted: `dune-matviews get dune.a.b` tells what it is now",
+        ),
+        (way_back("b", NEW), "`dune-matviews get` of the view's full name tells what it is now"),
         ('attach("; rm -rf \'x") follows it.', "`dune-matviews wait '; rm -rf '\"'\"'x'` follows it, "),
         ("200.5 credits are over max_credits=200", "200.5 credits are over --max-credits 200"),
         ("max_parallel must be a whole number", "--max-parallel must be a whole number"),
         ("cron_expression must have five fields", "--cron must have five fields"),
+        ("Function get() is unknown", "Function get() is unknown"),
         ("pass query_id to update().", "tell `dune-matviews update` its query_id."),
     ],
 )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from dune_matviews import (
     AmbiguousRefreshError,
-    ClientClosedError,
     ConfigurationError,
     CreditLimitError,
     DuneError,
@@ -52,7 +51,6 @@ _OF_ERRORS: tuple[tuple[type[DuneError], Exit], ...] = (
     (ConfigurationError, Exit.USAGE),
     (InvalidArgumentError, Exit.USAGE),
     (JournalError, Exit.USAGE),
-    (ClientClosedError, Exit.FAILED),
     (CreditLimitError, Exit.CREDITS),
     (WaitTimeoutError, Exit.TIMEOUT),
     (AmbiguousRefreshError, Exit.AMBIGUOUS),
