@@ -95,7 +95,8 @@ def test_a_package_without_types_is_refused(root: Path) -> None:
         ("Summary: A summary\n", "", "lacks summary"),
         ("Project-URL: Docs, https://dune.test\n", "", "lacks project_urls"),
         ("Apache-2.0", "Some licence", "is not valid: .*license"),
-        ("Version: 0.1.0", "Version: new", "is not valid: .*version"),
+        ("\nVersion: 0.1.0", "\nVersion: new", "is not valid: .*version"),
+        ("Metadata-Version: 2.4", "Metadata-Version: 2.5", r"is of version 2\.5, which cannot be uploaded"),
     ],
 )
 def test_metadata_that_are_wrong_are_refused(root: Path, old: str, new: str, told: str) -> None:

@@ -21,7 +21,7 @@ STEPS = [
     for job, content in workflow["jobs"].items()
     for place, step in enumerate(content["steps"])
 ]
-PUBLISHING = WORKFLOWS["update"]["jobs"]["update"]["steps"][-1]["run"]
+PUBLISHING = WORKFLOWS["update"]["jobs"]["update"]["steps"][-1]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -31,7 +31,7 @@ def test_a_step_is_a_pinned_action_or_a_target(step: dict[str, Any]) -> None:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
     elif step["run"] == 'make "$TARGET"':
         assert set(WORKFLOWS["ci"]["jobs"]["make"]["strategy"]["matrix"]["target"]) <= TARGETS
-    elif step["run"] != PUBLISHING:
+    elif step is not PUBLISHING:
         command, target = step["run"].split()
         assert (command, target in TARGETS) == ("make", True)
 
@@ -58,6 +58,14 @@ def test_only_the_jobs_that_write_may() -> None:
         ("release", "build"): {"contents": "read"},
         ("release", "publish"): {"id-token": "write"},
     }
+
+
+def test_only_the_step_that_opens_the_pull_request_has_the_token() -> None:
+    """No other step, and so nothing that is installed or run there, gets the token with the right to write."""
+    told = {
+        name: [str(job | {"steps": ""}), *map(str, job["steps"])] for name, job in WORKFLOWS["update"]["jobs"].items()
+    }
+    assert [text for text in told["update"] if "github.token" in text] == [str(PUBLISHING)]
 
 
 @pytest.mark.parametrize(
@@ -112,11 +120,11 @@ def publish(clone: Path) -> list[str]:
     calls.unlink(missing_ok=True)
     environment = os.environ | {
         "PATH": f"{clone.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "BRANCH": "update-spec",
+        **PUBLISHING["env"],
         "CALLS": str(calls),
         "HOME": str(clone.parent),
     }
-    script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", PUBLISHING]
+    script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", PUBLISHING["run"]]
     done = subprocess.run(script, cwd=clone, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return calls.read_text().splitlines() if calls.exists() else []
@@ -155,6 +163,24 @@ def test_a_second_update_replaces_the_first(clone: Path) -> None:
     ]
     assert git(clone, "show", "origin/update-spec:generated/new.py") == "second"
     assert git(clone, "rev-list", "--count", "main..origin/update-spec") == "1"
+
+
+def test_somebodys_work_is_not_replaced(clone: Path) -> None:
+    """While a person has the last commit on the branch, a newer update leaves it alone."""
+    put_update(clone, "first")
+    publish(clone)
+    (clone / "generated/new.py").write_text("mended")
+    mine = ["-c", "user.name=x", "-c", "user.email=x@dune.test", "commit", "--quiet", "--all", "--message", "mend"]
+    git(clone, *mine)
+    git(clone, "push", "--quiet", "origin", "update-spec")
+    git(clone, "checkout", "--quiet", "main")
+    git(clone, "branch", "--quiet", "-D", "update-spec")
+    put_update(clone, "second")
+    assert publish(clone) == ["auth setup-git"]
+    assert git(clone, "ls-remote", "--heads", "origin", "update-spec").split()[0] == git(
+        clone, "rev-parse", "origin/update-spec"
+    )
+    assert git(clone, "show", "origin/update-spec:generated/new.py") == "mended"
 
 
 def put_update(clone: Path, content: str) -> None:

@@ -21,6 +21,8 @@ PACKAGES = {"dune_matviews": Path("wrapper", "dune_matviews"), "dune_api": Path(
 USAGE = Path("tests", "typing", "usage.py")
 # What a source archive needs to be built, and to be read; tests and tools stay in the repository.
 ARCHIVED = {"wrapper", "generated", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"}
+# The newest version that the tool which uploads takes: what builds is not pinned, and may be ahead of it.
+METADATA_VERSION = (2, 4)
 NEEDED = ("summary", "description", "license_expression", "requires_python", "classifiers", "keywords", "project_urls")
 
 # Runs in the bare environment, and takes the README from the wheel: its first snippet, against the sandbox.
@@ -120,6 +122,11 @@ def require_metadata(wheel: Path) -> None:
         except ExceptionGroup as problem:
             told = "; ".join(map(str, problem.exceptions))
             raise ToolError(f"the metadata of {wheel.name} is not valid: {told}") from problem
+    if tuple(map(int, metadata.metadata_version.split("."))) > METADATA_VERSION:
+        raise ToolError(
+            f"the metadata of {wheel.name} is of version {metadata.metadata_version}, which cannot be uploaded: see "
+            "`core-metadata-version` in pyproject.toml"
+        )
     if missing := [field for field in NEEDED if not getattr(metadata, field)]:
         raise ToolError(f"the metadata of {wheel.name} lacks {', '.join(missing)}")
 
