@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,8 @@ from dune_matviews._lookup import way_back
 from dune_matviews._values import Definition
 from dune_matviews.cli import _durations, _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
+from dune_matviews.cli._logs import Teller
+from dune_matviews.cli._output import Output
 from dune_matviews.cli._toml_lines import line_of
 
 NEW = Definition("b", 77, False)
@@ -295,3 +298,28 @@ def test_a_key_on_a_line_of_its_own_is_found_on_it(keys: list[str], data: st.Dat
     assert tomllib.loads(text)
     key = data.draw(st.sampled_from(keys))
     assert line_of(text, (key,)) == 1 + 2 * keys.index(key)
+
+
+# What the SDK logs
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (Output("text"), ["Warning: beware", "waiting for long"]),
+        (Output("text", quiet=True), ["Warning: beware"]),
+        (
+            Output("text", debug=True),
+            ["Warning: beware", "info: waiting for long", "debug: waiting", "debug: a request"],
+        ),
+    ],
+)
+def test_warnings_and_long_pauses_are_told(output: Output, told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody wonders why nothing happens, and nobody is told of what takes no time, unless everything is asked for."""
+    logger = logging.Logger("of this test")
+    logger.addHandler(Teller(output))
+    logger.warning("beware")
+    logger.info("waiting for long", extra={"seconds": 20.0})
+    logger.debug("waiting", extra={"seconds": 0.5})
+    logger.debug("a request")
+    assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in told))
