@@ -234,6 +234,23 @@ def test_the_budget_holds_back_what_is_too_much() -> None:
     assert all(later - earlier > 60.0 for earlier, later in zip(arrivals, arrivals[15:], strict=False))
 
 
+def test_pauses_are_logged_with_their_length(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever shows what goes on can tell a wait for the budget, and one before another try, from a hang."""
+    caplog.set_level(logging.DEBUG, "dune_matviews")
+    dune = Dune()
+    dune.faults = iter([Fault(REFUSED_CONNECTION)])
+    session = dune.session(RequestBudget(low=2, high=40))
+    began = dune.now
+    dune.run(start(session, dune, VIEW, None, "start"))
+    dune.run(start(session, dune, VIEW, None, "start"))
+    pauses = {each.getMessage(): vars(each)["seconds"] for each in caplog.records if "seconds" in vars(each)}
+    assert list(pauses) == [
+        f"Failure 1 in a row: {REFUSED_CONNECTION}",
+        "Waiting 60.2 s for the request budget",
+    ]
+    assert sum(pauses.values()) == pytest.approx(dune.now - began)
+
+
 @pytest.mark.parametrize(("if_running", "expected"), [("adopt", "E1"), ("start", "E2")])
 def test_an_execution_under_way_is_adopted_where_asked(if_running: str, expected: str) -> None:
     """`adopt` follows what runs, at no cost; `start` starts another without looking."""

@@ -74,6 +74,9 @@ MISTAKES = [
     ('[views.b]\nreads = ["xyz"]', "2: the plan has no view 'xyz'; add [views.\"xyz\"], or take it out"),
     ("[views.b]\nread = []", "2: a view has no 'read'; did you mean reads?"),
     ("[views]\nb = []", "2: 'b' must be a table"),
+    ("[views.dune.my_team.b]", '1: the name of a view stands in quotes: write [views."dune.my_team.b"]'),
+    ('[views.b]\nreads = ["\\u001b\\""]', r"""2: the plan has no view '\x1b"'; add [views."\U0000001b\""]"""),
+    ('[views.b]\nreads = {b = "a"}', "2: reads must be an array of names of views"),
     ('[views." "]', "1: ' ' is not the name of a view"),
     ('[views."b\\u0007"]', "1: 'b\\x07' is not the name of a view"),
     ('[views.b]\n\nreads = ["c"]\n[views.c]\nreads = ["b"]', "views read each other in a circle: "),
@@ -113,6 +116,7 @@ def test_all_mistakes_are_told_at_once_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (b"\xef\xbb\xbfa = 1", ":1: a plan has no 'a'"),
         ("", ":1: it has no views"),
         ("views = {}", ":1: it has no views"),
         ("views = 3", ":1: views must be a table of views"),

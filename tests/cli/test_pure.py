@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,15 @@ from dune_matviews import (
     ViewResult,
     WaitTimeoutError,
 )
+from dune_matviews._lookup import way_back
+from dune_matviews._values import Definition
 from dune_matviews.cli import _durations, _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
+from dune_matviews.cli._logs import Teller
+from dune_matviews.cli._output import Output
 from dune_matviews.cli._toml_lines import line_of
 
+NEW = Definition("b", 77, False)
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 # Durations
@@ -97,15 +103,21 @@ def test_text_of_others_is_harmless(text: str) -> None:
             "The refresh goes on; attach('01J') follows it.",
             "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
         ),
-        ("refresh('a.b', if_running='adopt') finds it", "`dune-matviews refresh a.b --if-running adopt` finds it"),
         (
-            "refresh('dune.\"21co\".b', if_running='adopt') finds it",
-            "`dune-matviews refresh 'dune.\"21co\".b' --if-running adopt` finds it",
+            way_back('dune."21co".a', None),
+            "`dune-matviews get 'dune.\"21co\".a'` shows its latest executions; `dune-matviews refresh "
+            "'dune.\"21co\".a' --if-running adopt` starts another, unless it finds one that is under way",
         ),
+        (
+            f"An upsert of b may have been accepted: {way_back('dune.a.b', NEW)}",
+            "A new definition of b may have been accepted: `dune-matviews get dune.a.b` tells what it is now",
+        ),
+        (way_back("b", NEW), "`dune-matviews get` of the view's full name tells what it is now"),
         ('attach("; rm -rf \'x") follows it.', "`dune-matviews wait '; rm -rf '\"'\"'x'` follows it, "),
         ("200.5 credits are over max_credits=200", "200.5 credits are over --max-credits 200"),
         ("max_parallel must be a whole number", "--max-parallel must be a whole number"),
         ("cron_expression must have five fields", "--cron must have five fields"),
+        ("Function get() is unknown", "Function get() is unknown"),
         ("pass query_id to update().", "tell `dune-matviews update` its query_id."),
     ],
 )
@@ -286,3 +298,28 @@ def test_a_key_on_a_line_of_its_own_is_found_on_it(keys: list[str], data: st.Dat
     assert tomllib.loads(text)
     key = data.draw(st.sampled_from(keys))
     assert line_of(text, (key,)) == 1 + 2 * keys.index(key)
+
+
+# What the SDK logs
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        (Output("text"), ["Warning: beware", "waiting for long"]),
+        (Output("text", quiet=True), ["Warning: beware"]),
+        (
+            Output("text", debug=True),
+            ["Warning: beware", "info: waiting for long", "debug: waiting", "debug: a request"],
+        ),
+    ],
+)
+def test_warnings_and_long_pauses_are_told(output: Output, told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody wonders why nothing happens, and nobody is told of what takes no time, unless everything is asked for."""
+    logger = logging.Logger("of this test")
+    logger.addHandler(Teller(output))
+    logger.warning("beware")
+    logger.info("waiting for long", extra={"seconds": 20.0})
+    logger.debug("waiting", extra={"seconds": 0.5})
+    logger.debug("a request")
+    assert capsys.readouterr() == ("", "".join(f"{line}\n" for line in told))

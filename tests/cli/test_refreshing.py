@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dune_matviews import MatviewsClient
+from dune_matviews.cli import _running
+from dune_matviews.cli._failures import failure
+from dune_matviews.cli._output import Output
 from dune_matviews.sandbox import DuneSandbox, Failure, Fault, Scenario
 
 from .conftest import Shell
@@ -343,6 +347,22 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
     assert process.returncode == 130
     assert f"`dune-matviews cancel {execution_id}` ends it" in err
     assert "Traceback" not in err
+
+
+def test_an_interruption_before_the_wait_says_how_to_go_on(
+    dune: DuneSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was started is not forgotten while that which is to show it is still being imported."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_running, "following", interrupted)
+    with MatviewsClient(dune.api_key, base_url=dune.url) as client, pytest.raises(KeyboardInterrupt) as caught:
+        _running.wait(client.attach("01J"), DAILY, Output("text"))
+    assert failure(caught.value).hints == (
+        "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
+    )
 
 
 # GitHub Actions

@@ -124,14 +124,16 @@ def test_no_views_are_a_table_all_the_same() -> None:
 
 
 def test_what_goes_on_comes_with_commands_to_paste() -> None:
-    """What runs can be followed and cancelled, and what may run can be found."""
+    """What runs can be followed and cancelled, and what may run can be looked for before anything is paid again."""
     ambiguous = ViewResult(outcome=Outcome.AMBIGUOUS)
     results = {"a": REPORT.results["dune.my_team.result_daily"], 'dune."21co".b': ambiguous}
     assert list(_tables.what_to_do(results)) == [
         "a goes on. Follow it, or end it:",
         "  dune-matviews wait E1",
         "  dune-matviews cancel E1",
-        'dune."21co".b may be running. Find and follow it, if it is:',
+        'dune."21co".b may be running. Its latest executions, for `status` and `wait`:',
+        "  dune-matviews get 'dune.\"21co\".b'",
+        "Follow the one under way; where there is none, this starts another, which is billed:",
         "  dune-matviews refresh 'dune.\"21co\".b' --if-running adopt",
     ]
 

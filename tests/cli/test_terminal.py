@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,8 +57,10 @@ class Terminal:
 
     def until(self, pattern: str) -> str:
         """Read on until the screen has shown *pattern*; colours and movements of the cursor do not count."""
+        end = time.monotonic() + 30  # what is drawn again and again would never leave it without anything to read
         while not re.search(pattern, self.plain):
-            assert self._read(), f"{pattern!r} was never shown: {self.shown!r}"
+            going_on = self._read() and time.monotonic() < end
+            assert going_on, f"{pattern!r} was never shown: {self.shown[-2000:]!r}"
         return self.plain
 
     def end(self) -> int:
@@ -141,6 +144,16 @@ def test_more_views_than_lines_are_summed_up(terminal: Any, dune: DuneSandbox) -
     shown = terminal("refresh", *(f"v.{number}" for number in range(12)), *FAST, rows=6, columns=50)
     plain = shown.until(r"1 under way, 11 done")
     assert "v.0   executing" in plain.rpartition("11 done")[0][-400:]
+    dune.finish(dune.ledger[0].execution_id)
+    assert shown.end() == 0
+
+
+def test_a_long_name_hides_nothing(terminal: Any, dune: DuneSandbox) -> None:
+    """In a narrow terminal it loses its beginning, and the state, time, cost and place stay in sight."""
+    name = f"dune.my_team.result_{'x' * 80}_end"
+    dune.rehearse(name, Scenario(pending=math.inf))
+    shown = terminal("refresh", name, *FAST, columns=80)
+    shown.until(r"…x+_end  pending  +\d+\.\ds  0\.00 credits  place 1 in the queue\n")
     dune.finish(dune.ledger[0].execution_id)
     assert shown.end() == 0
 

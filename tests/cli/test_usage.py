@@ -57,9 +57,12 @@ def test_without_arguments_help_is_shown(nowhere: Shell) -> None:
         (["refresh"], "Missing argument 'NAME...'. See 'dune-matviews refresh --help'."),
         (["refresh", VIEW, "--outptu", "json"], "See 'dune-matviews refresh --help'."),
         (["refresh", VIEW, "--timeout", "30"], "'30' has no unit: write 30s, 30m, 30h or 30d."),
-        (["refresh", VIEW, "--max-credits", "many"], "'many' is not a valid float"),
+        (["refresh", VIEW, "--max-credits", "many"], "'many' is no amount of credits: write it like 50 or 0.5"),
+        (["wait", "01J", "--max-credits", "inf"], "'inf' is no amount of credits"),
         (["refresh", VIEW, "--max-parallel", "0"], "0 is not in the range x>=1"),
         (["refresh", VIEW, "--performance", "huge"], "'huge' is not one of 'small', 'medium', 'large'"),
+        (["create", "result_new", "many"], "'many' is not a valid whole number"),
+        (["sandbox", "--port", "65536"], "65536 is not in the range 0<=x<=65535"),
         (["refresh", " "], "it is empty."),
         (["refresh", "a\x1b[2J"], r"'a\x1b[2J' has characters that are not printable."),
         (["run", "nowhere.toml"], "nowhere.toml: it cannot be read: No such file or directory"),
@@ -115,8 +118,8 @@ def test_without_the_extra_the_command_says_how_to_install_it(missing: list[str]
 
 
 def key_file(shell: Shell, content: str, mode: int = 0o600) -> str:
-    """A file with that content, of that mode."""
-    path = shell.folder / "key"
+    """A file with that content, of that mode; its name has to be quoted for a shell."""
+    path = shell.folder / "my key"
     path.write_text(content)
     path.chmod(mode)
     return str(path)
@@ -136,7 +139,7 @@ def test_a_key_file_that_others_may_read_is_refused(mode: int, shell: Shell, dun
     """The next step is a command to paste; nothing is sent."""
     path = key_file(shell, dune.api_key, mode)
     assert shell("list", "--api-key-file", path, code=2).err.startswith(
-        f"Error: The key file {path} may be read by others (its mode is {mode:03o}): chmod 600 {path}"
+        f"Error: Others have access to the key file {path} (its mode is {mode:03o}): `chmod 600 '{path}'` ends that."
     )
     assert dune.requests == ()
 
@@ -193,6 +196,15 @@ def test_closed_streams_end_nothing(shell: Shell, dune: DuneSandbox) -> None:
     done = subprocess.run(["sh", "-c", command], env=shell.environment, cwd=shell.folder)
     assert done.returncode == 0
     assert len(dune.ledger) == 1
+
+
+def test_nobody_can_be_asked_through_a_closed_stream(shell: Shell, dune: DuneSandbox) -> None:
+    """Without standard input, `delete` wants `--yes` as it does without a terminal."""
+    done = subprocess.run(
+        ["sh", "-c", f'"{COMMAND}" delete {VIEW} <&-'], env=shell.environment, capture_output=True, text=True
+    )
+    assert (done.returncode, dune.requests) == (2, ())
+    assert "there is nobody to ask: say --yes" in done.stderr
 
 
 # Completion

@@ -125,10 +125,14 @@ def test_a_view_is_updated_in_parts(shell: Shell, dune: DuneSandbox) -> None:
         (["update", DAILY, "--cron", "* * * * *"], "--cron '* * * * *' asks for runs"),
         (["create", "result_new", "77", "--expires-at", "2099-01-31"], "it goes with --cron only"),
         (["create", "result_new", "0"], "0 is not in the range x>=1"),
+        (["create", "result_new", "77", "--max-credits", "-1"], "'-1' is no amount of credits"),
+        (["update", DAILY, "--query", "78", "--max-credits", "nan"], "'nan' is no amount of credits"),
+        (["create", "result_new", "77", "--no-wait", "--timeout", "9s"], "--no-wait returns at once"),
+        (["update", DAILY, "--query", "78", "--no-wait", "--max-credits", "0"], "cannot keep to --max-credits"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], says: str, shell: Shell, dune: DuneSandbox) -> None:
-    """Contradictions are usage errors, and nothing is sent."""
+    """Contradictions and limits that are none are usage errors, and nothing is sent, let alone billed."""
     assert says in shell(*arguments, code=2).err
     assert dune.requests == ()
 

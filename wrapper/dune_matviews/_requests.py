@@ -224,7 +224,7 @@ def _admitted(session: Session, bucket: Bucket, patience: Patience) -> Flow[None
         pause = max(turn.start - now, closed)
         if now + pause > patience.deadline:
             raise RequestFailedError("Dune asked for a pause beyond the time that is left.")
-        _log.info("Waiting %.1f s for the request budget", pause)
+        _log.info("Waiting %.1f s for the request budget", pause, extra={"seconds": pause})
         yield Sleep(pause)
         patience.ends += pause - closed
 
@@ -251,8 +251,9 @@ def _sent(session: Session, bucket: Bucket, call: Call[T], limit: float) -> Flow
 
 def _pause(session: Session, failure: DuneError, failures: int) -> float:
     """Seconds before the next try: never less than the server asked for."""
-    _log.debug("Failure %d in a row: %s", failures, failure)
-    return backoff(failures, session.chance()) + _asked(failure)
+    pause = backoff(failures, session.chance()) + _asked(failure)
+    _log.debug("Failure %d in a row: %s", failures, failure, extra={"seconds": pause})
+    return pause
 
 
 def _pause_within(patience: Patience, session: Session, failure: DuneError, failures: int) -> float | None:

@@ -14,7 +14,17 @@ import click
 
 from . import _running, _text
 from ._exits import Exit
-from ._options import Command, Duration, Settings, options_of_dune, options_of_tiers, view_name
+from ._options import (
+    Command,
+    Credits,
+    Duration,
+    Number,
+    Settings,
+    options_of_dune,
+    options_of_tiers,
+    refuse_what_waits,
+    view_name,
+)
 from ._output import Answer
 
 if TYPE_CHECKING:
@@ -55,7 +65,7 @@ def _options_of_waiting(command: F) -> F:
     """Add how long the execution that this starts is followed."""
     for option in (
         click.option("--no-wait", is_flag=True, help="Do not wait for the execution: print its id, and return."),
-        click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel it once it has cost more than this."),
+        click.option("--max-credits", type=Credits(), help="Cancel it once it has cost more than this."),
         click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; it goes on."),
     ):
         command = option(command)
@@ -64,7 +74,7 @@ def _options_of_waiting(command: F) -> F:
 
 @click.command(cls=Command)
 @view_name
-@click.argument("query_id", metavar="QUERY", type=click.IntRange(min=1))
+@click.argument("query_id", metavar="QUERY", type=Number(min=1))
 @click.option("--private", is_flag=True, help="Only the account itself can read it.")
 @_options_of_definition
 @options_of_tiers
@@ -80,7 +90,8 @@ def create(
     performance: Any,
     cron: str | None,
     expires_at: datetime | None,
-    **waiting: Any,
+    no_wait: bool,
+    **limits: Any,
 ) -> Answer:
     """Create a view from a query, and wait for it.
 
@@ -89,6 +100,8 @@ def create(
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
+    if no_wait:
+        refuse_what_waits(limits)
     if expires_at and not cron:
         raise click.UsageError("--expires-at ends a schedule: it goes with --cron only.")
     with settings.client() as dune:
@@ -105,12 +118,12 @@ def create(
             cron_expression=cron,
             expires_at=expires_at,
         )
-        return _followed(settings, started, **waiting)
+        return _followed(settings, started, no_wait=no_wait, **limits)
 
 
 @click.command(cls=Command)
 @view_name
-@click.option("--query", "query_id", type=click.IntRange(min=1), metavar="NUMBER", help="The number of another query.")
+@click.option("--query", "query_id", type=Number(min=1), metavar="NUMBER", help="The number of another query.")
 @click.option("--private/--public", "is_private", default=None, help="Who can read it.")
 @_options_of_definition
 @click.option("--no-cron", is_flag=True, help="Remove the schedule.")
@@ -138,6 +151,9 @@ def update(
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
+    limits = {"timeout": timeout, "max_credits": max_credits}
+    if no_wait:
+        refuse_what_waits(limits)
     if no_cron and (cron or expires_at):
         raise click.UsageError("--no-cron removes the schedule: it goes with neither --cron nor --expires-at.")
     if no_expiry and expires_at:
@@ -150,7 +166,7 @@ def update(
         raise click.UsageError("Nothing to change: say what, for example --query, --cron or --performance.")
     with settings.client() as dune:
         started = dune.update(name, **given)
-        return _followed(settings, started, timeout=timeout, max_credits=max_credits, no_wait=no_wait)
+        return _followed(settings, started, no_wait=no_wait, **limits)
 
 
 def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: Any) -> Answer:
@@ -170,7 +186,7 @@ def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: 
 @click.pass_obj
 def delete(settings: Settings, name: str, yes: bool) -> Answer:
     """Delete a view and its table; there is no way back."""
-    if not yes and not sys.stdin.isatty():
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: closed by whoever started us
         raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
     if not yes and not click.confirm(f"Delete {name} and its table, for good?", err=True):
         return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")

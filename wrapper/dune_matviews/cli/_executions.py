@@ -11,7 +11,7 @@ import click
 
 from . import _data, _running
 from ._exits import Exit
-from ._options import Command, Duration, Name, Settings, options_of_dune
+from ._options import Command, Credits, Duration, Name, Settings, options_of_dune
 from ._output import Answer
 
 
@@ -32,7 +32,7 @@ def status(settings: Settings, execution_id: str) -> Answer:
 @click.command(cls=Command)
 @click.argument("execution_id", metavar="ID", type=Name())
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; the execution goes on.")
-@click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel it once it has cost more than this.")
+@click.option("--max-credits", type=Credits(), help="Cancel it once it has cost more than this.")
 @options_of_dune
 @click.pass_obj
 def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_credits: float | None) -> Answer:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from dune_matviews import (
     AmbiguousRefreshError,
-    ClientClosedError,
     ConfigurationError,
     CreditLimitError,
     DuneError,
@@ -40,7 +39,7 @@ MEANING = {
     Exit.OK: "everything asked for was done: every view is fresh",
     Exit.FAILED: "a view did not become fresh, or Dune refused or could not be reached",
     Exit.USAGE: "wrong usage, settings, plan file or journal; nothing was started",
-    Exit.TIMEOUT: "the time was over, or Dune did not answer; what was started goes on",
+    Exit.TIMEOUT: "the time was over, or Dune tells no end; what was started goes on",
     Exit.CREDITS: "the cap on credits was passed; what ran was cancelled",
     Exit.AMBIGUOUS: "a refresh may have been started, and was not found again",
     Exit.INTERRUPTED: "interrupted (Ctrl-C, SIGTERM); what was started goes on",
@@ -52,7 +51,6 @@ _OF_ERRORS: tuple[tuple[type[DuneError], Exit], ...] = (
     (ConfigurationError, Exit.USAGE),
     (InvalidArgumentError, Exit.USAGE),
     (JournalError, Exit.USAGE),
-    (ClientClosedError, Exit.FAILED),
     (CreditLimitError, Exit.CREDITS),
     (WaitTimeoutError, Exit.TIMEOUT),
     (AmbiguousRefreshError, Exit.AMBIGUOUS),
@@ -76,7 +74,7 @@ def of_report(report: RefreshReport) -> Exit:
     if report.stopped_by is StopReason.CREDITS:
         codes.append(Exit.CREDITS)
     outcomes = {result.outcome for result in report.results.values()}
-    # Left running without any limit: Dune did not answer for too long.
+    # Left running without any limit: Dune did not answer for too long, or refused to be asked.
     if report.stopped_by is StopReason.TIMEOUT or (report.stopped_by is None and Outcome.RUNNING in outcomes):
         codes.append(Exit.TIMEOUT)
     if Outcome.AMBIGUOUS in outcomes:

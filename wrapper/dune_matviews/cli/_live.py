@@ -46,6 +46,7 @@ class Live:
         self._clock = clock
         self._began = clock()
         self._rows: dict[str, _Row] = {}
+        self._ascii = not _text.can_show("…", output.progress.encoding)
         self._live = rich.live.Live(
             self,
             console=Console(file=output.progress, highlight=False, markup=False, emoji=False),
@@ -77,17 +78,21 @@ class Live:
         room = max((options.height or console.height) - 2, 1)
         last_seen_first = sorted(rows, key=lambda name: (rows[name].until is not None, -(rows[name].until or 0.0)))
         shown = set(last_seen_first[:room])
-        cells = {name: row.cells(name, now) for name, row in rows.items() if name in shown}
-        lines = _text.columns(list(cells.values()), "<<>>") if cells else []
-        indent = max(map(len, cells), default=0) + 2
-        for name, line in zip(cells, lines, strict=True):
-            yield self._line(line, indent, rows[name])
+        drawn = [(_text.line(name), row) for name, row in rows.items() if name in shown]
+        cells = _text.columns([row.cells(now) for _, row in drawn], "<>>") if drawn else []
+        # Names give way to what else there is to see, but for why a view has ended, which the table tells in full.
+        rest = max((len(cell) + len(row.place) for cell, (_, row) in zip(cells, drawn, strict=True)), default=0)
+        width = max(options.max_width - rest - 2, _text.SHORTEST_NAME)
+        names = [_text.shortened(name, width, self._ascii) for name, _ in drawn]
+        indent = max(map(len, names), default=0) + 2
+        for name, cell, (_, row) in zip(names, cells, drawn, strict=True):
+            yield self._line(f"{name:<{indent}}{cell}", indent, row)
         yield Text(self._totals(rows, now), style="dim", no_wrap=True, overflow="ellipsis")
 
     def _line(self, line: str, indent: int, row: _Row) -> Text:
         text, where = Text(line, no_wrap=True, overflow="ellipsis"), state(row.result)
         text.stylize(_STYLES.get(where, ""), indent, indent + len(where))
-        return text.append(f"  {row.aside}", "dim") if row.aside else text
+        return text.append(row.place or row.reason, "dim")
 
     def _totals(self, rows: dict[str, _Row], now: float) -> str:
         ended = sum(row.until is not None for row in rows.values())
@@ -111,16 +116,19 @@ class _Row(NamedTuple):
     since: float
     until: float | None
 
-    def cells(self, name: str, now: float) -> tuple[str, ...]:
-        """Name, state, time and cost."""
+    def cells(self, now: float) -> tuple[str, ...]:
+        """State, time and cost."""
         cost = "" if self.result.cost_credits is None else _text.credits(self.result.cost_credits)
         lasted = _text.lasted((self.until or now) - self.since) if self.result.execution_id else ""
-        return _text.line(name), state(self.result), lasted, cost
+        return state(self.result), lasted, cost
 
     @property
-    def aside(self) -> str:
-        """The place in the queue, or why the view stands as it does."""
-        if not is_under_way(self.result):
-            return _text.message(self.result.reason or "")
-        place = self.result.status and self.result.status.queue_position
-        return f"place {place} in the queue" if place else ""
+    def place(self) -> str:
+        """The place in the queue, of a view under way."""
+        place = is_under_way(self.result) and self.result.status and self.result.status.queue_position
+        return f"  place {place} in the queue" if place else ""
+
+    @property
+    def reason(self) -> str:
+        """Why a view that is not under way stands as it does."""
+        return f"  {_text.message(self.result.reason)}" if self.result.reason and self.until is not None else ""

@@ -1,4 +1,4 @@
-"""What the SDK logs, told to people: its warnings, and with `--debug` everything, on standard error.
+"""What the SDK logs, told to people: its warnings, why it pauses for long, and with `--debug` everything.
 
 This module must not know what is logged, nor why. It is imported with the first client, because logging costs time.
 """
@@ -11,25 +11,30 @@ import sys
 from . import _text
 from ._output import Output, write
 
+LONG = 3.0
+"""Seconds of a pause from which on somebody who watches would wonder."""
+
 
 class Teller(logging.Handler):
-    """Prints each record on a line."""
+    """Prints records on standard error, a line each."""
 
     def __init__(self, output: Output) -> None:
-        super().__init__(logging.DEBUG if output.debug else logging.WARNING)
+        super().__init__()
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it: a warning as one, anything else as what it is."""
+        """Print it: a warning as one, anything else as what it is, where it is asked for or tells of a long pause."""
         text = _text.message(record.getMessage())
         if record.levelno >= logging.WARNING:
             self._output.warning(text)
-        else:
+        elif self._output.debug:
             write(sys.stderr, f"{record.levelname.lower()}: {text}")
+        elif getattr(record, "seconds", 0.0) >= LONG:
+            self._output.note(text)
 
 
 def tell(output: Output) -> None:
     """Have everything told that is logged from now on."""
     logger = logging.getLogger("dune_matviews")
-    logger.addHandler(teller := Teller(output))
-    logger.setLevel(teller.level)
+    logger.addHandler(Teller(output))
+    logger.setLevel(logging.DEBUG)

@@ -5,8 +5,10 @@ This module must not know what a command does with its client.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Generator
+import shlex
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import _durations
+from . import _durations, _text
 from ._output import Output
 
 if TYPE_CHECKING:
@@ -66,8 +68,9 @@ def key_from(path: Path) -> str:
     except OSError as problem:
         raise click.UsageError(f"The key file {path} cannot be read: {problem.strerror}.") from problem
     if os.name == "posix" and mode & 0o077:
-        message = f"The key file {path} may be read by others (its mode is {mode:03o}): chmod 600 {path}"
-        raise click.UsageError(message)
+        remedy = _text.line(shlex.join(["chmod", "600", str(path)]))
+        found = f"Others have access to the key file {path} (its mode is {mode:03o})"
+        raise click.UsageError(f"{found}: `{remedy}` ends that.")
     key = content.decode("utf-8", "replace").strip()
     if not key or len(key.split()) > 1:
         raise click.UsageError(f"The key file {path} must hold the API key and nothing else.")
@@ -85,6 +88,28 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the new
             return _durations.duration(value)
         except ValueError as problem:
             self.fail(f"{problem}.", param, ctx)
+
+
+class Credits(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """An amount of credits, zero or more; checked before anything is started that it is to limit."""
+
+    name = "credits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The amount as a number."""
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = math.nan
+        if not 0 <= amount < math.inf:
+            self.fail(f"{value!r} is no amount of credits: write it like 50 or 0.5, zero or more.", param, ctx)
+        return amount
+
+
+class Number(click.IntRange):
+    """A whole number, which click would call an integer range."""
+
+    name = "whole number"
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
@@ -185,6 +210,17 @@ def options_of_small(command: F) -> F:
         type=click.Choice(SMALL_TIER),
         help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
     )(command)
+
+
+def refuse_what_waits(limits: Mapping[str, Any]) -> None:
+    """Refuse what only a command that waits can keep to, beside `--no-wait`: options by name, None where not given.
+
+    Raises:
+        click.UsageError: one is given.
+    """
+    for name, value in limits.items():
+        if value is not None:
+            raise click.UsageError(f"--no-wait returns at once: it cannot keep to --{name.replace('_', '-')}.")
 
 
 def view_name(command: F) -> F:

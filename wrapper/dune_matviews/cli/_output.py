@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, TextIO
 
 from ._exits import Exit
 
@@ -43,7 +43,7 @@ class Output:
         _make_sure_of_streams()
 
     @property
-    def progress(self) -> IO[str]:
+    def progress(self) -> TextIO:
         """The stream that the course of things is told on."""
         return sys.stderr if self.form == "json" else sys.stdout
 

@@ -19,7 +19,6 @@ This module must not know how views are refreshed. Every mistake is told with it
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -29,7 +28,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import _durations
+from . import _durations, _text
 from ._options import IF_RUNNING, TIERS
 from ._toml_lines import Step, line_of
 
@@ -62,7 +61,7 @@ def read(path: Path) -> Plan:
         PlanError: there is no such file, or it has mistakes.
     """
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a mark
     except OSError as problem:
         raise PlanError(f"{path}: it cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
@@ -99,7 +98,10 @@ def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """*text* as TOML has it, with nothing that a terminal would act on."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    shown = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped)
+    return f'"{shown}"'
 
 
 def _plan(data: dict[str, Any], folder: Path) -> Plan:
@@ -144,7 +146,11 @@ def _wrong_with_view(name: str, view: Any, views: dict[str, Any]) -> Iterator[Mi
     if not name.strip() or not name.isprintable():
         yield Mistake(path, f"{name!r} is not the name of a view")
     if not isinstance(view, dict):
-        yield Mistake(path, f'{name!r} must be a table: write [views."{name}"], and below it what it reads')
+        yield Mistake(path, f"{name!r} must be a table: write [views.{_quoted(name)}], and below it what it reads")
+        return
+    if below := _tables_below(view):
+        meant = _quoted(".".join([name, *below]))
+        yield Mistake((*path, *below), f"the name of a view stands in quotes: write [views.{meant}]")
         return
     yield from _wrong_in(view, _OF_A_VIEW, path, "a view")
     reads = view.get("reads", [])
@@ -153,8 +159,17 @@ def _wrong_with_view(name: str, view: Any, views: dict[str, Any]) -> Iterator[Mi
             yield Mistake((*path, "reads", place), f"reads must be names of views, not {upstream!r}")
         elif upstream not in views:
             close = get_close_matches(upstream, views, n=1)
-            meant = f"did you mean {close[0]!r}?" if close else f'add [views."{upstream}"], or take it out'
+            meant = f"did you mean {close[0]!r}?" if close else f"add [views.{_quoted(upstream)}], or take it out"
             yield Mistake((*path, "reads", place), f"the plan has no view {upstream!r}; {meant}")
+
+
+def _tables_below(view: dict[str, Any]) -> list[str]:
+    """The way down into tables in the place of a view's keys: what TOML makes of a name with dots outside of quotes."""
+    way: list[str] = []
+    while found := next(((key, table) for key, table in view.items() if isinstance(table, dict)), None):
+        key, view = found
+        way.append(key)
+    return [] if way[:1] and way[0] in _OF_A_VIEW else way
 
 
 def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
@@ -168,7 +183,10 @@ def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
         TopologicalSorter(reads).prepare()
     except CycleError as cycle:
         circle: list[str] = cycle.args[1][::-1]
-        yield Mistake(("views", circle[0], "reads"), f"views read each other in a circle: {' reads '.join(circle)}")
+        yield Mistake(
+            ("views", circle[0], "reads"),
+            f"views read each other in a circle: {' reads '.join(map(_text.line, circle))}",
+        )
 
 
 Check = Callable[[Any], str | None]

@@ -17,7 +17,19 @@ from dune_matviews import AuthenticationError, DuneError, PaymentRequiredError
 from . import _dry_run, _exits, _github, _plan, _running, _text
 from ._exits import Exit
 from ._failures import failure
-from ._options import IF_RUNNING, Command, Duration, Name, Settings, options_of_dune, options_of_small, options_of_tiers
+from ._options import (
+    IF_RUNNING,
+    Command,
+    Credits,
+    Duration,
+    Name,
+    Number,
+    Settings,
+    options_of_dune,
+    options_of_small,
+    options_of_tiers,
+    refuse_what_waits,
+)
 from ._output import Answer, Output
 
 if TYPE_CHECKING:
@@ -28,12 +40,12 @@ if TYPE_CHECKING:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, type=Name())
 @click.option("--upstream", is_flag=True, help="Refresh everything that the views read, too, in order.")
 @options_of_tiers
-@click.option("--max-credits", type=float, metavar="CREDITS", help="Cancel what runs once all has cost more than this.")
+@click.option("--max-credits", type=Credits(), help="Cancel what runs once all has cost more than this.")
 @click.option(
     "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
 )
 @click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on.")
-@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Executions at once.  [default: 3]")
+@click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]")
 @click.option(
     "--if-running",
     type=click.Choice(IF_RUNNING),
@@ -82,9 +94,7 @@ def refresh(
     given = {name: value for name, value in options.items() if value is not None}
     how: dict[str, Any] = {"performance": performance, "if_running": if_running or "start"}
     if no_wait:
-        waiting = [f"--{name.replace('_', '-')}" for name in given] + ["--upstream"] * upstream
-        if waiting:
-            raise click.UsageError(f"--no-wait starts the refreshes and returns: it cannot keep to {waiting[0]}.")
+        refuse_what_waits(given | {"upstream": upstream or None})
         with settings.client() as dune:
             return _started(dune, settings.output, names, how)
     with settings.client() as dune:

@@ -56,8 +56,13 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
 
 def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
     """Follow one execution to its end, show how it goes, and answer with its last status."""
-    with following(output, [name]) as progress:
-        status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
+    try:
+        with following(output, [name]) as progress:
+            status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
+    except KeyboardInterrupt as interruption:
+        if not getattr(interruption, "__notes__", None):  # it came before the SDK waited, or after
+            interruption.add_note(f"The refresh goes on; attach({refresh.execution_id!r}) follows it.")
+        raise
     document = {"execution": _data.plain(status)}
     return Answer(Exit.OK, document, "" if output.quiet else _data.execution(status))
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import click
 
 from ._exits import Exit
-from ._options import Command, Settings, options_of_every_command
+from ._options import Command, Number, Settings, options_of_every_command
 from ._output import Answer
 
 
 @click.command(cls=Command)
-@click.option("--port", type=int, default=0, help="Port to listen on.  [default: any free one]")
+@click.option("--port", type=Number(0, 65535), default=0, help="Port to listen on.  [default: any free one]")
 @click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
 @options_of_every_command
 @click.pass_obj
@@ -29,7 +29,7 @@ def sandbox(settings: Settings, port: int, speed: float) -> Answer:
 
     try:
         serve(port, speed)
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.UsageError(f"{error}.") from error
     return Answer(Exit.OK, {})
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 WIDEST_BAR = 40
 NARROWEST_BAR = 21  # as wide as what stands above the bars
-SHORTEST_NAME = 20
-
 _STYLES = {"succeeded": "32", "fresh": "32", "failed": "31", "canceled": "31", "expired": "31", "ambiguous": "31"}
 _STYLE_OF_OTHERS = "33"
 
@@ -65,7 +63,8 @@ def table(report: RefreshReport, look: Look) -> str:
         beside, below = (reason, "") if not drawn and len(reason) <= room else (drawn, reason)
         shown = _coloured(cell, result) if look.coloured and result else cell
         padding = " " * (cells_width - len(cell))
-        lines.append(f"{_shortened(name, name_width, look.ascii):<{name_width}}  {shown}{padding}  {beside}".rstrip())
+        fitting = _text.shortened(name, name_width, look.ascii)
+        lines.append(f"{fitting:<{name_width}}  {shown}{padding}  {beside}".rstrip())
         lines += [f"  {below}"] * bool(below)
     return "\n".join([*lines, totals(report)])
 
@@ -122,17 +121,11 @@ def _widths(names: int, rest: int, whole: int | None) -> tuple[int, int]:
     if whole is None:
         return names, WIDEST_BAR
     room = whole - rest - 4
-    shortest = min(names, SHORTEST_NAME)
+    shortest = min(names, _text.SHORTEST_NAME)
     if room - NARROWEST_BAR < shortest:
         return max(min(names, room + 2), shortest), 0
     names = min(names, room - NARROWEST_BAR)
     return names, min(room - names, WIDEST_BAR)
-
-
-def _shortened(name: str, width: int, ascii: bool) -> str:
-    """A name that is too long loses its beginning, which views have in common."""
-    cut = "..." if ascii else "…"
-    return name if len(name) <= width else f"{cut}{name[len(cut) - width :]}"
 
 
 def _coloured(cells: str, result: ViewResult) -> str:
@@ -150,5 +143,7 @@ def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
             yield f"  {_text.command('wait', known)}"
             yield f"  {_text.command('cancel', known)}"
         elif result.outcome.value == "ambiguous":
-            yield f"{view} may be running. Find and follow it, if it is:"
+            yield f"{view} may be running. Its latest executions, for `status` and `wait`:"
+            yield f"  {_text.command('get', name)}"
+            yield "Follow the one under way; where there is none, this starts another, which is billed:"
             yield f"  {_text.command('refresh', name, '--if-running', 'adopt')}"

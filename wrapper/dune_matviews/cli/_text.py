@@ -12,6 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 Seconds = float | timedelta
 
+SHORTEST_NAME = 20
+"""In characters: what a name is not cut below, however narrow the terminal."""
+
 # What the SDK's messages say to programmers, in the words of the command.
 _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
@@ -23,6 +26,7 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
         (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
         (r"^expires_at\b", "--expires-at"),
+        (r"^An upsert of\b", "A new definition of"),
         (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
         (r"\bpass ([a-z_ ]+) to update\(\)", r"tell `dune-matviews update` its \1"),
         (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for `dune-matviews run` yourself: of"),
@@ -32,7 +36,12 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 _FOLLOWING = re.compile(r"""\battach\((?P<quote>['"])(?P<id>.*?)(?P=quote)\) follows it""")
-_ADOPTING = re.compile(r"""\brefresh\((?P<quote>['"])(?P<name>.*?)(?P=quote), if_running='adopt'\)""")
+_ADOPTING = re.compile(
+    r"""\brefresh\((?P<quote>['"])(?P<name>.*?)(?P=quote), if_running='adopt'\) follows an execution\b"""
+)
+_LOOKING = re.compile(
+    r"""\bget\((?:(?P<quote>['"])(?P<name>.*?)(?P=quote))?\)(?=( of the view's full name)? tells what it is now)"""
+)
 
 
 def line(text: str) -> str:
@@ -45,7 +54,14 @@ def message(text: str) -> str:
     text = _FOLLOWING.sub(
         lambda it: f"`{command('wait', it['id'])}` follows it, `{command('cancel', it['id'])}` ends it", text
     )
-    text = _ADOPTING.sub(lambda it: f"`{command('refresh', it['name'], '--if-running', 'adopt')}`", text)
+    text = _ADOPTING.sub(
+        lambda it: (
+            f"`{command('get', it['name'])}` shows its latest executions; `"
+            f"{command('refresh', it['name'], '--if-running', 'adopt')}` starts another, unless it finds one"
+        ),
+        text,
+    )
+    text = _LOOKING.sub(lambda it: f"`{command('get', *filter(None, [it['name']]))}`", text)
     for pattern, replacement in _TRANSLATIONS:
         text = pattern.sub(replacement, text)
     return line(re.sub(r"--[a-z]+_[a-z]+", lambda option: option[0].replace("_", "-"), text))
@@ -91,6 +107,12 @@ def size(count: int) -> str:
         if amount < 999.95 or unit == "PB":
             break
     return f"{amount:,.1f} {unit}"
+
+
+def shortened(name: str, width: int, ascii: bool) -> str:
+    """A name that is too long loses its beginning, which views have in common."""
+    cut = "..." if ascii else "…"
+    return name if len(name) <= width else f"{cut}{name[len(cut) - width :]}"
 
 
 def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
