@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -47,7 +48,7 @@ def test_importing_takes_few_modules() -> None:
     assert len(alone) <= 38
     with_client = modules("from dune_matviews import MatviewsClient")
     assert {name.split(".")[0] for name in foreign(with_client)} == {"dune_matviews", "attr", "attrs"}
-    assert len(with_client) <= 139
+    assert len(with_client) <= 135
 
 
 def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None:
@@ -120,7 +121,8 @@ def test_looking_at_an_execution_is_one_request(connect: Connect, sandbox: DuneS
     assert len(sandbox.requests) - before == 3
 
 
-CALLS = {"refresh": 82, "status": 87}
+CALLS = {"refresh": 86, "status": 91}
+"""Three of them wait for a free connection, and say how long they may."""
 
 
 @pytest.mark.parametrize("operation", CALLS)
@@ -142,22 +144,25 @@ def answering() -> httpx.Client:
 
 
 def calls(work: Callable[[], object]) -> Counter[str]:
-    """How many functions of each file are called, resumed generators included."""
+    """How many functions of each file are called, resumed generators included, and none by what is garbage."""
     found: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
             found[frame.f_code.co_filename] += 1
 
+    # A client of another test's that is found to be garbage just now would take itself out of the logs' filter.
+    gc.disable()
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return found
 
 
-MEMORY = {"refresh": 20_400, "status": 15_900}
+MEMORY = {"refresh": 20_600, "status": 15_900}
 """Bytes."""
 
 
@@ -172,7 +177,10 @@ def test_a_call_allocates_little(operation: str) -> None:
 def undisturbed(expression: str) -> list[int]:
     """The figures of an expression of this module, in a process where nothing else allocates meanwhile."""
     program = f"from tests.test_costs import *; print(*{expression})"
-    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    # The hashes of texts, which are otherwise others in each process, decide how dicts and sets happen to grow.
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return list(map(int, shown.stdout.split()))
 
 

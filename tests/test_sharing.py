@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dune_matviews import AsyncMatviewsClient, ExecutionStatus, MatviewsClient
+from dune_matviews import AsyncMatviewsClient, ExecutionStatus, MatviewsClient, WaitTimeoutError, _transport
 from dune_matviews._transport import CONNECTIONS
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
@@ -79,6 +79,35 @@ def test_a_crowd_shares_a_few_connections(sandbox: DuneSandbox) -> None:
 
     assert asyncio.run(main()) <= 2 * CONNECTIONS  # the sandbox holds the other ends
     assert len(sandbox.requests) == 2 * CONNECTIONS + 1
+
+
+def test_a_crowd_is_not_in_doubt(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for a connection takes nothing from a request's time, so that none is given up once it is sent."""
+    monkeypatch.setattr(_transport, "CONNECTIONS", 1)
+    sandbox.fail("refresh", *[Fault(delay=0.1)] * 24)
+    names = [f"{VIEW}_{number}" for number in range(12)]
+
+    async def main() -> None:
+        async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None, timeout=1) as dune:
+            await asyncio.gather(*map(dune.refresh, names))
+
+    asyncio.run(main())
+    with (
+        MatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None, timeout=1) as dune,
+        ThreadPoolExecutor(12) as threads,
+    ):
+        list(threads.map(dune.refresh, names))
+    assert len(sandbox.requests) == len(sandbox.ledger) == 24
+
+
+def test_a_deadline_holds_in_a_crowd(
+    connect: Callable[..., MatviewsClient], sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a connection waits no longer than the call may last, and has sent nothing then."""
+    monkeypatch.setattr(_transport, "CONNECTIONS", 0)
+    with pytest.raises(WaitTimeoutError, match="No connection was free"):
+        connect(sandbox.api_key, base_url=sandbox.url).attach("E").wait(timeout=0.05)
+    assert not sandbox.requests
 
 
 def test_a_cancelled_task_sends_nothing_more_and_harms_nobody(sandbox: DuneSandbox) -> None:

@@ -17,7 +17,6 @@ import attrs
 from . import _arguments, _life, _lookup, _refresh
 from ._arguments import KEEP, Keep, Seconds
 from ._flow import Flow, T, run, run_async
-from ._order import reads
 from ._pacing import Pace
 from ._refresh import IF_RUNNING, IfRunning
 from ._requests import Session
@@ -69,6 +68,7 @@ class Core:
         on_update: Callable[[str, ViewResult], object] | None,
     ) -> Flow[RefreshReport]:
         from . import _schedule  # nothing that a single refresh needs
+        from ._order import reads
 
         found = reads(views)
         by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)

@@ -6,6 +6,7 @@ importer of `dune_api`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,7 +15,7 @@ from dune_api.types import UNSET, Response, Unset
 
 from . import _readers
 from ._flow import Call
-from ._transport import AsyncTransport, SyncTransport, time_limit
+from ._transport import AsyncTransport, SyncTransport, deadline
 from ._values import Definition, Node, Page, Started, Stored, ViewHistory
 from .errors import DuneError, UnexpectedResponseError
 from .models import ExecutionStatus, Matview, Usage
@@ -242,10 +243,10 @@ class _Attempt:
         self._limit = limit
 
     def __enter__(self) -> None:
-        self._token = time_limit.set(self._limit)
+        self._token = deadline.set(time.monotonic() + self._limit)
 
     def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
-        time_limit.reset(self._token)
+        deadline.reset(self._token)
         if isinstance(problem, Exception) and not isinstance(problem, DuneError):
             message = f"the answer does not fit the API's description ({type(problem).__name__})"
             raise UnexpectedResponseError(message, status_code=200) from problem

@@ -9,6 +9,7 @@ of it would show the key.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,14 +30,19 @@ MAX_BODY = 10_000_000
 
 _log = logging.getLogger("dune_matviews")
 
-time_limit: ContextVar[float] = ContextVar("time_limit")
-"""Seconds that a request may take, its whole answer included; each thread and task has its own.
+deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""When a request is given up, by `time.monotonic()`; each thread and task has its own.
 
 Generated functions have no such parameter, so that it travels beside them.
 """
 
 # Failures before a connection was made: Dune has seen nothing. Any other leaves that open.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+def time_left() -> float:
+    """Seconds until the deadline."""
+    return max(deadline.get() - time.monotonic(), 0.0)
 
 
 class _TimeLeft(dict[str, float]):
@@ -84,7 +90,7 @@ class Exchange:
     def __init__(self, settings: Settings, request: httpx.Request) -> None:
         self.request = request
         self.started = time.monotonic()
-        self.time_left = _TimeLeft(min(settings.timeout, time_limit.get(settings.timeout)))
+        self.time_left = _TimeLeft(min(settings.timeout, time_left()))
         self._key = settings.api_key
         self._response: httpx.Response | None = None
         self._body = bytearray()

@@ -11,6 +11,7 @@ variable of `send`, whose frame is in the traceback of every error.
 from __future__ import annotations
 
 import ssl
+import threading
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,21 +21,25 @@ from typing import Any
 import httpx
 
 from . import __version__
-from ._exchange import Exchange
-from ._exchange import time_limit as time_limit
+from ._exchange import Exchange, time_left
+from ._exchange import deadline as deadline
 from ._secrets import ApiKey, keyless_logs
 from ._settings import Settings
-from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError
+from .errors import ClientClosedError, ConfigurationError, InvalidArgumentError, RequestFailedError
 
 CONNECTIONS = 20
-"""Open at once: enough for any plan's budget."""
+"""Open at once: enough for any plan's budget.
+
+Requests wait for one of them before their time begins: sent with little of it left, they would end in doubt whether
+they were accepted. In httpx's own queue they would lose their time, and take each other's place.
+"""
 
 
 class _NoCookies(httpx.Cookies):
     """Dune's API needs no cookies, and one of them may echo the key: none is kept."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        pass
+        """Keep none."""
 
 
 _NO_COOKIES = _NoCookies()
@@ -44,48 +49,10 @@ _HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agen
 _parsed = lru_cache(maxsize=1024)(httpx.URL)
 
 
-class _Outlet:
-    """What both kinds of httpx client do otherwise here."""
-
-    _settings: Settings
-    _own: Any
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """None, and none is kept."""
-        return _NO_COOKIES
-
-    @cookies.setter
-    def cookies(self, cookies: Any) -> None:
-        """Keep none."""
-
-    def build_request(
-        self,
-        method: str,
-        url: httpx.URL | str,
-        *,
-        headers: Any = None,
-        timeout: Any = None,
-        **parts: Any,
-    ) -> httpx.Request:
-        """The request for *url*, which begins where the base URL ends. How long it may take is said when it is sent."""
-        merged = httpx.Headers(_HEADERS)
-        for name, value in (headers or {}).items():
-            merged[name] = value
-        address = f"{self._settings.base_url}{url}"
-        # What is read is read again and again, as a status is; what is sent is not.
-        return httpx.Request(method, _parsed(address) if method == "get" else address, headers=merged, **parts)
-
-    def check_open(self: Any) -> None:
-        """Nothing is sent once a client is closed, ours or the caller's own."""
-        if self.is_closed or (self._own is not None and self._own.is_closed):
-            raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
-
-
-class SyncTransport(_Outlet, httpx.Client):
+class SyncTransport(httpx.Client):
     """Sends through httpx, or through the caller's own client where there is one."""
 
-    _own: httpx.Client | None
+    cookies: Any = _NO_COOKIES
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         options = _options(settings, own, httpx.Client, httpx.BaseTransport())
@@ -93,13 +60,23 @@ class SyncTransport(_Outlet, httpx.Client):
             super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._free = threading.Semaphore(CONNECTIONS)
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
+    def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
+        """The request for *url*, which begins where the base URL ends."""
+        return _request(method, f"{self._settings.base_url}{url}", **parts)
+
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
-        """Send *request* once."""
-        self.check_open()
-        with Exchange(self._settings, request) as exchange:
-            self._carry_out(exchange)
+        """Send *request* once, as soon as a connection is free for it."""
+        if not self._free.acquire(timeout=min(time_left(), threading.TIMEOUT_MAX)):
+            raise _crowded()
+        try:
+            _check_open(self, self._own)
+            with Exchange(self._settings, request) as exchange:
+                self._carry_out(exchange)
+        finally:
+            self._free.release()
         return exchange.outcome()
 
     def _carry_out(self, exchange: Exchange) -> None:
@@ -112,34 +89,53 @@ class SyncTransport(_Outlet, httpx.Client):
         finally:
             response.close()
 
+    def check_open(self) -> None:
+        """Nothing is sent once a client is closed, ours or the caller's own."""
+        _check_open(self, self._own)
+
     def close(self) -> None:
         """Close the connections."""
         super().close()
         self._end_hiding()
 
 
-class AsyncTransport(_Outlet, httpx.AsyncClient):
+class AsyncTransport(httpx.AsyncClient):
     """Sends through httpx, or through the caller's own client where there is one."""
 
-    _own: httpx.AsyncClient | None
+    cookies: Any = _NO_COOKIES
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
+        import asyncio  # 40 ms that the synchronous client does not need
+
         options = _options(settings, own, httpx.AsyncClient, httpx.AsyncBaseTransport())
         with _environment():
             super().__init__(**options)
         self._settings = settings
         self._own = own
+        self._free = asyncio.Semaphore(CONNECTIONS)
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
-    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
-        """Send *request* once."""
-        import asyncio  # 40 ms that the synchronous client does not need
+    def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
+        """The request for *url*, which begins where the base URL ends."""
+        return _request(method, f"{self._settings.base_url}{url}", **parts)
 
-        self.check_open()
-        with Exchange(self._settings, request) as exchange:
-            # Each phase ends by its own timeout; this one ends headers that drip on, which no phase bounds.
-            async with asyncio.timeout(exchange.time_left.limit + 0.1):
-                await self._carry_out(exchange)
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        """Send *request* once, as soon as a connection is free for it."""
+        import asyncio  # as above
+
+        try:
+            async with asyncio.timeout(time_left()):
+                await self._free.acquire()
+        except TimeoutError:
+            raise _crowded() from None
+        try:
+            _check_open(self, self._own)
+            with Exchange(self._settings, request) as exchange:
+                # Each phase ends by its own timeout; this one ends headers that drip on, which no phase bounds.
+                async with asyncio.timeout(exchange.time_left.limit + 0.1):
+                    await self._carry_out(exchange)
+        finally:
+            self._free.release()
         return exchange.outcome()
 
     async def _carry_out(self, exchange: Exchange) -> None:
@@ -152,10 +148,32 @@ class AsyncTransport(_Outlet, httpx.AsyncClient):
         finally:
             await response.aclose()
 
+    def check_open(self) -> None:
+        """Nothing is sent once a client is closed, ours or the caller's own."""
+        _check_open(self, self._own)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await super().aclose()
         self._end_hiding()
+
+
+def _request(method: str, url: str, *, headers: Any = None, timeout: Any = None, **parts: Any) -> httpx.Request:
+    """A request with our headers, and *headers* on top. How long it may take is said when it is sent."""
+    merged = httpx.Headers(_HEADERS)
+    for name, value in (headers or {}).items():
+        merged[name] = value
+    # What is read is read again and again, as a status is; what is sent is not.
+    return httpx.Request(method, _parsed(url) if method == "get" else url, headers=merged, **parts)
+
+
+def _check_open(ours: httpx.Client | httpx.AsyncClient, own: httpx.Client | httpx.AsyncClient | None) -> None:
+    if ours.is_closed or (own is not None and own.is_closed):
+        raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
+
+
+def _crowded() -> RequestFailedError:
+    return RequestFailedError("No connection was free for the request in the time that was left.")
 
 
 def _options(settings: Settings, own: object, kind: type, unused: object) -> dict[str, Any]:
