@@ -32,7 +32,7 @@ from dune_matviews import (
 from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together, run, run_async
 from dune_matviews._journal import Journal
 from dune_matviews._order import Order, reads
-from dune_matviews._schedule import Limits, Run
+from dune_matviews._schedule import Limits, Run, StoppedError
 from dune_matviews._values import Started
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
 from tests.simulation import EPOCH, Dune, Fault
@@ -505,7 +505,7 @@ def killed(
         if len(effect.calls) > calls:  # the next one's intent is written, and it never arrives
             before = path.stat().st_size
             dune.faults, later = iter([Fault(KeyboardInterrupt())]), dune.faults
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, StoppedError):  # which the run itself may have been
                 effect.calls[calls].sync(math.inf)
             dune.faults = later
     left = path.read_bytes()
@@ -572,6 +572,19 @@ def test_killed_anywhere_a_run_goes_on_where_it_was(
         else:
             pytest.fail("the run came to no end")
         check(dune, graph, report)
+
+
+def test_a_look_that_had_to_wait_misses_nothing(tmp_path: Path) -> None:
+    """Lost refreshes are looked for one after the other, slowly: none is taken for never sent, and paid twice."""
+    for pause in (0.0, 5.0, 60.0):
+        dune, graph = Dune(length=500.0, round_trip=9.0), {f"v{place}": list[str]() for place in range(8)}
+        path = tmp_path / f"{pause}.jsonl"
+        for steps, calls in ((0, 2), (2, 0)):
+            left = killed(dune, journaled(dune, graph, path, max_parallel=4).flow(), path, steps, calls, 0.0)
+            assert isinstance(left, Path)
+            path = left
+            dune.rest(pause)
+        check(dune, graph, dune.run(journaled(dune, graph, path, max_parallel=4).flow()))
 
 
 def is_over(path: Path) -> bool:

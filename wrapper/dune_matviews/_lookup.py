@@ -151,23 +151,37 @@ def next_page(session: Session, api: Endpoints, offset: int, patience: Patience 
 def search(
     session: Session, api: Endpoints, name: str, ago: Callable[[], float], patience: Patience
 ) -> Flow[str | None]:
-    """The view's newest execution that is not this client's already, and was started in the last *ago* seconds."""
+    """The view's newest execution that is not this client's already, and was started in the last *ago* seconds.
+
+    The answer's date is of some moment between the look and its answer. What is new enough by the one and too old by
+    the other is not adopted; where it is still open in the end, `AmbiguousRefreshError` is raised, as "none" would have
+    a run that goes on after a crash start another.
+    """
     looks = 0
-    while True:
-        # Asked before the look, because the answer's date is no earlier than that, however late the answer comes.
+    elapsed = 0.0
+
+    def note() -> None:  # at the very moment of the look, which may have to wait for others
+        nonlocal elapsed
         elapsed = ago()
-        view = yield from read(session, api.history(name), patience)
+
+    while True:
+        view = yield from read(session, api.history(name).preceded_by(note), patience)
         if view.answered_at is None:
             raise UnexpectedResponseError(
                 "the answer has no date, so that no execution can be told from an older one", status_code=200
             )
-        earliest = view.answered_at - timedelta(seconds=elapsed) - SLACK
-        found = yield from _started_since(session, api, view.last_execution_ids, earliest, patience)
+        begun = view.answered_at - SLACK - timedelta(seconds=elapsed)
+        perhaps = view.answered_at - SLACK - timedelta(seconds=ago())
+        found, submitted_at = yield from _started_since(session, api, view.last_execution_ids, perhaps, patience)
+        doubtful = submitted_at is not None and submitted_at < begun
         # The answer to another request of ours may name this very execution; wait until none is outstanding.
-        if found is not None and not session.is_sending(last_part(name)) and session.claim(found):
+        if found is not None and not doubtful and not session.is_sending(last_part(name)) and session.claim(found):
             return found
         looks += 1
         if not (yield from _paused(session, looks, patience)):
+            if doubtful:
+                message = f"Execution {found} may be the one, or an older one: the answers came too late to tell."
+                raise AmbiguousRefreshError(message, name=name)
             return None
 
 
@@ -182,17 +196,17 @@ def _paused(session: Session, looks: int, patience: Patience) -> Flow[bool]:
 
 def _started_since(
     session: Session, api: Endpoints, execution_ids: tuple[str, ...], earliest: datetime, patience: Patience
-) -> Flow[str | None]:
-    """The newest execution that is not this client's already, and was submitted no earlier than that."""
+) -> Flow[tuple[str, datetime] | tuple[None, None]]:
+    """The newest execution that is not this client's already, if it was submitted no earlier than that, and when."""
     for execution_id in execution_ids:
         if session.holds(execution_id):
             continue
         status = yield from _look_if_kept(session, api, execution_id, patience)
         if status is None:  # over long ago, and so is whatever is older; or not to be found yet
-            return None
+            break
         if status.submitted_at is not None:
-            return execution_id if status.submitted_at >= earliest else None
-    return None
+            return (execution_id, status.submitted_at) if status.submitted_at >= earliest else (None, None)
+    return None, None
 
 
 def _look_if_kept(
