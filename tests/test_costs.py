@@ -168,10 +168,10 @@ MEMORY = {"refresh": 20_600, "status": 15_900}
 
 @pytest.mark.parametrize("operation", MEMORY)
 def test_a_call_allocates_little(operation: str) -> None:
-    """At its height a call holds so many bytes, httpx's included, and nothing but its place in the budget is kept."""
+    """At its height a call holds so many bytes, httpx's included; kept are its place in the budget and in a queue."""
     height, kept = undisturbed(f"allocated({operation!r})")
     assert height <= MEMORY[operation]
-    assert kept <= 400
+    assert kept <= 600
 
 
 def undisturbed(expression: str) -> list[int]:

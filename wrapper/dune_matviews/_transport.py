@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpx
@@ -60,7 +61,10 @@ class SyncTransport(httpx.Client):
             super().__init__(**options)
         self._settings = settings
         self._own = own
-        self._free = threading.Semaphore(CONNECTIONS)
+        # No semaphore of `threading`, which is Python: a Ctrl-C within it may leave it locked for ever.
+        self._free = SimpleQueue[None]()
+        for _ in range(CONNECTIONS):
+            self._free.put(None)
         self._end_hiding = _hide_in_logs(self, settings.api_key)
 
     def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
@@ -69,14 +73,16 @@ class SyncTransport(httpx.Client):
 
     def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
         """Send *request* once, as soon as a connection is free for it."""
-        if not self._free.acquire(timeout=min(time_left(), threading.TIMEOUT_MAX)):
-            raise _crowded()
+        try:
+            self._free.get(timeout=min(time_left(), threading.TIMEOUT_MAX))
+        except Empty:
+            raise _crowded() from None
         try:
             _check_open(self, self._own)
             with Exchange(self._settings, request) as exchange:
                 self._carry_out(exchange)
         finally:
-            self._free.release()
+            self._free.put(None)
         return exchange.outcome()
 
     def _carry_out(self, exchange: Exchange) -> None:
