@@ -25,7 +25,7 @@ PRISM := @stoplight/prism-cli@5.16.0
 .PHONY: help setup demo generate update check test test-full bench build check-wheel lock clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(MAIN)/.ready ## Create the development environment, in .envs/.
 
