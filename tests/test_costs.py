@@ -163,7 +163,7 @@ def calls(work: Callable[[], object]) -> Counter[str]:
 
 
 MEMORY = {"refresh": 20_600, "status": 15_900}
-"""Bytes."""
+"""Bytes; two hundred of them are for the queue that a request waits in for a connection."""
 
 
 @pytest.mark.parametrize("operation", MEMORY)
