@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from dune_matviews import ExecutionState
-from dune_matviews._flow import Flow
+from dune_matviews._flow.effects import Flow
 from dune_matviews._order import reads
 from dune_matviews._pacing import PLANS, RequestBudget
 from dune_matviews._refresh import start, watch

@@ -1,6 +1,6 @@
 """Dune and time, simulated: flows run against it without a network and without waiting.
 
-It knows effects and the endpoints' interface, and must not know how any flow decides.
+It knows effects and the operations' interface, and must not know how any flow decides.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import attrs
 
 from dune_matviews import ExecutionState, ExecutionStatus, Matview, NotFoundError
-from dune_matviews._endpoints import Endpoints
-from dune_matviews._flow import Call, Effect, Flow, Result, Sleep, Together
+from dune_matviews._api.operations import Operations
+from dune_matviews._api.values import Definition, Page, Started, Stored, ViewHistory
+from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep
 from dune_matviews._pacing import Pace, RequestBudget
 from dune_matviews._requests import Session
-from dune_matviews._values import Definition, Page, Started, Stored, ViewHistory
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ class Fault:
     takes: float = 0.0
 
 
-class Dune(Endpoints):
+class Dune(Operations):
     """A simulated Dune, and the virtual time in which it lives."""
 
     def __init__(
@@ -85,6 +85,7 @@ class Dune(Endpoints):
         self.ledger: list[Execution] = []
         self.faults: Iterator[Fault | None] = iter(())
         self._ids = count(1)
+        self._flying: dict[int, dict[Any, tuple[float, Future[Any]]]] = {}
 
     def session(self, plan: RequestBudget | None = None, timeout: float = 10.0) -> Session:
         """A client's session in this virtual time, with middling luck."""
@@ -122,17 +123,38 @@ class Dune(Endpoints):
         if isinstance(effect, Sleep):
             assert effect.seconds >= 0, "a flow asked to sleep for less than nothing"
             return self.now + effect.seconds, place, _over(None)
-        if isinstance(effect, Together):
-            ends, _, outcomes = zip(*(self._carry_out(call, place) for call in effect.calls), strict=True)
-            return max(ends), place, _over([_result(each) for each in outcomes])
+        if isinstance(effect, Overlap):
+            flying = self._flying.setdefault(place, {})
+            for key, call in effect.calls.items():
+                if key not in flying:
+                    flying[key] = self._perform(call)
+            at = min(self.now + effect.seconds, *(ends for ends, _ in flying.values()))
+            for key in [key for key, (ends, _) in flying.items() if ends <= at]:
+                effect.results[key] = _result(flying.pop(key)[1])
+            return at, place, _over(None)
+        ended, outcome = self._perform(effect)
+        return ended, place, outcome
+
+    def _perform(self, call: Call[Any]) -> tuple[float, Future[Any]]:
+        """When the call ends, and how; meanwhile, other flows go on."""
         began = self.now
         outcome: Future[Any] = Future()
         try:
-            outcome.set_result(effect.sync(effect.limit))
+            outcome.set_result(self.send(call))
         except BaseException as failure:
             outcome.set_exception(failure)
-        ended, self.now = self.now, began  # meanwhile, the other flows go on
-        return ended, place, outcome
+        ended, self.now = self.now, began
+        return ended, outcome
+
+    def send(self, call: Call[T]) -> T:
+        """Carry out a call, as a transport: virtual time passes meanwhile."""
+        if call.before is not None:
+            call.before()
+        return call.parse(call.request(call.timeout))
+
+    async def send_async(self, call: Call[T]) -> T:
+        """The same for the asynchronous driver."""
+        return self.send(call)
 
     # The operations, in place of those that reach a network.
 
@@ -173,10 +195,7 @@ class Dune(Endpoints):
             self.now += min(fault.takes, limit, self.timeout)
             raise fault.error
 
-        async def perform_async(limit: float) -> T:
-            return perform(limit)
-
-        return Call(perform, perform_async)
+        return Call(perform, lambda result: result)
 
     def _start(self, name: str, performance: str | None) -> str:
         execution_id = f"E{next(self._ids)}"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dune_matviews import _core
-from dune_matviews._flow import run, run_async
+from dune_matviews._flow.drivers import run, run_async
 from dune_matviews._requests import Session
 
 

@@ -25,7 +25,7 @@ import pytest
 import dune_api
 import dune_matviews
 from dune_matviews import MatviewsClient
-from dune_matviews._flow import Sleep
+from dune_matviews._flow.effects import Sleep
 from dune_matviews._order import reads
 from dune_matviews._pacing import PLANS
 from dune_matviews._refresh import start, watch
@@ -48,7 +48,7 @@ def test_importing_takes_few_modules() -> None:
     assert len(alone) <= 38
     with_client = modules("from dune_matviews import MatviewsClient")
     assert {name.split(".")[0] for name in foreign(with_client)} == {"dune_matviews", "attr", "attrs"}
-    assert len(with_client) <= 135
+    assert len(with_client) <= 138  # three folders
 
 
 def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None:
@@ -171,7 +171,7 @@ def test_a_call_allocates_little(operation: str) -> None:
     """At its height a call holds so many bytes, httpx's included; kept are its place in the budget and in a queue."""
     height, kept = undisturbed(f"allocated({operation!r})")
     assert height <= MEMORY[operation]
-    assert kept <= 600
+    assert kept <= 700  # a permit among them, in place of one that was made before
 
 
 def undisturbed(expression: str) -> list[int]:
@@ -206,7 +206,7 @@ def allocated(operation: str) -> tuple[int, int]:
 def test_an_execution_that_is_followed_takes_little_memory() -> None:
     """A thousand waits side by side keep so many bytes each, with all that the flows need."""
     (kept,) = undisturbed("kept_by_waits(1000)")
-    assert kept / 1000 <= 2_300
+    assert kept / 1000 <= 2_400
 
 
 def kept_by_waits(count: int) -> tuple[int]:
@@ -219,7 +219,7 @@ def kept_by_waits(count: int) -> tuple[int]:
         for flow in flows:
             call: Any = next(flow)
             while not isinstance(call, Sleep):
-                call = flow.send(call.sync(call.limit))
+                call = flow.send(dune.send(call))
         kept, _ = tracemalloc.get_traced_memory()
     for flow in flows:
         flow.close()

@@ -4,79 +4,136 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dune_matviews._flow import Call, Flow, Result, Together, noting, run, run_async
+from dune_matviews._flow.drivers import run, run_async
+from dune_matviews._flow.effects import Call, Flow, Overlap, Result, noting
+from dune_matviews._flow.interleave import Interleave
 
 
-def together(*calls: Call[Any]) -> Flow[list[Result[Any]]]:
-    """A flow that is calls which are due at the same time."""
-    results: list[Result[Any]] = yield Together(calls)
+def call(request: object) -> Call[Any]:
+    """A call whose response is its request."""
+    return Call(request, lambda response: response)
+
+
+def overlapping(*calls: Call[Any]) -> Flow[dict[Any, Result[Any]]]:
+    """A flow that has calls in flight side by side until all have ended."""
+    results: dict[Any, Result[Any]] = {}
+    left = dict(enumerate(calls))
+    while left := {key: each for key, each in left.items() if key not in results}:
+        yield Overlap(left, results)
     return results
 
 
-def failing(failure: Exception) -> Call[str]:
-    """A call that fails, of either kind."""
-
-    def sync(limit: float) -> str:
-        raise failure
-
-    async def asynchronous(limit: float) -> str:
-        raise failure
-
-    return Call(sync, asynchronous)
+def perform(each: Call[Any]) -> Any:
+    """Send a call: an exception is raised, a function called, anything else returned."""
+    if isinstance(each.request, Exception):
+        raise each.request
+    return each.request() if callable(each.request) else each.request
 
 
-def test_the_asynchronous_driver_overlaps_calls_that_are_due_together() -> None:
+async def perform_async(each: Call[Any]) -> Any:
+    """The same for the asynchronous driver; functions may have to be awaited."""
+    found = perform(each)
+    return await found if asyncio.iscoroutine(found) else found
+
+
+def test_the_asynchronous_driver_overlaps_calls() -> None:
     """Each of two calls waits for the other to have begun: carried out one after the other, they would never end."""
 
-    async def main() -> list[Result[Any]]:
+    async def main() -> dict[Any, Result[Any]]:
         both = asyncio.Barrier(2)
+        async with asyncio.timeout(60):
+            return await run_async(overlapping(call(both.wait), call(both.wait)), perform_async)
 
-        async def meet(limit: float) -> int:
-            return await both.wait()
-
-        call: Call[int] = Call(lambda limit: 0, meet)
-        async with asyncio.timeout(10):
-            return await run_async(together(call, call))
-
-    assert {result.result for result in asyncio.run(main())} == {0, 1}
+    assert {result.result for result in asyncio.run(main()).values()} == {0, 1}
 
 
 def test_the_synchronous_driver_takes_them_in_turn_in_one_thread() -> None:
-    """Calls that are due together need no threads to be carried out."""
-    threads: list[int] = []
-    call: Call[None] = Call(lambda limit: threads.append(threading.get_ident()), asyncio.sleep)
-    run(together(call, call))
-    assert threads == [threading.get_ident()] * 2
+    """Calls that overlap need no threads to be carried out."""
+    threads = run(overlapping(call(threading.get_ident), call(threading.get_ident)), perform)
+    assert {each.result for each in threads.values()} == {threading.get_ident()}
 
 
 def test_one_failure_of_several_spoils_no_other() -> None:
-    """Of calls that go together, each has its own result or failure."""
+    """Of calls that overlap, each has its own result or failure."""
     failure = ValueError("no")
-    good: Call[str] = Call(lambda limit: "yes", lambda limit: asyncio.sleep(0, "yes"))
-    expected = [Result("yes"), Result(failure=failure), Result("yes")]
-    assert run(together(good, failing(failure), good)) == expected
-    assert asyncio.run(run_async(together(good, failing(failure), good))) == expected
+    expected = {0: Result("yes"), 1: Result(failure=failure), 2: Result("yes")}
+    flows = [overlapping(call("yes"), call(failure), call("yes")) for _ in range(2)]
+    assert run(flows[0], perform) == expected
+    assert asyncio.run(run_async(flows[1], perform_async)) == expected
+
+
+def test_a_slow_call_holds_up_no_other_flow() -> None:
+    """While one flow waits for its response, another makes as many calls as it likes."""
+
+    async def main() -> list[str]:
+        done: list[str] = []
+        released = asyncio.Event()
+
+        def slow() -> Flow[None]:
+            yield call(released.wait)
+            done.append("slow")
+
+        def busy() -> Flow[None]:
+            for _ in range(100):
+                yield call("pong")
+            done.append("busy")
+            yield call(released.set)
+
+        async with asyncio.timeout(60):
+            await run_async(side_by_side(slow(), busy()), perform_async)
+        return done
+
+    assert asyncio.run(main()) == ["busy", "slow"]
+
+
+def side_by_side(*flows: Flow[Any]) -> Flow[None]:
+    """A flow that interleaves others to their ends."""
+    together: Interleave[int, Any] = Interleave(lambda: 0.0)
+    for place, flow in enumerate(flows):
+        together.add(place, flow)
+    while len(together):
+        yield from together.step()
+
+
+@pytest.mark.parametrize("order", [range(3), range(2, -1, -1)])
+def test_a_response_that_has_arrived_outlives_an_interruption(order: range) -> None:
+    """A task's cancellation leaves the flow every result that came in before it, and ends the other calls."""
+    kept: dict[Any, Result[Any]] = {}
+    requests: list[Any] = []
+
+    def flow() -> Flow[None]:
+        yield Overlap({key: call(requests[key]) for key in order}, kept)
+        yield Overlap({2: call(None)}, kept)
+
+    async def main() -> None:
+        requests.extend(["first", "second", asyncio.Event().wait])
+        task = asyncio.create_task(run_async(flow(), perform_async))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+    assert kept == {0: Result("first"), 1: Result("second")}
 
 
 def test_an_interruption_that_hits_the_driver_reaches_the_flow() -> None:
     """Ctrl-C between an effect and the flow is told to the flow, which adds its note."""
 
-    class Hit(Call[str]):
-        """A call whose limit cannot be read: the driver is interrupted before the call begins."""
+    def hit(each: Call[Any]) -> None:
+        raise KeyboardInterrupt
 
-        def __getattribute__(self, name: str) -> Any:
-            if name == "sync":
-                raise KeyboardInterrupt
-            return super().__getattribute__(name)
-
-    def flow() -> Flow[None]:
-        with noting(lambda: "left behind"):
-            yield Hit(lambda limit: "", lambda limit: asyncio.sleep(0, ""))
+    def flow(note: Callable[[], str]) -> Flow[None]:
+        with noting(note):
+            yield call(None)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(flow())
+        run(flow(lambda: "left behind"), hit)
     assert caught.value.__notes__ == ["left behind"]

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dune_matviews import UnexpectedResponseError
+from dune_matviews._api.values import Node
 from dune_matviews._lineage import views_of
 from dune_matviews._order import reads
-from dune_matviews._values import Node
 
 ROOT = "dune.t.result_root"
 

@@ -24,11 +24,12 @@ from dune_matviews import (
     UnexpectedResponseError,
     WaitTimeoutError,
 )
-from dune_matviews._flow import Flow, run, run_async
+from dune_matviews._api.values import Definition
+from dune_matviews._flow.drivers import run, run_async
+from dune_matviews._flow.effects import Flow
 from dune_matviews._life import delete, upsert
 from dune_matviews._refresh import cancel, start, watch
 from dune_matviews._requests import PATIENCE, Session
-from dune_matviews._values import Definition
 from tests.simulation import Dune, Fault
 
 VIEW = "dune.my_team.result_x"
@@ -158,7 +159,7 @@ def test_both_drivers_leave_the_same_traces(dune: Dune, failures: list[Fault | N
 
 def driven_in_a_thread(dune: Dune, flow: Flow[Any]) -> Any:
     """The synchronous driver, in virtual time."""
-    return run(flow, sleep=dune.rest)
+    return run(flow, dune.send, sleep=dune.rest)
 
 
 def driven_by_asyncio(dune: Dune, flow: Flow[Any]) -> Any:
@@ -167,7 +168,7 @@ def driven_by_asyncio(dune: Dune, flow: Flow[Any]) -> Any:
     async def rest(seconds: float) -> None:
         dune.rest(seconds)
 
-    return asyncio.run(run_async(flow, sleep=rest))
+    return asyncio.run(run_async(flow, dune.send_async, sleep=rest))
 
 
 @given(dunes, faults, st.integers(0, 30), ways)
@@ -191,7 +192,7 @@ def test_after_an_interruption_nothing_more_is_sent(
         return rest
 
     try:
-        run(flow, sleep=interrupt_at(place))
+        run(flow, dune.send, sleep=interrupt_at(place))
     except KeyboardInterrupt as caught:
         assert caught is interruption
         before = len(dune.seen)

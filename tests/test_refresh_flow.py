@@ -33,7 +33,8 @@ from dune_matviews import (
     UnsupportedTierError,
     WaitTimeoutError,
 )
-from dune_matviews._flow import Flow, Sleep, run
+from dune_matviews._flow.drivers import run
+from dune_matviews._flow.effects import Flow, Sleep
 from dune_matviews._lookup import look
 from dune_matviews._refresh import _concluded, cancel, start, watch
 from tests.simulation import Dune, Fault
@@ -285,7 +286,7 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
     dune = Dune()
     dune.faults = iter([Fault(interruption(), accepted=True)])
     with pytest.raises(interruption) as caught:
-        run(start(dune.session(), dune, VIEW, None, "start"), sleep=dune.rest)
+        run(start(dune.session(), dune, VIEW, None, "start"), dune.send, sleep=dune.rest)
     assert len(dune.seen) == 1
     assert caught.value.__notes__ == [
         f"A refresh of {VIEW} may have started; "
@@ -378,7 +379,7 @@ def test_an_interrupted_refresh_leaves_its_execution_to_nobody() -> None:
     session = dune.session()
     interrupted = start(session, dune, VIEW, None, "start")
     call = next(interrupted)
-    call.sync(10.0)  # type: ignore[union-attr]
+    dune.send(call)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         interrupted.throw(KeyboardInterrupt())
     dune.faults = iter([Fault(LOST)])
@@ -411,7 +412,7 @@ def test_an_interruption_after_the_answer_leaves_a_note(caplog: pytest.LogCaptur
     logger.addHandler(handler)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(start(dune.session(), dune, VIEW, None, "start"), sleep=dune.rest)
+            run(start(dune.session(), dune, VIEW, None, "start"), dune.send, sleep=dune.rest)
     finally:
         logger.removeHandler(handler)
     assert "may have started" in caught.value.__notes__[0]

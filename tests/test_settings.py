@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from dune_matviews import ConfigurationError, InvalidArgumentError, MatviewsClient, RequestBudget
-from dune_matviews._settings import Settings
+from dune_matviews._http.settings import Settings
 
 
 @pytest.fixture(autouse=True)

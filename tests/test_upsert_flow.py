@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dune_matviews import AmbiguousRefreshError, ServerError
-from dune_matviews._flow import run
+from dune_matviews._api.values import Definition
+from dune_matviews._flow.drivers import run
 from dune_matviews._life import update, upsert
-from dune_matviews._values import Definition
 from tests.simulation import Dune, Fault
 
 BARE = "result_x"
@@ -109,6 +109,6 @@ def test_an_interrupted_upsert_has_a_note_that_can_be_followed() -> None:
     dune = Dune()
     dune.faults = iter([Fault(KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(upsert(dune.session(), dune, BEFORE))
+        run(upsert(dune.session(), dune, BEFORE), dune.send)
     (note,) = caught.value.__notes__
     assert "get() of the view's full name" in note

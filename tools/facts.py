@@ -13,7 +13,7 @@ from tools.document import COMBINATIONS, Document, ToolError, find, operations, 
 from tools.generate import ROOT, given_classes, load
 from tools.leniency import known_values
 from tools.sources import require_as_recorded
-from tools.wrapper import ENDPOINTS, READERS, TIERS, Facts, read_facts
+from tools.wrapper import CONTRACT, ENDPOINTS, READERS, TIERS, Facts, read_facts
 
 OTHERWISE = "If Dune only declares it wrongly, correct that in overlay.yaml."
 
@@ -39,7 +39,7 @@ def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[st
     problems = [told for name in facts.operations for told in _operation(document, name, facts, classes)]
     by_class = {made: schema for schema, made in classes.items()}
     for where, verb, properties in ((READERS, "reads", facts.reads), (ENDPOINTS, "sends", facts.sends)):
-        table = f"`{'SPEC_READS' if verb == 'reads' else 'SPEC_SENDS'}` in {where}"
+        table = f"`{verb.upper()}` in {CONTRACT}"
         for name, expected in properties.items():
             if name not in by_class:
                 problems.append(
@@ -65,7 +65,7 @@ def _operation(document: Document, name: str, facts: Facts, classes: Mapping[str
         others = get_close_matches(name, [str(each) for each in operations(document)], n=1, cutoff=0.8)
         yield (
             f"the spec has no operation {name}, which {ENDPOINTS} calls.{_instead(others)} Let {ENDPOINTS} follow, "
-            f"with `SPEC_OPERATIONS` in it, and the actions for {path} in overlay.yaml; or, if Dune only does not "
+            f"with `OPERATIONS` in {CONTRACT}, and the actions for {path} in overlay.yaml; or, if Dune only does not "
             "publish it, add it to additions.yaml."
         )
         return
@@ -79,14 +79,16 @@ def _operation(document: Document, name: str, facts: Facts, classes: Mapping[str
         elif not _fits(document, types[parameter], kind, classes):
             found = _told(types[parameter])
             yield f"{name} takes `{parameter}` as {found}, where {ENDPOINTS} passes {kind}. {OTHERWISE}"
-    sent = resolve(document, content.get("requestBody", {})).get("content", {})
-    answered = resolve(document, content.get("responses", {}).get("200", {})).get("content", {})
-    for verb, found in (("sends", sent), ("answers", answered)):
-        if expected.get(verb) and classes.get(_schema(found)) != expected[verb]:
+    parts = [("sends", content.get("requestBody", {}), expected.get("sends"))]
+    for status, model in expected["responds"].items():
+        parts.append((f"responds to success ({status}) with", content.get("responses", {}).get(status, {}), model))
+    for verb, part, model in parts:
+        found = _schema(resolve(document, part).get("content", {}))
+        if model and classes.get(found) != model:
             yield (
-                f"{name} {verb} {_schema(found) or 'something without a name'}, whose class is not {expected[verb]}, "
-                f"as `SPEC_OPERATIONS` in {ENDPOINTS} has it. Let `class_overrides` in generator-config.yaml give "
-                "that name to it, or let the wrapper follow."
+                f"{name} {verb} {found or 'something without a name'}, whose class is not {model}, as `OPERATIONS` in "
+                f"{CONTRACT} has it. Let `class_overrides` in generator-config.yaml give that name to it, or let the "
+                "wrapper follow."
             )
 
 
@@ -159,8 +161,9 @@ def _tiers(document: Document, schema: str, sentence: str) -> Iterator[str]:
     if sentence not in told:
         yield (
             f"{schema} no longer says {sentence!r} of `performance`, on which {TIERS} rests, but {told!r}. Look "
-            "whether Dune's page still disagrees with itself over the tier `small`. If it does, let `SPEC_SENTENCE` be "
-            f"what the spec says now; if not, take the special case out of {TIERS}, README.md and the sandbox."
+            "whether Dune's page still disagrees with itself over the tier `small`. If it does, let `TIER_SENTENCE` in "
+            f"{CONTRACT} be what the spec says now; if not, take the special case out of {TIERS}, README.md and the "
+            "sandbox."
         )
     if "enum" in performance:
         yield (

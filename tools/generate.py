@@ -24,7 +24,7 @@ from tools.spec import correct
 ROOT = Path(__file__).resolve().parents[1]
 SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
 CONFIG = "generator-config.yaml"
-TEMPLATE = "generator-templates/models_init.py.jinja"
+TEMPLATES = ("generator-templates/endpoint_init.py.jinja", "generator-templates/models_init.py.jinja")
 PACKAGE = "dune_api"
 MEND = "make generate"
 
@@ -98,7 +98,7 @@ def run_generator(document: Document, root: Path, into: Path) -> None:
         options.write_text(json.dumps(settings(root) | {"content_type_overrides": sent_as_bytes(document)}), "utf-8")
         command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
         command += ["--path", str(source), "--config", str(options)]
-        command += ["--custom-template-path", str((root / TEMPLATE).parent)]
+        command += ["--custom-template-path", str((root / TEMPLATES[0]).parent)]
         done = subprocess.run(  # noqa: S603 - nothing of the command comes from outside
             command, check=False, cwd=into, env=os.environ | {"PATH": path}, capture_output=True, text=True
         )
@@ -145,7 +145,8 @@ def require_importable(folder: Path) -> None:
 
 def provenance(root: Path) -> str:
     """Say from which inputs, by which tools, `generated/` is made."""
-    inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG, TEMPLATE)}
+    names = (*SPEC_FILES, CONFIG, *TEMPLATES)
+    inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}
     tools = {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")}
     return f"# Written by `{MEND}`.\n" + yaml.safe_dump({"sha256": inputs, "versions": tools}, sort_keys=False)
 

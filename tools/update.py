@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from tools.changes import Change, Effect, compare
 from tools.document import Corrected, Document, ToolError, parse
 from tools.facts import check
-from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATE, given_classes, load, write
+from tools.generate import CONFIG, ROOT, SPEC_FILES, TEMPLATES, given_classes, load, write
 from tools.merge import Merged, merge, same
 from tools.pages import Source, read_source
 from tools.sources import RECORD, SPEC, digest, is_as_recorded, read_record, written
@@ -75,7 +75,7 @@ def _produce(root: Path, stage: Path, merged: Merged, record: str) -> Corrected:
     """Put into *stage* all that an update changes, and whatever it is made from."""
     (stage / SPEC).write_text(merged.text, "utf-8", newline="")
     (stage / RECORD).write_text(record, "utf-8")
-    for name in (*SPEC_FILES, CONFIG, TEMPLATE):
+    for name in (*SPEC_FILES, CONFIG, *TEMPLATES):
         if name != SPEC:
             (stage / name).parent.mkdir(exist_ok=True)
             shutil.copy(root / name, stage / name)

@@ -1,10 +1,8 @@
-"""Knows what the wrapper rests on, from the text of its modules, and what that is in a spec as published.
-Must not import the wrapper: where the spec has changed, the wrapper may not be importable.
-
-The facts stand as plain data next to the code that needs them."""
+"""Knows what the wrapper rests on, from the contract and the text of its modules, and what that is in a published spec.
+Must not import the wrapper: where the spec has changed, the wrapper may not be importable."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +10,8 @@ from typing import Any, cast
 from tools.document import Document, ToolError, operations, resolve, schema_name, schemas, shape
 
 WRAPPER = Path("wrapper", "dune_matviews")
-ENDPOINTS, READERS, TIERS = (WRAPPER / name for name in ("_endpoints.py", "_readers.py", "_tiers.py"))
+CONTRACT = Path("tools", "contract.py")
+ENDPOINTS, READERS, TIERS = (WRAPPER / name for name in ("_api/operations.py", "_api/parsing.py", "_tiers.py"))
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Facts:
     """What the wrapper rests on.
 
     Attributes:
-        operations: for each operation what it takes, sends and answers.
+        operations: for each operation what it takes, sends and responds with.
         sends: the types of the properties sent, by class.
         reads: the types of the properties read, by class.
         states: the names of states, by what each is to the wrapper.
@@ -68,8 +67,8 @@ def read_facts(root: Path) -> Facts:
     table = cast(ast.Dict, _constant(root / READERS, "_STATES"))
     for key, value in zip(table.keys, table.values, strict=True):
         states.setdefault(ast.unparse(value), []).append(cast(str, cast(ast.Constant, key).value))
-    operations, sends = (_value(root / ENDPOINTS, name) for name in ("SPEC_OPERATIONS", "SPEC_SENDS"))
-    return Facts(operations, sends, _value(root / READERS, "SPEC_READS"), states, _value(root / TIERS, "SPEC_SENTENCE"))
+    operations, sends, reads = (_value(root / CONTRACT, name) for name in ("OPERATIONS", "SENDS", "READS"))
+    return Facts(operations, sends, reads, states, _value(root / CONTRACT, "TIER_SENTENCE"))
 
 
 def _value(module: Path, name: str) -> Any:
@@ -92,16 +91,20 @@ def used_of(document: Document, facts: Facts) -> Used:
             continue
         used.operations.add(str(operation))
         used.parameters.update((str(operation), name) for name in expected.get("takes", {}))
-        body = resolve(document, operation.content.get("requestBody", {}))
-        answer = resolve(document, operation.content.get("responses", {}).get("200", {}))
-        for kind, content, properties in (("sends", body, facts.sends), ("answers", answer, facts.reads)):
-            for media_type in content.get("content", {}).values():
-                if kind in expected:
-                    _use(document, media_type.get("schema", {}), expected[kind], properties, used)
-                if kind == "sends" and (name := schema_name(media_type.get("schema"))):
-                    used.bodies.add(name)
-                    used.sentences[name, "performance"] = facts.sentence if expected[kind] == "RefreshRequest" else ""
+        for media_type in _media_types(document, operation.content.get("requestBody", {})):
+            sent = expected.get("sends", "")
+            _use(document, media_type.get("schema", {}), sent, facts.sends, used)
+            if name := schema_name(media_type.get("schema")):
+                used.bodies.add(name)
+                used.sentences[name, "performance"] = facts.sentence if sent == "RefreshRequest" else ""
+        for status, model in expected["responds"].items():
+            for media_type in _media_types(document, operation.content.get("responses", {}).get(status, {})):
+                _use(document, media_type.get("schema", {}), model, facts.reads, used)
     return used
+
+
+def _media_types(document: Document, content: Document) -> Iterable[Document]:
+    return list(resolve(document, content).get("content", {}).values())
 
 
 def _use(

@@ -25,8 +25,8 @@ from dune_matviews import (
     ViewResult,
     WaitTimeoutError,
 )
+from dune_matviews._api.values import Definition
 from dune_matviews._lookup import way_back
-from dune_matviews._values import Definition
 from dune_matviews.cli import _durations, _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
 from dune_matviews.cli._logs import Teller

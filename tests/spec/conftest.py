@@ -10,11 +10,11 @@ import yaml
 
 from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
-from tools.generate import CONFIG, ROOT, TEMPLATE, produce
+from tools.generate import CONFIG, ROOT, TEMPLATES, produce
 from tools.sources import RECORD, digest, written
-from tools.wrapper import ENDPOINTS, READERS, TIERS
+from tools.wrapper import CONTRACT, READERS
 
-OURS = ("additions.yaml", "overlay.yaml", CONFIG, TEMPLATE, READERS, ENDPOINTS, TIERS)
+OURS = ("additions.yaml", "overlay.yaml", CONFIG, *TEMPLATES, CONTRACT, READERS)
 PAGE = "refresh-materialized-view.md"
 # A correction that tests can rely on: each of the real ones goes once Dune has mended what it corrects.
 ACTION = {

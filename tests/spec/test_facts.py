@@ -2,19 +2,27 @@
 Must not know how the facts are used."""
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dune_api import models
+from dune_matviews import UnexpectedResponseError
+from dune_matviews._api.operations import Operations
+from dune_matviews._api.values import Definition
+from dune_matviews._flow.effects import Call
+from dune_matviews._http.messages import Response
 from tests.spec.conftest import read
 from tests.spec.pages import SPEC
 from tools.document import Document, copy, find, nodes, parse, schemas
 from tools.facts import check, main
 from tools.generate import ROOT, given_classes
 from tools.spec import correct
-from tools.wrapper import ENDPOINTS, READERS, TIERS, read_facts, used_of
+from tools.wrapper import CONTRACT, ENDPOINTS, READERS, TIERS, read_facts, used_of
 
 FACTS = read_facts(ROOT)
 GIVEN = given_classes(ROOT)
@@ -43,7 +51,7 @@ SCHEMAS = {
     "PipelineRefresh": "models.PipelineRefresh",
     "PipelineExecution": "models.PipelineExecution",
 }
-TABLES = [(READERS, "reads", "SPEC_READS", FACTS.reads), (ENDPOINTS, "sends", "SPEC_SENDS", FACTS.sends)]
+TABLES = [(READERS, "reads", "READS", FACTS.reads), (ENDPOINTS, "sends", "SENDS", FACTS.sends)]
 
 
 def properties() -> Iterator[tuple[Path, str, str, str, str]]:
@@ -83,7 +91,7 @@ def test_an_operation_that_is_gone_is_told(name: str, document: Document) -> Non
     document["paths"][f"{path}/renamed"] = {method.lower(): document["paths"][path].pop(method.lower())}
     (told,) = problems(document)
     assert told.startswith(f"the spec has no operation {name}, which {ENDPOINTS} calls.")
-    assert f"`SPEC_OPERATIONS` in it, and the actions for {path} in overlay.yaml" in told
+    assert f"`OPERATIONS` in {CONTRACT}, and the actions for {path} in overlay.yaml" in told
 
 
 @pytest.mark.parametrize(
@@ -105,26 +113,26 @@ def test_a_parameter_that_is_gone_or_of_another_type_is_told(name: str, paramete
 def test_a_property_that_is_gone_is_told(
     module: Path, verb: str, table: str, name: str, key: str, document: Document
 ) -> None:
-    """A property that is called otherwise is told with its new name, the module that needs it and the table there."""
+    """A property that is called otherwise is told with its new name, the module that needs it, and the table."""
     found = schemas(document)[SCHEMAS[name]]["properties"]
     found[f"{key}_2"] = found.pop(key)
     told = problems(document)[0]
     assert told.startswith(f"{SCHEMAS[name]} has no property `{key}` any more, which {module} {verb} as {name}.{key}.")
-    assert f"It has `{key}_2`, which is new to the wrapper. Let the code and `{table}` in {module} follow" in told
+    assert f"It has `{key}_2`, which is new to the wrapper. Let the code and `{table}` in {CONTRACT} follow" in told
 
 
 @pytest.mark.parametrize(("module", "verb", "table", "name", "key"), list(properties()))
 def test_a_property_of_another_type_is_told(
     module: Path, verb: str, table: str, name: str, key: str, document: Document
 ) -> None:
-    """A property that has another type is told with both, the module that needs it and the table there."""
+    """A property that has another type is told with both, the module that needs it and the table of facts."""
     schemas(document)[SCHEMAS[name]]["properties"][key] = {"type": "null"}
     kind = {**FACTS.reads, **FACTS.sends}[name][key]
     told = problems(document)[0]
     assert told.startswith(
         f"{SCHEMAS[name]} has `{key}` as null now, which {module} {verb} as {name}.{key}, as {kind}."
     )
-    assert f"Let the code and `{table}` in {module} follow" in told
+    assert f"Let the code and `{table}` in {CONTRACT} follow" in told
 
 
 @pytest.mark.parametrize("name", list(SCHEMAS))
@@ -141,23 +149,21 @@ def test_a_schema_of_another_name_is_told(name: str, document: Document) -> None
 
 @pytest.mark.parametrize(
     ("name", "verb", "kind"),
-    [
-        (name, verb, fact[verb])
+    [(name, "sends", fact["sends"]) for name, fact in FACTS.operations.items() if "sends" in fact]
+    + [
+        (name, f"responds to success ({status}) with", model)
         for name, fact in FACTS.operations.items()
-        for verb in ("sends", "answers")
-        if verb in fact
+        for status, model in fact["responds"].items()
     ],
 )
-def test_another_body_or_answer_is_told(name: str, verb: str, kind: str, document: Document) -> None:
-    """An operation that sends or answers another schema than the one whose class is expected is told, with both."""
+def test_another_body_or_response_is_told(name: str, verb: str, kind: str, document: Document) -> None:
+    """A request or response of another schema than the one whose class is expected is told, with both."""
     content = find(document, name) or {}
     place = content["requestBody"] if verb == "sends" else content["responses"]["200"]
     schemas(document)["models.Other"] = {"type": "object"}
     place["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/models.Other"}
     (told,) = problems(document)
-    assert told.startswith(
-        f"{name} {verb} models.Other, whose class is not {kind}, as `SPEC_OPERATIONS` in {ENDPOINTS}"
-    )
+    assert told.startswith(f"{name} {verb} models.Other, whose class is not {kind}, as `OPERATIONS` in {CONTRACT}")
 
 
 @pytest.mark.parametrize("name", [name for names in FACTS.states.values() for name in names if "CANCELLED" not in name])
@@ -221,13 +227,8 @@ def test_what_says_less_than_it_did_is_right(document: Document) -> None:
 
 
 def test_the_tables_are_what_the_readers_read() -> None:
-    """Every property in `SPEC_READS` is read in `_readers`, and no other is: the table cannot fall behind the code."""
-    tree = ast.parse((ROOT / READERS).read_text("utf-8"))
-    table = next(
-        node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SPEC_READS"
-    )
-    rest = [node for node in tree.body if node is not table]
-    walked = [node for part in rest for node in ast.walk(part)]
+    """Every property in `READS` is parsed, and no other is: the table cannot fall behind the code."""
+    walked = list(ast.walk(ast.parse((ROOT / READERS).read_text("utf-8"))))
     named = {node.attr for node in walked if isinstance(node, ast.Attribute)}
     named |= {node.value for node in walked if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     used = {node.attr for node in walked if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "api"}
@@ -242,15 +243,54 @@ def test_the_tables_are_what_the_readers_read() -> None:
     assert (named & set[str]().union(*fields.values())) - ours <= read
 
 
-def test_the_tables_are_what_the_endpoints_call() -> None:
-    """Each call of `_endpoints` names its operation, and `SPEC_OPERATIONS` has them all."""
+CALLS: dict[str, Callable[[Operations], Call[Any]]] = {
+    "POST /v1/materialized-views/{name}/refresh": lambda operations: operations.refresh("n", None),
+    "GET /v1/execution/{execution_id}/status": lambda operations: operations.status("E"),
+    "POST /v1/execution/{execution_id}/cancel": lambda operations: operations.cancel("E"),
+    "GET /v1/materialized-views": lambda operations: operations.page(0),
+    "POST /v1/materialized-views": lambda operations: operations.upsert(Definition("n", 1, False)),
+    "GET /v1/materialized-views/{name}": lambda operations: operations.matview("n"),
+    "DELETE /v1/materialized-views/{name}": lambda operations: operations.delete("n"),
+    "GET /v1/query/{query_id}/pipeline": lambda operations: operations.pipeline(1),
+    "POST /v1/usage": lambda operations: operations.usage(),
+}
+
+
+def test_the_table_has_every_operation_that_is_called() -> None:
+    """`OPERATIONS` has the operations that are called, and no other; `SENDS` the models that they send."""
+    assert CALLS.keys() == FACTS.operations.keys()
     code = ast.parse((ROOT / ENDPOINTS).read_text("utf-8"))
-    endpoints = next(node for node in code.body if isinstance(node, ast.ClassDef) and node.name == "Endpoints")
-    told = " ".join(ast.get_docstring(each) or "" for each in endpoints.body if isinstance(each, ast.FunctionDef))
-    assert {name for name in FACTS.operations if f"`{name}`" in told} == FACTS.operations.keys()
-    assert told.count("`GET /") + told.count("`POST /") + told.count("`DELETE /") == len(FACTS.operations) + 2
-    sent = {name: kind for each in FACTS.operations.values() for name, kind in [(each.get("sends"), 1)] if name}
-    assert sent.keys() == FACTS.sends.keys()
+    operations = next(node for node in code.body if isinstance(node, ast.ClassDef))
+    told = {ast.get_docstring(each) for each in operations.body if isinstance(each, ast.FunctionDef)}
+    assert {re.findall("`(.*)`", each or "")[0] for each in told} == FACTS.operations.keys()
+    assert {each["sends"] for each in FACTS.operations.values() if "sends" in each} == FACTS.sends.keys()
+
+
+def noting(read: list[str], name: str, make: Callable[[Any], object]) -> Callable[[Any], object]:
+    """A model's `from_dict` that notes that it was called."""
+
+    def from_dict(payload: Any) -> object:
+        read.append(name)
+        return make(payload)
+
+    return from_dict
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_an_operation_reads_the_status_and_model_of_the_table(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A success is read as the model that the spec has for its status, and another status is no success."""
+    call = CALLS[operation](Operations())
+    assert call.request.parts["method"].upper() == operation.split()[0]
+    read: list[str] = []
+    for name in FACTS.reads:
+        model = getattr(models, name)
+        monkeypatch.setattr(model, "from_dict", noting(read, name, model.from_dict))
+    ((status, expected),) = FACTS.operations[operation]["responds"].items()
+    with suppress(UnexpectedResponseError):
+        call.parse(Response(int(status), {}, {}))
+    assert read[0] == expected
+    with pytest.raises(UnexpectedResponseError, match="another kind"):
+        call.parse(Response(int(status) + 1, {}, {}))
 
 
 def test_what_the_wrapper_uses_is_known_by_dunes_names() -> None:
@@ -294,12 +334,10 @@ def test_every_broken_fact_is_an_error(repository: Path, capsys: pytest.CaptureF
     ]
 
 
-@pytest.mark.parametrize(("module", "constant"), [(READERS, "SPEC_READS"), (TIERS, "SPEC_SENTENCE")])
-def test_a_fact_that_is_not_stated_is_told(
-    module: Path, constant: str, repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A module that no longer states its facts ends the command with a message that names them."""
-    text = (repository / module).read_text("utf-8")
-    (repository / module).write_text(text.replace(f"{constant} =", "RENAMED ="), "utf-8")
+@pytest.mark.parametrize("constant", ["READS", "TIER_SENTENCE"])
+def test_a_fact_that_is_not_stated_is_told(constant: str, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A contract that no longer states its facts ends the command with a message that names them."""
+    text = (repository / CONTRACT).read_text("utf-8")
+    (repository / CONTRACT).write_text(text.replace(f"{constant} =", "RENAMED ="), "utf-8")
     assert main(repository) == 1
     assert f"has no {constant}, by which the spec is checked" in capsys.readouterr().err

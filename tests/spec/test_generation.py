@@ -15,7 +15,7 @@ from tools.generate import (
     CONFIG,
     ROOT,
     SPEC_FILES,
-    TEMPLATE,
+    TEMPLATES,
     contents,
     main,
     produce,
@@ -48,10 +48,17 @@ def test_provenance_tells_inputs_and_tools(original: Path, fresh: Path) -> None:
     """`provenance.yaml` has the hash of each input and the version of each tool."""
     assert yaml.safe_load((fresh / "provenance.yaml").read_text("utf-8")) == {
         "sha256": {
-            name: hashlib.sha256((original / name).read_bytes()).hexdigest() for name in (*SPEC_FILES, CONFIG, TEMPLATE)
+            name: hashlib.sha256((original / name).read_bytes()).hexdigest()
+            for name in (*SPEC_FILES, CONFIG, *TEMPLATES)
         },
         "versions": {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")},
     }
+
+
+def test_every_template_is_known() -> None:
+    """No template of ours is left out of `provenance.yaml`."""
+    folder = (ROOT / TEMPLATES[0]).parent
+    assert sorted(path.relative_to(ROOT).as_posix() for path in folder.iterdir()) == list(TEMPLATES)
 
 
 def test_the_package_is_typed_and_complete(fresh: Path) -> None:
@@ -201,7 +208,7 @@ def test_a_correction_that_does_not_fit_fails(
     assert capsys.readouterr().err.startswith("error: overlay.yaml: an action on POST /v1/materialized-views/{name}/")
 
 
-@pytest.mark.parametrize("name", [*SPEC_FILES, CONFIG, TEMPLATE])
+@pytest.mark.parametrize("name", [*SPEC_FILES, CONFIG, *TEMPLATES])
 def test_an_absent_spec_file_is_one_message(name: str, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that cannot be read ends the command with a message that names it."""
     (repository / name).unlink()

@@ -19,7 +19,7 @@ from tools.generate import ROOT, contents
 from tools.generate import main as generate
 from tools.sources import RECORD
 from tools.update import SUMMARY, main, update
-from tools.wrapper import READERS
+from tools.wrapper import CONTRACT, READERS
 
 TODAY = date(2031, 2, 3)
 
@@ -94,7 +94,7 @@ def test_a_page_with_a_renamed_property(repository: Path, give: Path, capsys: py
     assert check_facts(repository) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert f"which {READERS} reads as RefreshResponse.execution_id. It has `executionId`" in error
-    assert f"Let the code and `SPEC_READS` in {READERS} follow" in error
+    assert f"Let the code and `READS` in {CONTRACT} follow" in error
 
 
 def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from . import _arguments, _life, _lookup, _refresh
+from ._api.values import Definition, Page, Started
 from ._arguments import KEEP, Keep, Seconds
-from ._flow import Flow, T, run, run_async
+from ._flow.drivers import run, run_async
+from ._flow.effects import Flow, T
+from ._http.settings import Settings
 from ._pacing import Pace
 from ._refresh import IF_RUNNING, IfRunning
 from ._requests import Session
-from ._settings import Settings
 from ._tiers import Performance, Tiers
-from ._values import Definition, Page, Started
 from .errors import InvalidArgumentError
 from .models import ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
+    from ._http.transports import AsyncTransport, SyncTransport
     from ._lineage import Lineage
-    from ._transport import AsyncTransport, SyncTransport
     from .report import RefreshReport, ViewResult
 
 
@@ -38,16 +39,16 @@ class Core:
     """What both clients share: the way out, the session, and the flow of each method, its arguments checked."""
 
     transport: SyncTransport | AsyncTransport = attrs.field(repr=False)
-    api: Endpoints
+    api: Operations
     session: Session
     settings: Settings
     tiers: Tiers
 
     @classmethod
     def of(cls, transport: SyncTransport | AsyncTransport, settings: Settings, tiers: Tiers) -> Self:
-        from ._endpoints import Endpoints
+        from ._api.operations import Operations
 
-        return cls(transport, Endpoints(transport), Session(Pace(settings.budget), settings.timeout), settings, tiers)
+        return cls(transport, Operations(), Session(Pace(settings.budget), settings.timeout), settings, tiers)
 
     def refresh(self, name: str, performance: Performance | None, if_running: IfRunning) -> Flow[str]:
         name = _arguments.view_name(name)
@@ -197,11 +198,11 @@ class Core:
 
     def run(self, flow: Flow[T]) -> T:
         self.transport.check_open()
-        return run(flow)
+        return run(flow, self.transport.send)
 
     async def run_async(self, flow: Flow[T]) -> T:
         self.transport.check_open()
-        return await run_async(flow)
+        return await run_async(flow, self.transport.send)
 
     def describe(self, kind: str) -> str:
         return f"<{kind} of {self.settings.base_url}{', closed' if self.transport.is_closed else ''}>"

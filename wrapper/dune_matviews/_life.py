@@ -10,28 +10,28 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ._answers import readable
-from ._flow import Flow
+from ._api.values import Definition, Started, Stored
+from ._flow.effects import Flow
+from ._http.responses import printable
 from ._lookup import last_part, last_success, listed, unquoted
 from ._refresh import launch, name_explained, tier_explained
 from ._requests import Session, maybe_accepted, read
-from ._values import Definition, Started, Stored
 from .errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from .models import Freshness, Matview, Usage
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 _log = logging.getLogger("dune_matviews")
 
 
-def get(session: Session, api: Endpoints, name: str) -> Flow[Matview]:
+def get(session: Session, api: Operations, name: str) -> Flow[Matview]:
     """A view as it stands."""
     with name_explained(name):
         return (yield from read(session, api.matview(name)))
 
 
-def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | None = None) -> Flow[Started]:
+def upsert(session: Session, api: Operations, view: Definition, full_name: str | None = None) -> Flow[Started]:
     """Create a view, or replace the one of that name; return the execution that this starts, and the full name."""
     name = full_name or view.name
     try:
@@ -45,7 +45,7 @@ def upsert(session: Session, api: Endpoints, view: Definition, full_name: str | 
 
 def update(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     name: str,
     changes: Mapping[str, Any],
     check_tier: Callable[[str | None], object],
@@ -61,18 +61,18 @@ def update(
     # Dune may show views of others; an upsert of their bare name would make, or replace, one of the account's own.
     if (yield from listed(session, api, lambda each: unquoted(each) == unquoted(stored.name))) is None:
         raise InvalidArgumentError(
-            f"{readable(stored.name)} is not among the views of the key's account: an update would create one of that "
+            f"{printable(stored.name)} is not among the views of the key's account: an update would create one of that "
             "bare name there, or replace it, so nothing was changed"
         )
     started = yield from upsert(session, api, view, stored.name)
     if started.name != stored.name:
-        told = readable(stored.name), readable(started.name or "")
+        told = printable(stored.name), printable(started.name or "")
         _log.warning("Dune answers to the update of %s with a view named %s", *told)
     return started
 
 
 def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
-    parts, shown = {**stored.parts, **changes}, readable(stored.name)
+    parts, shown = {**stored.parts, **changes}, printable(stored.name)
     if changes.get("cron_expression", "") is None:
         parts["expires_at"] = None
     unknown = [each for each in Definition._fields if each != "name" and each not in parts]
@@ -87,7 +87,7 @@ def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
     return Definition(name=last_part(stored.name), **parts)
 
 
-def delete(session: Session, api: Endpoints, name: str) -> Flow[None]:
+def delete(session: Session, api: Operations, name: str) -> Flow[None]:
     """Delete a view. That it is not there is fine where a lost answer may have been to its deletion."""
     perhaps_gone = False
 
@@ -103,7 +103,7 @@ def delete(session: Session, api: Endpoints, name: str) -> Flow[None]:
                 raise
 
 
-def freshness(session: Session, api: Endpoints, name: str) -> Flow[Freshness]:
+def freshness(session: Session, api: Operations, name: str) -> Flow[Freshness]:
     """How old a view's data is."""
     with name_explained(name):
         status, now = yield from last_success(session, api, name)
@@ -115,6 +115,6 @@ def freshness(session: Session, api: Endpoints, name: str) -> Flow[Freshness]:
     return Freshness(name=name, completed_at=status.ended_at, execution_id=status.execution_id, age=age)
 
 
-def usage(session: Session, api: Endpoints) -> Flow[Usage]:
+def usage(session: Session, api: Operations) -> Flow[Usage]:
     """What the account has used in its present billing period."""
     return (yield from read(session, api.usage()))

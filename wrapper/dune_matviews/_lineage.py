@@ -9,21 +9,21 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from ._answers import readable
-from ._flow import Flow
+from ._api.values import Node
+from ._flow.effects import Flow
+from ._http.responses import printable
 from ._lookup import last_part, unquoted
 from ._refresh import name_explained
 from ._requests import Session, read
-from ._values import Node
 from .errors import UnexpectedResponseError
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 Lineage = Mapping[str, tuple[str, ...]]
 
 
-def lineage(session: Session, api: Endpoints, name: str) -> Flow[Lineage]:
+def lineage(session: Session, api: Operations, name: str) -> Flow[Lineage]:
     """The view and everything that it reads, each with the views that it reads directly, upstream first."""
     with name_explained(name):
         view = yield from read(session, api.matview(name))
@@ -73,7 +73,7 @@ def _in_order(reads: Mapping[str, Mapping[str, None]]) -> Lineage:
 
 def _unclear(problem: str) -> UnexpectedResponseError:
     return UnexpectedResponseError(
-        readable(f"no order of refreshing follows from the answer: {problem}"),
+        printable(f"no order of refreshing follows from the answer: {problem}"),
         status_code=200,
         hint="Pass refresh_all() a mapping of your own, of each view to those that it reads.",
     )

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ._flow import Flow, Sleep
+from ._api.scalars import moment
+from ._api.values import Definition, Page, Started, Stored
+from ._flow.effects import Flow, Sleep
 from ._pacing import backoff
 from ._requests import LOOKING, MaybeAcceptedError, Patience, Session, read
-from ._scalars import moment
-from ._values import Definition, Page, Started, Stored
 from .errors import AmbiguousRefreshError, DuneError, NotFoundError, UnexpectedResponseError
 from .models import ExecutionStatus
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 _log = logging.getLogger("dune_matviews")
 
@@ -31,13 +31,13 @@ RECENT = 10
 """Executions of a view, newest first, among which one that is under way is looked for."""
 
 
-def look(session: Session, api: Endpoints, execution_id: str) -> Flow[ExecutionStatus]:
+def look(session: Session, api: Operations, execution_id: str) -> Flow[ExecutionStatus]:
     """Look at an execution once."""
     with about(execution_id):
         return (yield from read(session, api.status(execution_id)))
 
 
-def find_running(session: Session, api: Endpoints, name: str) -> Flow[str | None]:
+def find_running(session: Session, api: Operations, name: str) -> Flow[str | None]:
     """The newest execution of the view that has not ended, if there is one. Several may be under way side by side."""
     view = yield from read(session, api.history(name))
     for execution_id in view.last_execution_ids[:RECENT]:
@@ -47,7 +47,7 @@ def find_running(session: Session, api: Endpoints, name: str) -> Flow[str | None
     return None
 
 
-def last_success(session: Session, api: Endpoints, name: str) -> Flow[tuple[ExecutionStatus | None, datetime | None]]:
+def last_success(session: Session, api: Operations, name: str) -> Flow[tuple[ExecutionStatus | None, datetime | None]]:
     """The view's latest successful execution, if there is one, and the server's time when it was asked for."""
     view = yield from read(session, api.history(name))
     for execution_id in view.last_execution_ids:
@@ -58,7 +58,7 @@ def last_success(session: Session, api: Endpoints, name: str) -> Flow[tuple[Exec
 
 
 def find_again(
-    session: Session, api: Endpoints, name: str, unclear: MaybeAcceptedError, sent: Definition | None = None
+    session: Session, api: Operations, name: str, unclear: MaybeAcceptedError, sent: Definition | None = None
 ) -> Flow[Started]:
     """The execution that a request whose answer was lost has started; `AmbiguousRefreshError` if it is not found.
 
@@ -115,7 +115,7 @@ def _second(text: str | None) -> datetime | None:
     return found and found.replace(microsecond=0)
 
 
-def _full_name(session: Session, api: Endpoints, bare: str, patience: Patience) -> Flow[str | None]:
+def _full_name(session: Session, api: Operations, bare: str, patience: Patience) -> Flow[str | None]:
     """The full name of the account's view of that bare name, which may be so new that it is not listed yet."""
     looks = 0
     while (full := (yield from listed(session, api, lambda name: last_part(name) == bare, patience))) is None:
@@ -126,7 +126,7 @@ def _full_name(session: Session, api: Endpoints, bare: str, patience: Patience) 
 
 
 def listed(
-    session: Session, api: Endpoints, matches: Callable[[str], bool], patience: Patience | None = None
+    session: Session, api: Operations, matches: Callable[[str], bool], patience: Patience | None = None
 ) -> Flow[str | None]:
     """The full name of the first of the account's views whose name matches."""
     offset: int | None = 0
@@ -139,7 +139,7 @@ def listed(
     return None
 
 
-def next_page(session: Session, api: Endpoints, offset: int, patience: Patience | None = None) -> Flow[Page]:
+def next_page(session: Session, api: Operations, offset: int, patience: Patience | None = None) -> Flow[Page]:
     """The page of the account's views that begins at *offset*. Where it says to go on from no later, it is the last."""
     page = yield from read(session, api.page(offset), patience)
     if page.next_offset is None or page.next_offset > offset:
@@ -149,7 +149,7 @@ def next_page(session: Session, api: Endpoints, offset: int, patience: Patience 
 
 
 def search(
-    session: Session, api: Endpoints, name: str, ago: Callable[[], float], patience: Patience
+    session: Session, api: Operations, name: str, ago: Callable[[], float], patience: Patience
 ) -> Flow[str | None]:
     """The view's newest execution that is not this client's already, and was started in the last *ago* seconds.
 
@@ -165,7 +165,7 @@ def search(
         elapsed = ago()
 
     while True:
-        view = yield from read(session, api.history(name).preceded_by(note), patience)
+        view = yield from read(session, api.history(name)._replace(before=note), patience)
         if view.answered_at is None:
             raise UnexpectedResponseError(
                 "the answer has no date, so that no execution can be told from an older one", status_code=200
@@ -195,7 +195,7 @@ def _paused(session: Session, looks: int, patience: Patience) -> Flow[bool]:
 
 
 def _started_since(
-    session: Session, api: Endpoints, execution_ids: tuple[str, ...], earliest: datetime, patience: Patience
+    session: Session, api: Operations, execution_ids: tuple[str, ...], earliest: datetime, patience: Patience
 ) -> Flow[tuple[str, datetime] | tuple[None, None]]:
     """The newest execution that is not this client's already, if it was submitted no earlier than that, and when."""
     for execution_id in execution_ids:
@@ -210,7 +210,7 @@ def _started_since(
 
 
 def _look_if_kept(
-    session: Session, api: Endpoints, execution_id: str, patience: Patience | None = None
+    session: Session, api: Operations, execution_id: str, patience: Patience | None = None
 ) -> Flow[ExecutionStatus | None]:
     """Look at an execution that a view lists; None where Dune keeps it no longer, because it was over long ago."""
     try:

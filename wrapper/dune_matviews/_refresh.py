@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, get_args
 
 from . import _tiers
-from ._answers import readable
-from ._flow import Call, Flow, Sleep, noting
+from ._api.values import Definition, Started
+from ._flow.effects import Call, Flow, Sleep, noting
+from ._http.responses import printable
 from ._lookup import about, find_again, find_running, last_part, way_back
 from ._requests import LAST_LOOK, MaybeAcceptedError, Patience, Session, may_pass, read, submit
-from ._values import Definition, Started
 from .errors import (
     AlreadyRunningError,
     APIError,
@@ -33,7 +33,7 @@ from .errors import (
 from .models import ExecutionState, ExecutionStatus
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 _log = logging.getLogger("dune_matviews")
 
@@ -47,7 +47,7 @@ SILENCE = 15 * 60.0
 
 def start(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     name: str,
     tier: str | None,
     if_running: IfRunning,
@@ -68,7 +68,7 @@ def start(
 
 def launch(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     call: Call[Started],
     name: str,
     before: Callable[[], object] | None = None,
@@ -110,7 +110,7 @@ def _under_way(name: str, execution_id: str, if_running: IfRunning) -> str:
 
 def watch(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     execution_id: str,
     *,
     since: float,
@@ -159,7 +159,7 @@ def watch(
                 raise _out_of_time(execution_id, status, f"its {timeout:g} s are")
 
 
-def cancel(session: Session, api: Endpoints, execution_id: str) -> Flow[bool]:
+def cancel(session: Session, api: Operations, execution_id: str) -> Flow[bool]:
     """Cancel an execution; False where Dune says that there was nothing to cancel."""
     with about(execution_id):
         return (yield from read(session, api.cancel(execution_id)))
@@ -183,9 +183,9 @@ def _concluded(status: ExecutionStatus, exceeded: float | None) -> ExecutionStat
             f"The refresh was cancelled at {status.cost_credits} credits, over max_credits={exceeded:g} ({execution})."
         )
         raise CreditLimitError(message, execution_id=status.execution_id, status=status)
-    unknown = (RefreshError, f"ended in a state unknown here, {readable(repr(status.raw.get('state')))}")
+    unknown = (RefreshError, f"ended in a state unknown here, {printable(repr(status.raw.get('state')))}")
     kind, end = _ENDS.get(status.state, unknown)
-    why = f": {readable(status.error.message or status.error.type or 'no reason given')}" if status.error else ""
+    why = f": {printable(status.error.message or status.error.type or 'no reason given')}" if status.error else ""
     raise kind(f"The refresh {end} ({execution}){why}", execution_id=status.execution_id, status=status)
 
 

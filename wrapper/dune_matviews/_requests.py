@@ -16,9 +16,9 @@ from contextlib import contextmanager
 
 import attrs
 
-from ._flow import Call, Flow, Sleep, T
+from ._api.values import Started
+from ._flow.effects import Call, Flow, Sleep, T
 from ._pacing import Bucket, Pace, Window, backoff
-from ._values import Started
 from .errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
 
 _log = logging.getLogger("dune_matviews")
@@ -132,12 +132,14 @@ def may_pass(failure: DuneError) -> bool:
         return failure.status_code < 300  # a body that cannot be read; a redirect stays one
     if isinstance(failure, APIError):
         return isinstance(failure, ServerError | RateLimitError) or failure.status_code in (408, 425)
-    return isinstance(failure, RequestFailedError)
+    return isinstance(failure, RequestFailedError) and failure.is_transient
 
 
 def not_accepted(failure: DuneError) -> bool:
     """What was sent was certainly not accepted, and may be sent again."""
-    return isinstance(failure, RateLimitError) or (isinstance(failure, RequestFailedError) and not failure.sent)
+    if isinstance(failure, RequestFailedError):
+        return failure.is_transient and not failure.sent
+    return isinstance(failure, RateLimitError)
 
 
 def maybe_accepted(failure: DuneError) -> bool:
@@ -186,7 +188,7 @@ def submit(session: Session, call: Call[Started], key: str, before: Callable[[],
     prevent it by raising.
     """
     patience = session.patience()
-    call = call.preceded_by(before)
+    call = call._replace(before=before)
     failures = 0
     while True:
         yield from _admitted(session, "low", patience)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ._flow import Flow
+from ._flow.effects import Flow
 from ._journal import Journal, Record
 from ._lookup import SLACK, look, search
 from ._requests import LOOKING, Patience, Session, read
@@ -17,7 +17,7 @@ from .errors import AmbiguousRefreshError, DuneError, JournalError, NotFoundErro
 from .report import Outcome, ViewResult
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 KEPT = timedelta(hours=24)
 """For how long a success of an earlier run counts, where no age is given."""
@@ -72,7 +72,7 @@ def earlier_end(record: Record, max_age: timedelta | None, now: datetime) -> Vie
 
 
 def earlier_execution(
-    session: Session, api: Endpoints, name: str, record: Record, now: Callable[[], datetime]
+    session: Session, api: Operations, name: str, record: Record, now: Callable[[], datetime]
 ) -> Flow[str | None]:
     """The execution that the earlier run started; None if it certainly started none.
 
@@ -101,7 +101,7 @@ def earlier_execution(
 
 def still_counts(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     name: str,
     execution_id: str,
     record: Record,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._flow import Flow, Result
+from ._flow.effects import Flow, Result
+from ._flow.interleave import Interleave
 from ._journal import Journal, Record
 from ._lookup import last_success
 from ._memory import Memory
@@ -22,7 +23,6 @@ from ._order import Order
 from ._refresh import IfRunning, start, watch
 from ._requests import Session
 from ._resume import check_ends, earlier_end, earlier_execution, still_counts
-from ._strands import Strands
 from ._tally import CallerError, Tally
 from .errors import (
     AlreadyRunningError,
@@ -40,7 +40,7 @@ from .errors import (
 from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 if TYPE_CHECKING:
-    from ._endpoints import Endpoints
+    from ._api.operations import Operations
 
 _log = logging.getLogger("dune_matviews")
 
@@ -72,7 +72,7 @@ class Limits:
 
 def refresh_all(
     session: Session,
-    api: Endpoints,
+    api: Operations,
     views: Mapping[str, tuple[str, ...]],
     tiers: Mapping[str, str | None],
     limits: Limits,
@@ -93,7 +93,7 @@ class Run:
     def __init__(
         self,
         session: Session,
-        api: Endpoints,
+        api: Operations,
         views: Mapping[str, tuple[str, ...]],
         tiers: Mapping[str, str | None],
         limits: Limits,
@@ -110,7 +110,7 @@ class Run:
         self._if_running: IfRunning = if_running
         self._now = now
         self._order = Order(views)
-        self._strands: Strands[str, Outcome] = Strands(session.clock)
+        self._members: Interleave[str, Outcome] = Interleave(session.clock)
         self._tally = Tally(views, limits.max_credits, on_update, now)
         self._memory = Memory(journal)
 
@@ -123,9 +123,9 @@ class Run:
                     self._tally.stop(StopReason.TIMEOUT, f"the time of {self._limits.timeout:g} s is over")
                     self._abandon()
                     break
-                if not self._start_what_may() and not len(self._strands):
+                if not self._start_what_may() and not len(self._members):
                     break
-                for name, result in (yield from self._strands.step(deadline)):
+                for name, result in (yield from self._members.step(deadline)):
                     self._settle(name, result)
             self._conclude()
         except CallerError as caught:
@@ -139,16 +139,16 @@ class Run:
             interruption.report = self._tally.report()  # type: ignore[attr-defined]
             raise
         finally:
-            self._strands.close()
+            self._members.close()
             self._memory.close()
         return self._tally.report()
 
     def _start_what_may(self) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
         started = False
-        while len(self._strands) < self._limits.max_parallel and (name := self._order.take()) is not None:
+        while len(self._members) < self._limits.max_parallel and (name := self._order.take()) is not None:
             if self._tally.stopped is None or self._memory.is_under_way(name):
-                self._strands.add(name, self._refresh(name))
+                self._members.add(name, self._refresh(name))
                 started = True
         return started
 
@@ -267,7 +267,7 @@ class Run:
 
     def _abandon(self) -> None:
         """Let go of everything under way, as it stands."""
-        self._strands.close()
+        self._members.close()
         for name, result in self._tally.results.items():
             execution_id = result.execution_id
             if result.outcome is Outcome.NOT_STARTED and not self._memory.is_open(name):

@@ -5,7 +5,8 @@ This module must not know how a refresh is sent.
 Dune's page for the refresh operation has two halves. Its OpenAPI block accepts `small`, `medium` and `large`, and
 lets the default follow the engine of the source query; its prose knows `medium` and `large`, with `medium` as the
 default. So `small` is sent with a warning unless the caller decides otherwise, and where no tier is given the field
-is left out. Should the block change, `make check` fails, and says what to do here (tools/facts.py).
+is left out. Should the block change, `make check` fails, and says
+what to do here: tools/contract.py has the sentence.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ DISAGREEMENT = (
     "lists only 'medium' and 'large'"
 )
 """The mismatch in one sentence, for messages."""
-
-SPEC_SENTENCE = "Accepts `small`, `medium`, `large`."
-"""What the spec says of `performance`, and what this module rests on: `make check` holds the spec to it."""
 
 
 class SmallTierWarning(UserWarning):

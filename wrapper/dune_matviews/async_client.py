@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 from . import _lookup
 from ._arguments import KEEP, Keep, Seconds
 from ._core import Core, Handle, described
+from ._http.settings import Plan, Settings
 from ._pacing import RequestBudget
 from ._refresh import IfRunning
-from ._settings import Plan, Settings
 from ._tiers import Performance, SmallTier, Tiers
 from .models import ExecutionStatus, Freshness, Matview, Usage
 
@@ -45,7 +45,7 @@ class AsyncMatviewsClient:
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
         tiers = Tiers(performance, small_tier)
-        from ._transport import AsyncTransport
+        from ._http.transports import AsyncTransport
 
         self._transport = AsyncTransport(settings, http_client)
         self._core = Core.of(self._transport, settings, tiers)

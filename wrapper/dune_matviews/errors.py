@@ -188,15 +188,18 @@ def error_class(status_code: int) -> type[APIError]:
 
 
 class RequestFailedError(DuneError):
-    """No usable answer came. Where a refresh raises this, it was certainly not accepted.
+    """No usable response came. Where a refresh raises this, it was certainly not accepted.
 
     Attributes:
         sent: whether the request may have reached Dune all the same (always False from a refresh).
+        is_transient: whether trying again later may help; False for a certificate that nobody vouches for, or a proxy
+            that refuses.
     """
 
-    def __init__(self, message: str, *, sent: bool = False) -> None:
+    def __init__(self, message: str, *, sent: bool = False, is_transient: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+        self.is_transient = is_transient
 
 
 class AmbiguousRefreshError(DuneError):

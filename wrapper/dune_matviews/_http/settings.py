@@ -1,4 +1,4 @@
-"""What a client is told: its arguments, then the environment, then defaults; each checked before anything is sent.
+"""Settings of a client: its arguments, then the environment, then defaults; each checked before anything is sent.
 
 This module must not know how requests are made.
 """
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
-from ._arguments import Seconds, brief, seconds
-from ._pacing import PLANS, RequestBudget
-from ._secrets import ApiKey
-from .errors import ConfigurationError, DuneError, InvalidArgumentError
+from .._arguments import Seconds, brief, seconds
+from .._pacing import PLANS, RequestBudget
+from ..errors import ConfigurationError, DuneError, InvalidArgumentError
+from .redaction import ApiKey
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address

@@ -1,4 +1,4 @@
-"""What single JSON values are taken for: text, numbers, dates and moments, each None where it cannot be read.
+"""Single JSON values: text, numbers, dates and moments, each None where it cannot be read.
 
 This module must not know which property a value is of, nor what it means.
 """

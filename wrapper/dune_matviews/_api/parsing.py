@@ -1,25 +1,34 @@
-"""What Dune's answers say: one reader for each kind of success, from the generated code's models to values of ours.
+"""Responses to values: one parser for each kind of success, over the models of the generated code.
 
-This module must not know when requests are made, nor what is decided by what it reads. Only the heart of an answer has
-to be there (a state, an id); a detail that cannot be read is None, and never hides the rest.
+This module must not know when requests are made, nor what is decided by their responses. Only the heart of a response
+has to be there (a state, an id); a detail that cannot be read is None, and never hides the rest.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from dune_api import models as api
-from dune_api.types import Response, Unset
+from dune_api.types import Unset
 
-from ._answers import http_date
-from ._scalars import day, integer, moment, number, text
-from ._values import Node, Page, Started, Stored, ViewHistory
-from .errors import UnexpectedResponseError
-from .models import ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
+from .._http.messages import Response
+from .._http.responses import http_date
+from ..errors import UnexpectedResponseError
+from ..models import ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
+from .scalars import day, integer, moment, number, text
+from .values import Node, Page, Started, Stored, ViewHistory
 
-M = TypeVar("M")
+
+class _Model(Protocol):
+    """A model of the generated code."""
+
+    @classmethod
+    def from_dict(cls, src_dict: Any) -> Self: ...
+
+
+M = TypeVar("M", bound=_Model)
 
 _STATES = {
     "QUERY_STATE_PENDING": ExecutionState.PENDING,
@@ -32,107 +41,38 @@ _STATES = {
     "QUERY_STATE_EXPIRED": ExecutionState.EXPIRED,
 }
 
-# What each model has to have for this module to be right, by the names and types of the spec; `[string]` is a list.
-# `make check` holds the spec to it, and to the states above (tools/facts.py).
-SPEC_READS = {
-    "RefreshResponse": {"execution_id": "string"},
-    "UpsertResponse": {"execution_id": "string", "name": "string"},
-    "CancelExecutionResponse": {"success": "boolean"},
-    "DeleteResponse": {},
-    "MatviewResponse": {
-        "sql_id": "string",
-        "query_id": "integer",
-        "is_private": "boolean",
-        "table_size_bytes": "integer",
-        "last_execution_ids": "[string]",
-        "schedule": "MatviewSchedule",
-    },
-    "MatviewSchedule": {
-        "cron_expression": "string",
-        "performance": "string",
-        "next_execution_time": "string",
-        "expires_at": "string",
-    },
-    "MatviewListResponse": {"materialized_views": "[MatviewListElement]", "next_offset": "integer"},
-    "MatviewListElement": {
-        "sql_id": "string",
-        "query_id": "integer",
-        "is_private": "boolean",
-        "table_size_bytes": "integer",
-    },
-    "PipelineResponse": {"pipeline": "Pipeline"},
-    "Pipeline": {"nodes": "[PipelineNode]"},
-    "PipelineNode": {
-        "id": "integer",
-        "dependencies": "[integer]",
-        "materialized_view_refresh": "PipelineRefresh",
-        "query_execution": "PipelineExecution",
-    },
-    "PipelineRefresh": {"name": "string"},
-    "PipelineExecution": {},
-    "UsageResponse": {"billing_periods": "[BillingPeriod]"},
-    "BillingPeriod": {
-        "start_date": "string",
-        "end_date": "string",
-        "credits_used": "number",
-        "credits_included": "number",
-    },
-    "ExecutionStatusResponse": {
-        "state": "string",
-        "is_execution_finished": "boolean",
-        "query_id": "integer",
-        "queue_position": "integer",
-        "submitted_at": "string",
-        "execution_started_at": "string",
-        "execution_ended_at": "string",
-        "expires_at": "string",
-        "cancelled_at": "string",
-        "execution_cost_credits": "number",
-        "error": "ExecutionError",
-        "result_metadata": "ResultMetadata",
-    },
-    "ExecutionError": {"type": "string", "message": "string", "metadata": "SyntaxErrorMetadata"},
-    "SyntaxErrorMetadata": {"line": "integer", "column": "integer"},
-    "ResultMetadata": {
-        "row_count": "integer",
-        "total_row_count": "integer",
-        "result_set_bytes": "integer",
-        "total_result_set_bytes": "integer",
-    },
-}
-
 # An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
 
 
-def started(response: Response[Any]) -> Started:
+def started(response: Response) -> Started:
     """The execution that a refresh has started."""
     return _started(response, _parsed(response, api.RefreshResponse).execution_id, None)
 
 
-def created(response: Response[Any]) -> Started:
+def created(response: Response) -> Started:
     """The execution that an upsert has started, and the view's full name."""
-    answer = _parsed(response, api.UpsertResponse)
-    return _started(response, answer.execution_id, text(answer.name))
+    found = _parsed(response, api.UpsertResponse)
+    return _started(response, found.execution_id, text(found.name))
 
 
-def _started(response: Response[Any], execution_id: object, name: str | None) -> Started:
+def _started(response: Response, execution_id: object, name: str | None) -> Started:
     if not isinstance(execution_id, str) or not _ID.fullmatch(execution_id):
-        raise _unexpected(response, "the answer names no execution")
+        raise _unexpected(response, "the response names no execution")
     return Started(execution_id, name)
 
 
-def canceled(response: Response[Any]) -> bool:
+def canceled(response: Response) -> bool:
     """Whether there was something to cancel."""
     return _parsed(response, api.CancelExecutionResponse).success is True
 
 
-def deleted(response: Response[Any]) -> None:
+def deleted(response: Response) -> None:
     """That a view is gone."""
     _parsed(response, api.DeleteResponse)
 
 
-def history(response: Response[Any]) -> ViewHistory:
+def history(response: Response) -> ViewHistory:
     """The executions of a view, which have to be readable."""
     view = _parsed(response, api.MatviewResponse)
     found: object = view.last_execution_ids
@@ -144,7 +84,7 @@ def history(response: Response[Any]) -> ViewHistory:
     return ViewHistory(tuple(found), _date(response))
 
 
-def matview(response: Response[Any], asked_for: str) -> Matview:
+def matview(response: Response, asked_for: str) -> Matview:
     """A view as it stands."""
     view = _parsed(response, api.MatviewResponse)
     ids: object = view.last_execution_ids
@@ -170,7 +110,7 @@ def _schedule(schedule: object) -> Schedule | None:
     )
 
 
-def stored(response: Response[Any], asked_for: str) -> Stored:
+def stored(response: Response, asked_for: str) -> Stored:
     """A view, of which each part that an upsert has to send again is there as Dune wrote it, or not at all."""
     view = _parsed(response, api.MatviewResponse)
     parts: dict[str, Any] = {"query_id": integer(view.query_id), "is_private": _flag(view.is_private)}
@@ -192,22 +132,22 @@ def _stored_schedule(schedule: object) -> dict[str, str | None]:
     return parts
 
 
-def page(response: Response[Any]) -> Page:
+def page(response: Response) -> Page:
     """Views of the account, each of which has to have a name."""
-    answer = _parsed(response, api.MatviewListResponse)
-    views: object = answer.materialized_views
+    found = _parsed(response, api.MatviewListResponse)
+    views: object = found.materialized_views
     # A list that does not fit its declaration comes through as it is; an account without views may leave it out.
     listed = [] if views is None or isinstance(views, Unset) else views
     if not isinstance(listed, list) or not all(isinstance(each, api.MatviewListElement) for each in listed):
         raise _unexpected(response, "the list of views cannot be read")
-    offset: object = answer.next_offset
+    offset: object = found.next_offset
     following = 0 if offset is None or isinstance(offset, Unset) else integer(offset)
     if following is None:
         raise _unexpected(response, "where the list of views goes on cannot be read")
     return Page(tuple(_listed(response, each) for each in listed), following or None)
 
 
-def _listed(response: Response[Any], view: api.MatviewListElement) -> Matview:
+def _listed(response: Response, view: api.MatviewListElement) -> Matview:
     name = text(view.sql_id)
     if name is None:
         raise _unexpected(response, "the list has a view without a name")
@@ -220,7 +160,7 @@ def _listed(response: Response[Any], view: api.MatviewListElement) -> Matview:
     )
 
 
-def nodes(response: Response[Any]) -> tuple[Node, ...]:
+def nodes(response: Response) -> tuple[Node, ...]:
     """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
     pipeline = _parsed(response, api.PipelineResponse).pipeline
     found: object = pipeline.nodes if isinstance(pipeline, api.Pipeline) else None
@@ -229,7 +169,7 @@ def nodes(response: Response[Any]) -> tuple[Node, ...]:
     return tuple(_node(response, each) for each in found)
 
 
-def _node(response: Response[Any], node: api.PipelineNode) -> Node:
+def _node(response: Response, node: api.PipelineNode) -> Node:
     declared: object = node.dependencies
     found = [] if declared is None or isinstance(declared, Unset) else declared
     identity, *dependencies = map(integer, [node.id, *found] if isinstance(found, list) else [None])
@@ -242,12 +182,12 @@ def _node(response: Response[Any], node: api.PipelineNode) -> Node:
     return Node(identity, tuple(each for each in dependencies if each is not None), view)
 
 
-def usage(response: Response[Any]) -> Usage:
-    """What was used in the billing period that the answer's own date lies in, else in the latest."""
-    answer = _parsed(response, api.UsageResponse)
-    periods: list[api.BillingPeriod] = [] if isinstance(answer.billing_periods, Unset) else answer.billing_periods
+def usage(response: Response) -> Usage:
+    """What was used in the billing period that the response's own date lies in, else in the latest."""
+    found = _parsed(response, api.UsageResponse)
+    periods: list[api.BillingPeriod] = [] if isinstance(found.billing_periods, Unset) else found.billing_periods
     if not periods:
-        raise _unexpected(response, "the answer has no billing period")
+        raise _unexpected(response, "the response has no billing period")
     now = _date(response)
     begun = [each for each in periods if now is None or _starts(each) <= now.date()]
     present = max(begun or periods, key=_starts)
@@ -256,7 +196,7 @@ def usage(response: Response[Any]) -> Usage:
         period_end=day(present.end_date),
         credits_used=number(present.credits_used),
         credits_included=number(present.credits_included),
-        raw=answer.to_dict(),
+        raw=found.to_dict(),
     )
 
 
@@ -264,28 +204,28 @@ def _starts(period: api.BillingPeriod) -> date:
     return day(period.start_date) or date.min
 
 
-def status(response: Response[Any], execution_id: str) -> ExecutionStatus:
+def status(response: Response, execution_id: str) -> ExecutionStatus:
     """An execution as it stands, of which only the state has to be there."""
-    answer = _parsed(response, api.ExecutionStatusResponse)
-    state = _STATES.get(text(answer.state) or "", ExecutionState.UNKNOWN)
-    told = answer.is_execution_finished is True
-    result = answer.result_metadata if isinstance(answer.result_metadata, api.ResultMetadata) else api.ResultMetadata()
+    found = _parsed(response, api.ExecutionStatusResponse)
+    state = _STATES.get(text(found.state) or "", ExecutionState.UNKNOWN)
+    told = found.is_execution_finished is True
+    result = found.result_metadata if isinstance(found.result_metadata, api.ResultMetadata) else api.ResultMetadata()
     return ExecutionStatus(
         execution_id=execution_id,
         state=state,
         is_finished=told if state is ExecutionState.UNKNOWN else state.is_finished,
-        query_id=integer(answer.query_id),
-        queue_position=integer(answer.queue_position),
-        submitted_at=moment(answer.submitted_at),
-        started_at=moment(answer.execution_started_at),
-        ended_at=moment(answer.execution_ended_at),
-        expires_at=moment(answer.expires_at),
-        cancelled_at=moment(answer.cancelled_at),
-        cost_credits=number(answer.execution_cost_credits),
-        error=_error(answer.error),
+        query_id=integer(found.query_id),
+        queue_position=integer(found.queue_position),
+        submitted_at=moment(found.submitted_at),
+        started_at=moment(found.execution_started_at),
+        ended_at=moment(found.execution_ended_at),
+        expires_at=moment(found.expires_at),
+        cancelled_at=moment(found.cancelled_at),
+        cost_credits=number(found.execution_cost_credits),
+        error=_error(found.error),
         row_count=integer(result.total_row_count, result.row_count),
         size_bytes=integer(result.total_result_set_bytes, result.result_set_bytes),
-        raw=answer.to_dict(),
+        raw=found.to_dict(),
     )
 
 
@@ -308,16 +248,16 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
-def _date(response: Response[Any]) -> datetime | None:
+def _date(response: Response) -> datetime | None:
     """When the server answered, by its own clock."""
     return http_date(response.headers.get("date", ""))
 
 
-def _parsed(response: Response[Any], model: type[M]) -> M:
-    if not isinstance(response.parsed, model):
+def _parsed(response: Response, model: type[M]) -> M:
+    if response.status_code != 200:
         raise _unexpected(response, "a success of another kind than expected")
-    return response.parsed
+    return model.from_dict(response.payload)
 
 
-def _unexpected(response: Response[Any], what: str) -> UnexpectedResponseError:
-    return UnexpectedResponseError(what, status_code=response.status_code)
+def _unexpected(response: Response, problem: str) -> UnexpectedResponseError:
+    return UnexpectedResponseError(problem, status_code=response.status_code)

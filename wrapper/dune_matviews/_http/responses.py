@@ -1,7 +1,7 @@
-"""What Dune answered: reads an answer's words, and turns one that is no success into an error of ours.
+"""Responses: reads the body of a success, and turns any other response into an error of ours.
 
-This module must not know how answers arrive, nor what was asked. It reads a whole answer first, and blanks the key in
-what it then shows of it: what it reads for itself, such as a date, is as the server wrote it.
+This module must not know how responses arrive, nor what was asked. It reads a whole response first, and redacts the key
+in all that it then shows of it; the parts that it reads for itself, such as a date, are as the server wrote them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from ._secrets import ApiKey
-from .errors import APIError, UnexpectedResponseError, error_class
+from ..errors import APIError, UnexpectedResponseError, error_class
+from .redaction import ApiKey
 
 LONGEST_MESSAGE = 300
 LONGEST_BODY = 20_000
@@ -24,7 +24,7 @@ _REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> APIError:
-    """The error for an answer whose status is no success."""
+    """The error for a response that is not a success."""
     text = _text(body, key)
     if 300 <= status < 400:
         message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
@@ -32,24 +32,21 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -
         message = _said(body, text) or _phrase(status)
     request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
     return error_class(status)(
-        readable(key.blank(message)),
+        printable(key.redact(message)),
         status_code=status,
         body=text,
-        request_id=None if request_id is None else readable(key.blank(request_id)),
+        request_id=None if request_id is None else printable(key.redact(request_id)),
         retry_after=retry_after(headers),
     )
 
 
 def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | UnexpectedResponseError:
-    """The JSON object that a successful answer must be; the error, not yet raised, if it is none.
+    """The JSON object that a success must be; the error, not yet raised, if it is none.
 
     The error has no cause: Python's own hold the body as it came.
     """
     try:
-        text = _decoded(body)
-        found = json.loads(text)
-        if key.may_be_in(text):
-            found = key.blank_values(found)
+        found = key.redact_json(_decoded(body))
     except (ValueError, RecursionError) as problem:
         reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
     else:
@@ -60,7 +57,7 @@ def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | Unexpecte
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for, given as a number or as a date; None where it is absent or nonsense."""
+    """Seconds that `Retry-After` asks for, as a number or a date; None where it is absent or nonsense."""
     value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
@@ -107,18 +104,17 @@ def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^<>]*>", " ", without_code))
 
 
-def readable(text: str) -> str:
+def printable(text: str) -> str:
     """A text of the server's as a part of a message: on one line, printable, and not too long."""
-    printable = "".join(character if character.isprintable() else " " for character in text[:LONGEST_BODY])
-    words = " ".join(printable.split())
+    words = " ".join("".join(each if each.isprintable() else " " for each in text[:LONGEST_BODY]).split())
     return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
 
 def _text(body: bytes, key: ApiKey) -> str:
     """The beginning of *body*. Without its NULs, since UTF-16 is then as good as UTF-8 for finding a key."""
-    # Blanked before it is cut, so that no part of a key is left at the end.
+    # Redacted before it is cut, so that no part of a key is left at the end.
     text = body[: 5 * LONGEST_BODY].decode("utf-8", errors="replace").replace("\0", "")
-    return key.blank(text)[:LONGEST_BODY]
+    return key.redact(text)[:LONGEST_BODY]
 
 
 def _phrase(status: int) -> str:

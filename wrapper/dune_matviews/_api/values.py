@@ -1,4 +1,4 @@
-"""What passes between endpoints and flows, beyond what users hold: plain, immutable data.
+"""Values that pass between operations and flows, beyond those that users hold: plain, immutable data.
 
 This module must not know how Dune spells it in JSON, nor what is done with it.
 Named tuples, because each class of attrs would cost every start half a millisecond.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from .models import Matview
+from ..models import Matview
 
 
 class Started(NamedTuple):

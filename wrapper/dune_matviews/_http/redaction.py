@@ -1,21 +1,21 @@
-"""The API key: holds it, and takes it out of whatever is shown, however a server or a library spelled it.
+"""The API key: holds it, and redacts it in everything that is shown, however a server or a library spelled it.
 
 This module must not know HTTP, nor what the texts are about.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-import threading
 from collections.abc import Callable, Generator
 from functools import cache
-from traceback import walk_tb
+from traceback import clear_frames, walk_tb
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-BLANK = "***"
+REDACTED = "***"
 
 # A server may well send back half a key, where its answer is cut; fewer characters than these give nothing away.
 _TELLING = 8
@@ -41,34 +41,54 @@ class ApiKey:
         """The key itself."""
         return self._reveal()
 
-    def blank(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """*text* without the key, be it plain or escaped as in URLs, JSON, HTML or a repr."""
         key = self.reveal()
-        text = text.replace(key, BLANK)
-        if "\\" in text or "%" in text or "&" in text:
-            text = self._pattern().sub(BLANK, text)
+        text = text.replace(key, REDACTED)
+        if self._may_be_escaped(text):
+            text = self._pattern().sub(REDACTED, text)
         for length in range(len(key) - 1, _TELLING - 1, -1):
             if text.endswith(key[:length]):
-                return text[:-length] + BLANK
+                return text[:-length] + REDACTED
         return text
 
-    def may_be_in(self, text: str) -> bool:
-        """Something in *text* may have to be blanked. Quick, because next to no text has that."""
-        return self.reveal()[:_TELLING] in text or "\\" in text or "%" in text or "&" in text
+    def redact_json(self, text: str) -> Any:
+        """The JSON value that *text* is, without the key in any text that is for people."""
+        value = json.loads(text)
+        if self.reveal()[:_TELLING] not in text and not self._may_be_escaped(text):
+            return value
+        # One search in all of it: a response may have a million texts, next to none of which has anything to redact.
+        unescaped = json.dumps(value, ensure_ascii=False)
+        if self.reveal()[:_TELLING] not in unescaped and not self._pattern().search(unescaped):
+            return value
+        return self._redacted(value)
 
-    def blank_values(self, value: Any, name: str = "") -> Any:
-        """The parsed JSON *value*, which has the property *name*, without the key in any text that is for people."""
+    def _redacted(self, value: Any, name: str = "") -> Any:
         if isinstance(value, str):
-            return value if _IDENTIFIER.fullmatch(name) or _CONSTANT.fullmatch(value) else self.blank(value)
+            return value if _IDENTIFIER.fullmatch(name) or _CONSTANT.fullmatch(value) else self.redact(value)
         if isinstance(value, list):
-            return [self.blank_values(each, name) for each in value]
+            return [self._redacted(each, name) for each in value]
         if isinstance(value, dict):
-            return {name: self.blank_values(part, name) for name, part in value.items()}
+            return {self._redacted_name(name): self._redacted(part, name) for name, part in value.items()}
         return value
+
+    def _redacted_name(self, name: str) -> str:
+        """A property's name; a key short enough to be a word of the API's own is left alone."""
+        return name if len(self.reveal()) < _TELLING else self.redact(name)
+
+    @staticmethod
+    def _may_be_escaped(text: str) -> bool:
+        return "\\" in text or "%" in text or "&" in text
+
+    def clear_from(self, interruption: BaseException) -> None:
+        """Empty the ended frames of an interruption that shows the key, and of all that led to it."""
+        if self.is_shown_by(interruption):
+            for error in _chain(interruption):
+                clear_frames(error.__traceback__)
 
     def is_shown_by(self, failure: BaseException) -> bool:
         """Whether a traceback of *failure* shows the key, by itself or with the local variables that some tools add."""
-        return any(self.blank(text) != text for text in _shown_by(failure))
+        return any(self.redact(text) != text for text in _shown_by(failure))
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
@@ -86,8 +106,8 @@ def _spellings(character: str) -> str:
     return rf"(?:\\{{0,4}}{re.escape(character)}|(?i:{escaped}))"
 
 
-def _shown_by(failure: BaseException) -> Generator[str]:
-    """The texts of *failure* and of all that led to it, and their frames' local variables."""
+def _chain(failure: BaseException) -> Generator[BaseException]:
+    """*failure*, and everything that led to it or is grouped in it."""
     ahead: list[BaseException | None] = [failure]
     seen = set[int]()
     while ahead:
@@ -98,6 +118,12 @@ def _shown_by(failure: BaseException) -> Generator[str]:
         ahead += [error.__cause__, error.__context__]
         if isinstance(error, BaseExceptionGroup):
             ahead += error.exceptions
+        yield error
+
+
+def _shown_by(failure: BaseException) -> Generator[str]:
+    """The texts of *failure* and of all that led to it, and their frames' local variables."""
+    for error in _chain(failure):
         yield _text(error, str)
         yield _text([error, *getattr(error, "__notes__", ())])
         for frame, _ in walk_tb(error.__traceback__):
@@ -112,41 +138,37 @@ def _text(value: T, show: Callable[[T], str] = repr) -> str:
 
 
 class _KeylessLogs(logging.Filter):
-    """Keeps the keys of the open clients out of what httpx and the libraries below it log.
+    """Keeps the keys of the open clients out of the logs of httpx and the libraries below it.
 
-    Attached to each logger that emits: a filter of a parent does not see its children's records.
+    Attached to each logger that emits, as a filter of a parent does not see its children's records, and never removed.
+    It takes no lock: a client may become garbage while another thread logs, and would wait for that thread in vain.
     """
 
     readable = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
     coded = ("hpack.hpack", "hpack.table")
-    """They log headers in HTTP/2's own coding, in which no key can be found; what they say is dropped."""
+    """They log headers in HTTP/2's own coding, in which no key can be found; their records are dropped."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._keys: tuple[ApiKey, ...] = ()
-        # Reentrant, because a client that is garbage leaves whenever Python finds the time for it.
-        self._lock = threading.RLock()
+        self._keys: dict[int, ApiKey] = {}
 
     def add(self, key: ApiKey) -> None:
-        with self._lock:
-            self._keys = (*self._keys, key)
-            for name in (*self.readable, *self.coded):
-                logging.getLogger(name).addFilter(self)
+        self._keys[id(key)] = key
+        for name in (*self.readable, *self.coded):
+            logging.getLogger(name).addFilter(self)
 
     def remove(self, key: ApiKey) -> None:
-        with self._lock:
-            self._keys = tuple(each for each in self._keys if each is not key)
-            for name in () if self._keys else (*self.readable, *self.coded):
-                logging.getLogger(name).removeFilter(self)
+        self._keys.pop(id(key), None)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name in self.coded:
-            return False
-        blanked = message = _text(record, logging.LogRecord.getMessage)
-        for key in self._keys:
-            blanked = key.blank(blanked)
-        if blanked != message:
-            record.msg, record.args = blanked, ()
+        keys = list(self._keys.values())
+        if not keys or record.name in self.coded:
+            return not keys
+        redacted = message = _text(record, logging.LogRecord.getMessage)
+        for key in keys:
+            redacted = key.redact(redacted)
+        if redacted != message:
+            record.msg, record.args = redacted, ()
         return True
 
 

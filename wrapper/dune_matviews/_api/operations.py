@@ -1,0 +1,128 @@
+"""Dune's operations: one `Call` for each, from arguments of ours to values of ours.
+
+This module must not know when calls are made, or how often, nor who sends them. The generated code builds the requests
+and holds the models that responses are read into; it sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from dune_api.types import UNSET, Unset
+
+from .._flow.effects import Call
+from .._http.messages import Request, Response
+from ..errors import DuneError, UnexpectedResponseError
+from ..models import ExecutionStatus, Matview, Usage
+from . import parsing
+from .values import Definition, Node, Page, Started, Stored, ViewHistory
+
+T = TypeVar("T")
+
+VIEWS_A_PAGE = 1000
+"""What Dune's own command line takes as the most; the spec allows more."""
+
+PAGE_BYTES = 10_000_000
+"""The largest page of the list of views that makes sense."""
+
+
+class Operations:
+    """The operations. `make check` holds each to the spec, by the tables in tools/contract.py."""
+
+    def refresh(self, name: str, performance: str | None) -> Call[Started]:
+        """`POST /v1/materialized-views/{name}/refresh`."""
+        from dune_api.api.materialized_views import refresh_materialized_view_request
+        from dune_api.models import RefreshRequest
+
+        body = RefreshRequest(performance=_or_unset(performance))
+        return _call(refresh_materialized_view_request(name, body=body), parsing.started, is_billed=True)
+
+    def status(self, execution_id: str) -> Call[ExecutionStatus]:
+        """`GET /v1/execution/{execution_id}/status`."""
+        from dune_api.api.executions import get_execution_status_request
+
+        parts = get_execution_status_request(execution_id)
+        return _call(parts, lambda response: parsing.status(response, execution_id))
+
+    def cancel(self, execution_id: str) -> Call[bool]:
+        """`POST /v1/execution/{execution_id}/cancel`: whether there was something to cancel."""
+        from dune_api.api.executions import cancel_execution_request
+
+        return _call(cancel_execution_request(execution_id), parsing.canceled)
+
+    def history(self, name: str) -> Call[ViewHistory]:
+        """`GET /v1/materialized-views/{name}`: the view's executions."""
+        return _get(name, parsing.history)
+
+    def matview(self, name: str) -> Call[Matview]:
+        """`GET /v1/materialized-views/{name}`: the view as it stands."""
+        return _get(name, lambda response: parsing.matview(response, name))
+
+    def stored(self, name: str) -> Call[Stored]:
+        """`GET /v1/materialized-views/{name}`: what an upsert has to send again."""
+        return _get(name, lambda response: parsing.stored(response, name))
+
+    def page(self, offset: int) -> Call[Page]:
+        """`GET /v1/materialized-views`."""
+        from dune_api.api.materialized_views import list_materialized_views_request
+
+        parts = list_materialized_views_request(limit=VIEWS_A_PAGE, offset=offset)
+        return _call(parts, parsing.page, max_bytes=PAGE_BYTES)
+
+    def upsert(self, view: Definition) -> Call[Started]:
+        """`POST /v1/materialized-views`."""
+        from dune_api.api.materialized_views import upsert_materialized_view_request
+        from dune_api.models import UpsertRequest
+
+        body = UpsertRequest(
+            name=view.name,
+            query_id=view.query_id,
+            is_private=view.is_private,
+            performance=_or_unset(view.performance),
+            cron_expression=_or_unset(view.cron_expression),
+            expires_at=_or_unset(view.expires_at),
+        )
+        return _call(upsert_materialized_view_request(body=body), parsing.created, is_billed=True)
+
+    def delete(self, name: str) -> Call[None]:
+        """`DELETE /v1/materialized-views/{name}`."""
+        from dune_api.api.materialized_views import delete_materialized_view_request
+
+        return _call(delete_materialized_view_request(name), parsing.deleted)
+
+    def pipeline(self, query_id: int) -> Call[tuple[Node, ...]]:
+        """`GET /v1/query/{query_id}/pipeline`."""
+        from dune_api.api.queries import get_query_pipeline_request
+
+        return _call(get_query_pipeline_request(query_id), parsing.nodes)
+
+    def usage(self) -> Call[Usage]:
+        """`POST /v1/usage`, for the present billing period."""
+        from dune_api.api.usage import get_usage_request
+        from dune_api.models import UsageRequest
+
+        return _call(get_usage_request(body=UsageRequest()), parsing.usage)
+
+
+def _get(name: str, parse: Callable[[Response], T]) -> Call[T]:
+    from dune_api.api.materialized_views import get_materialized_view_request
+
+    return _call(get_materialized_view_request(name), parse)
+
+
+def _call(parts: dict[str, Any], parse: Callable[[Response], T], **options: Any) -> Call[T]:
+    def parsed(response: Response) -> T:
+        try:
+            return parse(response)
+        except DuneError:
+            raise
+        except Exception as problem:  # the models of the generated code believe the spec
+            message = f"the response does not fit the API's description ({type(problem).__name__})"
+            raise UnexpectedResponseError(message, status_code=response.status_code) from problem
+
+    return Call(Request(parts, **options), parsed)
+
+
+def _or_unset(text: str | None) -> str | Unset:
+    return UNSET if text is None else text

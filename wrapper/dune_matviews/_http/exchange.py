@@ -1,0 +1,187 @@
+"""One exchange: a request on its way out with the key, and its response, or an error of ours.
+
+This module must not know operations, flows or policies, nor which client sends; it carries out no request itself.
+
+An error is raised from where no local variable holds text of the server's, and its cause is dropped where a traceback
+of it would show the key.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import httpcore
+import httpx
+
+from .. import __version__
+from ..errors import APIError, RequestFailedError
+from .deadline import Timeouts
+from .messages import Request, Response
+from .responses import payload, printable, refusal
+from .settings import Settings
+
+KEY_HEADER = "X-Dune-Api-Key"
+
+_log = logging.getLogger("dune_matviews")
+
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"}
+
+# Failures before a connection was made. Only httpcore's own prove that: other transports reuse httpx's names for them.
+_NEVER_SENT = (
+    httpcore.ConnectError,
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+_NEVER_SENT_HTTPX = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+class Exchange:
+    """One request on its way out and back, whichever client sends it.
+
+    As a context manager it gives the request the key for as long as it is under way, and takes in what goes wrong.
+    An interruption passes on, without the key in the local variables of the frames that it has ended.
+    """
+
+    def __init__(self, settings: Settings, request: Request, end: float) -> None:
+        parts: dict[str, Any] = {**request.parts}
+        url = httpx.URL(settings.base_url + parts.pop("url"))
+        headers = httpx.Headers(_HEADERS | parts.pop("headers", {}))
+        self.request = httpx.Request(parts.pop("method"), url, headers=headers, **parts)
+        self._started = time.monotonic()
+        self._end = end
+        self._key = settings.api_key
+        self._max_bytes = request.max_bytes
+        self._response: httpx.Response | None = None
+        self._body = bytearray()
+        self._failure: Exception | None = None
+        self.is_clean = False
+
+    def __enter__(self) -> Self:
+        self.request.extensions["timeout"] = Timeouts(self._end)
+        self.request.headers[KEY_HEADER] = self._key.reveal()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        _take_key_out(self.request)
+        if self._response is not None and self._response.next_request is not None:
+            _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
+        self.is_clean = error is None
+        self._failure = error if isinstance(error, Exception) else None
+        if error is not None and self._failure is None:
+            self._key.clear_from(error)
+        return self._failure is not None
+
+    def begin(self, response: httpx.Response) -> None:
+        """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
+        self._response = response
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "gzip", "identity"):
+            raise _GivenUpError("the response is encoded in another way than gzip")
+
+    def add(self, chunk: bytes) -> None:
+        """Take in a part of the body, and give up a response that is too large or too slow."""
+        self._body += chunk
+        if len(self._body) > self._max_bytes:
+            raise _GivenUpError(f"the response is larger than {self._max_bytes // 1_000_000} MB")
+        if time.monotonic() > self._end:
+            raise _GivenUpError(f"the response was not complete within {self._limit:g} s")
+
+    def outcome(self) -> Response:
+        """The response, if it is a success and complete; else our error is raised."""
+        found = self._success()
+        if found is None:
+            raise self._error() from self._cause()
+        if isinstance(found, APIError):
+            raise found
+        return found
+
+    def _success(self) -> Response | APIError | None:
+        response = self._response
+        if response is None or self._failure or not response.is_success:
+            return None
+        self._note(response.status_code)
+        found = payload(response.status_code, bytes(self._body), self._key)
+        return found if isinstance(found, APIError) else Response(response.status_code, response.headers, found)
+
+    def _error(self) -> APIError | RequestFailedError:
+        """Our error: a refusal says by its status and headers what it is, however little of its body came."""
+        response, failure = self._response, self._failure
+        if response is not None and not response.is_success:
+            self._note(response.status_code)
+            return refusal(response.status_code, response.headers, bytes(self._body), self._key)
+        self._note(type(failure).__name__)
+        sent = response is not None or not _is_unsent(self.request, failure)
+        where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
+        remedy = _remedy(failure) if not sent else None
+        if isinstance(failure, httpx.TimeoutException | TimeoutError):
+            problem = f"no response within {self._limit:g} s" if sent else "no connection in time"
+        else:
+            problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
+        message = f"{where} failed: {problem}." + (f" {remedy}" if remedy else "")
+        return RequestFailedError(message, sent=sent, is_transient=remedy is None)
+
+    @property
+    def _limit(self) -> float:
+        return round(self._end - self._started, 3)
+
+    def _cause(self) -> Exception | None:
+        """The failure, unless it shows the key: libraries quote what they cannot understand."""
+        failure, self._failure = self._failure, None  # its traceback leads back to here: no circle to clean up
+        return None if failure is None or self._key.is_shown_by(failure) else failure
+
+    def _note(self, outcome: object) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            milliseconds = (time.monotonic() - self._started) * 1000
+            _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
+
+
+class _GivenUpError(Exception):
+    """A response that is not waited for, or not read, any further."""
+
+
+def _take_key_out(request: httpx.Request) -> None:
+    with suppress(KeyError):  # a hook of the caller's may have been quicker
+        del request.headers[KEY_HEADER]
+
+
+def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:
+    """No connection was made for *request* itself; what a caller's hooks send elsewhere fails in the same ways."""
+    if not isinstance(failure, _NEVER_SENT_HTTPX) or not isinstance(failure.__cause__, _NEVER_SENT):
+        return False
+    try:
+        return failure.request is request
+    except RuntimeError:  # nobody said which
+        return False
+
+
+def _remedy(failure: Exception | None) -> str | None:
+    """How to mend a failure that will not pass by itself; None for one that may."""
+    if isinstance(failure, httpx.ProxyError):
+        return (
+            "The proxy refuses the connection. Check HTTPS_PROXY or ALL_PROXY, which also takes a user and a password "
+            "(http://user:password@host:port), or name the host in NO_PROXY."
+        )
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                "No certificate authority known here vouches for the server. If a proxy or gateway of yours signs its "
+                "certificates, set SSL_CERT_FILE to a file with that authority."
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
