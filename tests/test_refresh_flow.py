@@ -246,7 +246,7 @@ def test_pauses_are_logged_with_their_length(caplog: pytest.LogCaptureFixture) -
     dune.run(start(session, dune, VIEW, None, "start"))
     pauses = {each.getMessage(): vars(each)["seconds"] for each in caplog.records if "seconds" in vars(each)}
     assert list(pauses) == [
-        f"Failure 1 in a row: {REFUSED_CONNECTION}",
+        f"Trying again in 0.8 s, giving up in 100 s: {REFUSED_CONNECTION}",
         "Waiting 60.2 s for the request budget",
     ]
     assert sum(pauses.values()) == pytest.approx(dune.now - began)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
 
@@ -215,6 +215,11 @@ def described(client: object) -> str:
     return core.describe(kind) if core else f"<{kind}, never opened>"
 
 
+def not_pickled(client: object) -> NoReturn:
+    """A client has connections, and its key, which is written nowhere."""
+    raise TypeError(f"a {type(client).__name__} is not pickled: make one where it is used, from the same settings")
+
+
 class Handle:
     """One execution of one client."""
 
@@ -233,6 +238,9 @@ class Handle:
     def name(self) -> str | None:
         """The view; None after `attach`, which is not told."""
         return self._name
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a handle is not pickled: pass on its execution_id, {self.execution_id!r}, for attach() there")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name or 'a view'}: execution {self.execution_id}>"

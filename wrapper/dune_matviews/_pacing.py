@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from typing import Literal
 
@@ -90,6 +90,10 @@ class Window:
         self._closed_until = -math.inf
         self._lock = threading.Lock()
 
+    def start_over(self) -> None:
+        """In a forked child: nobody waits here yet."""
+        self._lock = threading.Lock()
+
     def reserve(self, now: float, *, latest: float = math.inf) -> Turn | None:
         """Take the next free moment; take nothing, and say None, if it lies past *latest*."""
         with self._lock:
@@ -130,7 +134,16 @@ class Pace:
             "high": Window(self._high),
         }
         self._watched: dict[object, float] = {}
+        self._cadence_share = _Share(lambda ages: fair_share(map(polls_ahead, ages), self._high or math.inf))
+        self._eager_share = _Share(lambda ages: sum(1 / math.sqrt(max(age, 1.0)) for age in ages))
         self._lock = threading.Lock()
+
+    def start_over(self) -> None:
+        """In a forked child, where the parent's locks may be held for ever, and its polls are not ours."""
+        self._lock = threading.Lock()
+        self._watched = {}
+        for window in self.windows.values():
+            window.start_over()
 
     @contextmanager
     def watching(self, since: float) -> Generator[None]:
@@ -142,14 +155,14 @@ class Pace:
             yield
         finally:
             with self._lock:
-                del self._watched[token]
+                self._watched.pop(token, None)
 
     def pause(self, now: float, since: float) -> float:
         """Seconds to the next look at an execution that began at *since*: its cadence, or its share of the budget."""
         cadence = poll_pause(now - since)
         if self._high is None:
             return cadence
-        return max(cadence, PERIOD / fair_share(map(polls_ahead, self._ages(now)), self._high))
+        return max(cadence, PERIOD / self._share(self._cadence_share, now))
 
     def eager_pause(self, now: float, since: float) -> float:
         """Seconds to the next look where every end is worth noticing at once: as soon as the budget allows.
@@ -159,9 +172,32 @@ class Pace:
         """
         if self._high is None:
             return max(SHORTEST_PAUSE, (now - since) * EAGERNESS / 10)
-        shares = sum(1 / math.sqrt(max(age, 1.0)) for age in self._ages(now))
+        shares = self._share(self._eager_share, now)
         return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._high * FOR_LOOKS))
 
-    def _ages(self, now: float) -> list[float]:
+    def _share(self, share: _Share, now: float) -> float:
         with self._lock:
-            return [now - began for began in self._watched.values()]
+            return share.at(now, self._watched.values())
+
+
+class _Share:
+    """A figure of all executions that are watched, computed anew once a twentieth of them came, went or aged.
+
+    So that a pause costs the same however many there are.
+    """
+
+    def __init__(self, compute: Callable[[list[float]], float]) -> None:
+        self._compute = compute
+        self._value = 0.0
+        self._count = 0
+        self._computed_at = -math.inf
+        self._mean_age = 0.0
+
+    def at(self, now: float, began: Collection[float]) -> float:
+        """The figure now, of executions that began at those moments."""
+        changed = abs(len(began) - self._count) > self._count / 20
+        if changed or now - self._computed_at > max(self._mean_age, 1.0) / 20:
+            ages = [now - each for each in began]
+            self._value, self._count, self._computed_at = self._compute(ages), len(ages), now
+            self._mean_age = sum(ages) / max(len(ages), 1)
+        return self._value

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import attrs
 
@@ -68,6 +70,17 @@ class Session:
     _forsaken: dict[str, float] = attrs.field(factory=dict, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        _sessions.add(self)
+
+    def start_over(self) -> None:
+        """In a forked child: another thread of the parent may have held a lock, and what was in flight is not ours."""
+        self._lock = threading.Lock()
+        self.pace.start_over()
+        now = self.clock()
+        self._forsaken |= dict.fromkeys(self._sending, now + LOOKING * self.timeout)
+        self._sending = Counter()
+
     def patience(self, timeouts: float = PATIENCE) -> Patience:
         """Patience from now on, for so many request timeouts."""
         return Patience(self.clock() + timeouts * self.timeout)
@@ -110,6 +123,18 @@ class Session:
     def is_sending(self, key: str) -> bool:
         """An answer about *key* is outstanding, whose execution could be mistaken for a lost one."""
         return key in self._sending or self._forsaken.get(key, -math.inf) > self.clock()
+
+
+_sessions: WeakSet[Session] = WeakSet()
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.start_over()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class MaybeAcceptedError(Exception):
@@ -177,6 +202,7 @@ def read(
             pause = _pause_within(patience, session, failure, failures)
             if pause is None:
                 raise
+            _announce(failure, pause, patience.left(session.clock()))
         yield Sleep(pause)
 
 
@@ -208,6 +234,7 @@ def submit(session: Session, call: Call[Started], key: str, before: Callable[[],
             # One that has begun must have its full time, or we would make the very doubt we want to avoid.
             if pause + session.timeout > patience.left(session.clock()):
                 raise
+            _announce(failure, pause, patience.left(session.clock()))
         yield Sleep(pause)
 
 
@@ -253,9 +280,7 @@ def _sent(session: Session, bucket: Bucket, call: Call[T], limit: float) -> Flow
 
 def _pause(session: Session, failure: DuneError, failures: int) -> float:
     """Seconds before the next try: never less than the server asked for."""
-    pause = backoff(failures, session.chance()) + _asked(failure)
-    _log.debug("Failure %d in a row: %s", failures, failure, extra={"seconds": pause})
-    return pause
+    return backoff(failures, session.chance()) + _asked(failure)
 
 
 def _pause_within(patience: Patience, session: Session, failure: DuneError, failures: int) -> float | None:
@@ -269,6 +294,11 @@ def _pause_within(patience: Patience, session: Session, failure: DuneError, fail
         return pause
     last_try = left - LAST_LOOK
     return last_try if patience.deadline < math.inf and last_try > _asked(failure) else None
+
+
+def _announce(failure: DuneError, pause: float, left: float) -> None:
+    until = "" if left == math.inf else f", giving up in {left:.0f} s"
+    _log.info("Trying again in %.1f s%s: %s", pause, until, failure, extra={"seconds": pause})
 
 
 def _asked(failure: DuneError) -> float:

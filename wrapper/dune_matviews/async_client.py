@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from . import _lookup
 from ._arguments import KEEP, Keep, Seconds
-from ._core import Core, Handle, described
+from ._core import Core, Handle, described, not_pickled
 from ._http.settings import Plan, Settings
 from ._pacing import RequestBudget
 from ._refresh import IfRunning
@@ -153,6 +153,9 @@ class AsyncMatviewsClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        not_pickled(self)
 
     def __repr__(self) -> str:
         return described(self)
