@@ -22,7 +22,7 @@ PYTHON := $(BIN)/python
 PRISM := @stoplight/prism-cli@5.16.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test test-full bench build check-wheel lock clean
+.PHONY: help setup demo generate update check test test-others test-long test-one test-full bench build check-wheel lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,11 +51,27 @@ check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and t
 	$(BIN)/zizmor --offline --quiet .github
 	@$(MAKE) --no-print-directory check-wheel
 
-test: $(PRESENT:%=test-%) ## Run the tests, on each supported Python that is present.
-	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and was not tested."; done
+# A process for each core; who is done early takes tests of another's. The summary names what took longest.
+PARALLEL := --numprocesses auto --dist worksteal --durations 10
+
+test: test-$(firstword $(PRESENT)) ## Run the tests, on the oldest supported Python that is present.
 
 test-%: .envs/%/.ready .envs/prism/.ready
-	.envs/$*/bin/python -m pytest
+	.envs/$*/bin/python -m pytest $(PARALLEL)
+
+# A failure on one version does not keep the others from running.
+OTHERS := $(wordlist 2,9,$(PRESENT))
+test-others: ## Run the tests on the other supported Pythons: all that are present, or OTHERS='3.12 3.13'.
+	@for version in $(ABSENT); do echo "Python $$version is not on this machine, and is not tested."; done
+	@$(if $(OTHERS),$(MAKE) --no-print-directory --keep-going $(OTHERS:%=test-%))
+
+test-long: $(MAIN)/.ready .envs/prism/.ready ## Try the properties with many examples, new ones each time, and the tests in any order.
+	$(PYTHON) -m pytest $(PARALLEL) --hypothesis-profile long --random-order-bucket global
+
+# T reaches the shell as it is, as FROM does.
+test-one: $(MAIN)/.ready .envs/prism/.ready ## Run one file, or the tests whose names match: T=tests/test_cron.py, T=never_twice.
+	@test -n "$$T" || { echo "Say which: make test-one T=tests/test_cron.py, or T= and a part of a name." >&2; exit 2; }
+	@case "$$T" in */*|*.py) set -- "$$T";; *) set -- -k "$$T";; esac; $(PYTHON) -m pytest "$$@"
 
 test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
 	$(PYTHON) -m tests.spec.on_full_spec

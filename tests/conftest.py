@@ -12,8 +12,20 @@ import pytest
 
 from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient
 from dune_matviews.sandbox import DuneSandbox
+from tests import profiles
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle what decides on the examples of properties."""
+    profiles.choose_seed(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say, where it stands above any failure, how the examples come back."""
+    return f"hypothesis {profiles.repeat(config)}"
 
 
 class Awaited:

@@ -12,11 +12,9 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import httpx
@@ -31,6 +29,7 @@ from dune_matviews._pacing import PLANS
 from dune_matviews._refresh import start, watch
 from dune_matviews._schedule import Limits, Run
 from dune_matviews.sandbox import DuneSandbox, Scenario
+from tests.counting import calls
 from tests.simulation import Dune
 
 VIEW = "dune.my_team.result_daily_volume"
@@ -141,25 +140,6 @@ def answering() -> httpx.Client:
     """An httpx client that answers every request alike, without a network."""
     answer = {"execution_id": "E", "state": "QUERY_STATE_EXECUTING", "submitted_at": "2026-01-31T06:00:00.123456Z"}
     return httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)))
-
-
-def calls(work: Callable[[], object]) -> Counter[str]:
-    """How many functions of each file are called, resumed generators included, and none by what is garbage."""
-    found: Counter[str] = Counter()
-
-    def note(frame: FrameType, event: str, _: object) -> None:
-        if event == "call":
-            found[frame.f_code.co_filename] += 1
-
-    # A client of another test's that is found to be garbage just now would take itself out of the logs' filter.
-    gc.disable()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return found
 
 
 MEMORY = {"refresh": 20_600, "status": 15_900}

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dune_matviews import InvalidArgumentError
 from dune_matviews._cron import cron
+from tests.profiles import fewer
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ fields = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@fewer(5)
 @given(fields)
 def test_the_rule_is_what_the_runs_themselves_say(written: tuple[str, ...]) -> None:
     """An expression is taken if and only if no two of its runs in four years are too close, or too far apart."""

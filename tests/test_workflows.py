@@ -54,6 +54,7 @@ def test_only_the_jobs_that_write_may() -> None:
     }
     assert rights == {
         ("ci", "make"): None,
+        ("ci", "long"): None,
         ("update", "update"): {"contents": "write", "pull-requests": "write", "actions": "write"},
         ("release", "build"): {"contents": "read"},
         ("release", "publish"): {"id-token": "write"},
@@ -85,14 +86,54 @@ def test_make_says_how_to_call_it(tmp_path: Path) -> None:
     assert "Say where from: make update FROM=page.md" in done.stderr
 
 
+@pytest.mark.parametrize("failing", ["3.12", "3.13", "none"])
+def test_a_failure_on_one_version_keeps_no_other_from_running(failing: str, tmp_path: Path) -> None:
+    """`make test-others` runs the tests on each version, names those that are absent, and fails if any has failed."""
+    versions = f"PRESENT := 3.11 3.12 3.13\nABSENT := 3.9\ntest-%:\n\t@echo $*; test $* != {failing}\n"
+    done = make_alone("test-others", tmp_path, versions)
+    assert done.stdout.splitlines() == ["Python 3.9 is not on this machine, and is not tested.", "3.12", "3.13"]
+    assert (done.returncode == 0) == (failing == "none")
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ("tests/test_cron.py", "tests/test_cron.py"),
+        ("tests/spec", "tests/spec"),
+        ("tests/test_cron.py::test_x[a b]", "tests/test_cron.py::test_x[a b]"),
+        ("never_twice", "-k never_twice"),
+        ("a or $(touch HERE)", "-k a or $(touch HERE)"),
+    ],
+)
+def test_one_test_is_asked_for_by_its_file_or_its_name(asked: str, passed: str, tmp_path: Path) -> None:
+    """`make test-one T=…` takes a path as it is, and anything else for names; it is no command either."""
+    assert make_alone("test-one", tmp_path, T=asked).stdout == f"-m pytest {passed}\n"
+    assert not (tmp_path / "HERE").exists()
+
+
+def test_make_test_one_says_how_to_call_it(tmp_path: Path) -> None:
+    """`make test-one` alone says what is missing, and starts nothing."""
+    done = make_alone("test-one", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "make test-one T=tests/test_cron.py" in done.stderr
+
+
 def make_update(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the target `update` of the Makefile with a Python that only says how it is called."""
-    rule = re.search(r"^update:.*?(?=\n\n)", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    """Run the target `update`."""
+    return make_alone("update", folder, **variables)
+
+
+def make_alone(target: str, folder: Path, before: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one target of the Makefile with a Python that only says how it is called, and nothing made before."""
+    text = re.sub(r"\.envs/prism/\.ready|\$\(MAIN\)/\.ready", "", (ROOT / "Makefile").read_text("utf-8"))
+    rule = re.search(rf"^(OTHERS.*\n)?{target}:.*?(?=\n\n)", text, flags=re.MULTILINE | re.DOTALL)
     assert rule is not None
-    (folder / "Makefile").write_text(f"PYTHON := echo\n{rule[0].replace('$(MAIN)/.ready', '')}\n", "utf-8")
+    (folder / "Makefile").write_text(f"{before}PYTHON := echo\n{rule[0]}\n", "utf-8")
     # Without what the make that runs these tests has for those below it.
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "FROM"}
-    return subprocess.run(["make"], cwd=folder, env=outside | variables, capture_output=True, text=True)
+    mine = {"FROM", "T", "OTHERS", "MFLAGS"}
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name not in mine}
+    command = ["make", "--no-print-directory", target]
+    return subprocess.run(command, cwd=folder, env=outside | variables, capture_output=True, text=True)
 
 
 @pytest.fixture

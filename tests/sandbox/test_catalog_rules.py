@@ -107,4 +107,4 @@ class Catalogs(RuleBasedStateMachine):
 
 
 TestCatalogs = Catalogs.TestCase
-TestCatalogs.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+TestCatalogs.settings = settings(stateful_step_count=25)

@@ -6,7 +6,7 @@ from itertools import chain, takewhile
 
 import pytest
 from cronsim import CronSim
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dune_matviews.sandbox._schedule import Schedule
@@ -71,7 +71,6 @@ weekdays = st.sampled_from(["*", "MON", "1-5", "0,6", "FRI#2"])
 
 
 @given(fields=st.tuples(minutes, hours, days, months, weekdays))
-@settings(deadline=None, max_examples=60)
 def test_the_limits_hold_for_every_run(fields: tuple[str, ...]) -> None:
     """An expression is a schedule just if no two of its runs, in the years to come, break a limit."""
     expression = " ".join(fields)

@@ -121,7 +121,7 @@ class Worlds(RuleBasedStateMachine):
 
 
 TestWorlds = Worlds.TestCase
-TestWorlds.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWorlds.settings = settings(stateful_step_count=30)
 
 
 class Step(NamedTuple):
@@ -143,7 +143,6 @@ steps = st.lists(
 
 
 @given(steps=steps, limit=st.integers(1, 3))
-@settings(deadline=None)
 def test_the_limit_agrees_with_a_clockwork(steps: list[Step], limit: int) -> None:
     """Under a limit, each execution starts and ends in the very second in which a ticking simulation lets it."""
     world = World(max_parallel=limit, clock=lambda: START)
@@ -218,7 +217,6 @@ class Clockwork:
 
 
 @given(steps=steps, limit=limits)
-@settings(deadline=None)
 def test_looking_changes_nothing(steps: list[Step], limit: int | None) -> None:
     """A world that is looked at all the time and one that nobody looks at end up with the same bill."""
 

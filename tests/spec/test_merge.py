@@ -5,9 +5,10 @@ import json
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.profiles import fewer
 from tests.spec.full import full_spec, part_of
 from tests.spec.pages import spec_of
 from tools.document import Document, ToolError, copy, operations, parse, render, schemas
@@ -127,7 +128,7 @@ FULL = full_spec()
 CALLS = [str(each) for each in operations(FULL)]
 
 
-@settings(max_examples=30, deadline=None)
+@fewer(5)
 @given(st.data())
 def test_pages_in_any_order_and_grouping_give_the_whole(data: st.DataObject) -> None:
     """Page by page or all at once, in any order, even twice, what there is in the end is what the pages say."""
@@ -145,7 +146,6 @@ def test_pages_in_any_order_and_grouping_give_the_whole(data: st.DataObject) -> 
     assert providers == dict(at_once.providers) == {call: f"{place}.md" for place, call in enumerate(chosen)}
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.permutations(list(FULL["paths"])))
 def test_order_is_no_content(paths: list[str]) -> None:
     """Two specs that say the same in another order are the same."""
