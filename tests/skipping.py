@@ -1,20 +1,28 @@
 """Time that is skipped rather than waited for, while sockets stay real.
 
-It knows where clients sleep and read their clock, and must not know why they do.
+It knows where clients sleep, read their clock and wait for an answer, and where the sandbox lets them wait. It must not
+know why they do.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import httpcore
 import pytest
 
 from dune_matviews import _core
 from dune_matviews._flow.drivers import run, run_async
+from dune_matviews._http import deadline
 from dune_matviews._requests import Session
+from dune_matviews.sandbox import _delivery
+
+MOMENT = 0.01
+"""Seconds after which who waits for an answer asks whether it is worth while."""
 
 
 class SkippedTime:
@@ -28,6 +36,8 @@ class SkippedTime:
     def __init__(self, advance: Callable[[float], None]) -> None:
         self.advance = advance
         self.pauses: list[float] = []
+        self._stalled = threading.Event()
+        self._paused = 0.0
 
     @property
     def total(self) -> float:
@@ -53,3 +63,44 @@ class SkippedTime:
         monkeypatch.setattr(_core, "run_async", partial(run_async, sleep=self.sleep_async))
         session: Any = partial(Session, clock=self.clock)
         monkeypatch.setattr(_core, "Session", session)
+
+    def install_timeouts(self, monkeypatch: pytest.MonkeyPatch, timeout: float) -> None:
+        """Let clients with that timeout, one request at a time, meet it as soon as the sandbox would keep them waiting.
+
+        So the timeout may be long: no answer comes too late because the machine is slow, and one that does not come in
+        time is not waited for.
+        """
+
+        def stall(seconds: float, closing: threading.Event) -> None:
+            self._paused += seconds
+            if self._paused >= timeout:
+                self._paused = 0.0
+                self._stalled.set()
+                closing.wait()
+                raise ConnectionAbortedError("the sandbox closes")
+
+        def give_up(left: float | None) -> None:
+            if self._stalled.is_set():
+                self._stalled.clear()
+                self.sleep(timeout)
+                raise httpcore.ReadTimeout
+            deadline._left(left, httpcore.ReadTimeout)
+
+        def read(stream: deadline._Stream, max_bytes: int, timeout: float | None = None) -> bytes:
+            while True:
+                try:
+                    return read_at_once(stream, max_bytes, MOMENT)
+                except httpcore.ReadTimeout:
+                    give_up(timeout)
+
+        async def read_async(stream: deadline._AsyncStream, max_bytes: int, timeout: float | None = None) -> bytes:
+            while True:
+                try:
+                    return await read_at_once_async(stream, max_bytes, MOMENT)
+                except httpcore.ReadTimeout:
+                    give_up(timeout)
+
+        read_at_once, read_at_once_async = deadline._Stream.read, deadline._AsyncStream.read
+        monkeypatch.setattr(_delivery, "_pause", stall)
+        monkeypatch.setattr(deadline._Stream, "read", read)
+        monkeypatch.setattr(deadline._AsyncStream, "read", read_async)
