@@ -36,13 +36,13 @@ generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
 	$(PYTHON) -m tools.generate
 
 # FROM reaches the shell as it is: an address may hold what make or the shell would take for its own.
-update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of Dune's pages or of OpenAPI files.
-	@test -n "$$FROM" || { echo "Say where from: make update FROM=page.md, or an address; several in quotes." >&2; exit 2; }
+update: $(MAIN)/.ready ## Take a newer spec from Dune's pages, or from FROM='…', paths or addresses of pages or OpenAPI files.
 	@$(PYTHON) -m tools.update $$FROM
 
 check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and the wheel.
 	@# First, because it says what to change, where the type checkers only say that something does not fit.
 	$(PYTHON) -m tools.facts
+	$(PYTHON) -m tools.idempotency
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
