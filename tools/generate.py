@@ -20,6 +20,7 @@ from tools.classes import tell_classes_apart
 from tools.document import Corrected, Document, ToolError, operations, parse, resolve
 from tools.media import BYTES, kind
 from tools.spec import correct
+from tools.telling import block, line
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             else:
                 replace(root / "generated", fresh)
     except (ToolError, OSError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {block(problem)}", file=sys.stderr)
         return 1
     print("generated/ is up to date")
     return 0
@@ -52,17 +53,25 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 def produce(root: Path, into: Path) -> None:
     """Make the folder *into* what `generated/` has to be, and print what was done to the spec for it."""
     corrected = load(root)
-    for line in corrected.report:
-        print(line)
+    for each in corrected.report:
+        print(line(each))
     write(corrected.document, root, into)
 
 
 def load(root: Path) -> Corrected:
-    """Read the spec files of *root*, and make of them the document to generate from."""
+    """Read the spec files of *root*, and make of them the document to generate from; each misfit is a failure."""
+    corrected = load_what_fits(root)
+    if corrected.misfits:
+        raise ToolError("\n".join(corrected.misfits))
+    return corrected
+
+
+def load_what_fits(root: Path) -> Corrected:
+    """Read the spec files of *root*, and make of them the document to generate from, as far as they fit together."""
     published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
     corrected = correct(published, additions, overlay)
     told = tell_classes_apart(corrected.document, given_classes(root))
-    return Corrected(corrected.document, corrected.report + told)
+    return Corrected(corrected.document, corrected.report + told, corrected.misfits)
 
 
 def given_classes(root: Path) -> dict[str, str]:

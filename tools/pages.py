@@ -13,6 +13,8 @@ from markdown_it.token import Token
 from tools.document import METHODS, Document, ToolError, operations, parse, shape
 
 SECONDS = 60
+# Dune's whole spec has some 200,000 bytes. Whoever answers with more than this, packed or not, is not Dune's page.
+MOST_BYTES = 10_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # The block of a page says after its language for which operation it is: `yaml POST /v1/things`.
 CALL = re.compile(rf"(?:ya?ml|json)\s(?:.*\s)?(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
@@ -63,18 +65,28 @@ def _read(place: str) -> bytes:
 
 def _download(place: str, name: str) -> bytes:
     """Fetch *place*; what was tampered with on the way would become code that people run."""
-    address = httpx.URL(place)
-    if address.scheme != "https" and address.host not in LOOPBACK:
+    if not _is_safe(httpx.URL(place)):
         raise ToolError(f"{name} is not an address that begins with https://")
+    content = bytearray()
     try:
-        answer = httpx.get(address, follow_redirects=True, timeout=SECONDS)
+        with httpx.stream("GET", place, follow_redirects=True, timeout=SECONDS) as response:
+            for passed in (*response.history, response):
+                if not _is_safe(passed.url):
+                    raise ToolError(f"{name} leads to {passed.url}, which does not begin with https://")
+            if response.status_code != 200:
+                status = f"{response.status_code} {response.reason_phrase}"
+                raise ToolError(f"{name} cannot be fetched: the server answers {status}")
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MOST_BYTES:
+                    raise ToolError(f"{name} has more than {MOST_BYTES:,} bytes, which no spec of Dune's has")
     except httpx.HTTPError as problem:
         raise ToolError(f"{name} cannot be fetched: {problem or type(problem).__name__}") from problem
-    if answer.url.scheme != "https" and answer.url.host not in LOOPBACK:
-        raise ToolError(f"{name} leads to {answer.url}, which does not begin with https://")
-    if answer.status_code != 200:
-        raise ToolError(f"{name} cannot be fetched: the server answers {answer.status_code} {answer.reason_phrase}")
-    return answer.content
+    return bytes(content)
+
+
+def _is_safe(address: httpx.URL) -> bool:
+    return address.scheme == "https" or address.host in LOOPBACK
 
 
 def _spec_in(name: str, page: str) -> str:

@@ -2,42 +2,60 @@
 Must not know who uses them, nor where in a spec they stand."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from tools.document import COMBINATIONS, Document, schema_name
+from tools.telling import code, turned
 
 # What is compared by a rule of its own, or is a schema within.
 COMPARED = {
-    *("type", "format", "nullable", "enum", "description", "properties", "required", "items", "additionalProperties"),
-    *(*COMBINATIONS, "$ref"),
+    *("type", "format", "nullable", "enum", "deprecated", "description", "required"),
+    *("properties", "items", "additionalProperties", *COMBINATIONS, "$ref"),
 }
 # What says nothing of which values are allowed.
-REMARKS = ("default", "deprecated", "example", "examples", "title")
+REMARKS = ("default", "example", "examples", "title")
 
 
 def differences(old: Document, new: Document, sent: bool) -> Iterator[tuple[bool, str]]:
     """Go through what two schemas say differently of their values, and whether it hurts."""
     if type_of(old) != type_of(new):
-        yield True, f"is {type_of(new)} now, and was {type_of(old)}"
+        yield True, turned(type_of(old), type_of(new))
     if old.get("format") != new.get("format"):
-        yield sent, f"has the format {new.get('format') or 'none'} now, and had {old.get('format') or 'none'}"
+        yield sent, f"{code('format')} {turned(old.get('format'), new.get('format'))}"
     if bool(old.get("nullable")) != bool(new.get("nullable")):
         yield sent != bool(new.get("nullable")), f"may {'' if new.get('nullable') else 'no longer '}be null"
     values = [[str(value) for value in each.get("enum", ())] for each in (old, new)]
     if values[0] and not values[1]:
-        yield False, f"no longer has an enum (it had {', '.join(values[0])})"
+        yield False, f"no longer has an enum (it had {_listed(values[0])})"
     elif values[1] and not values[0]:
-        yield sent, f"has an enum now: {', '.join(values[1])}"
+        yield sent, f"has an enum now: {_listed(values[1])}"
     else:
         for value in values[1]:
             if value not in values[0]:
-                yield False, f"has the enum value {value} added"
+                yield False, f"has the enum value {code(value)} added"
         for value in values[0]:
             if value not in values[1]:
-                yield sent, f"has the enum value {value} removed"
+                yield sent, f"has the enum value {code(value)} removed"
     for key in sorted((old.keys() | new.keys()) - COMPARED):
         if old.get(key) != new.get(key):
             limit = key in new and key not in REMARKS and not key.startswith("x-")
-            yield sent and limit, f"has {key} {new.get(key, 'none')} now, and had {old.get(key, 'none')}"
+            yield sent and limit, f"{code(key)} {turned(old.get(key), new.get(key))}"
+
+
+def _listed(values: list[str]) -> str:
+    return ", ".join(map(code, values))
+
+
+def details(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Go through the places at which *old* and *new* differ, with what stands there before and after."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from details(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from details(one, other, f"{where}[{place}]")
+    elif old != new:
+        yield where, old, new
 
 
 def parts_of(schema: Document) -> Document:

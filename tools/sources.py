@@ -1,8 +1,10 @@
-"""Knows the record of where openapi.yaml came from, and when: `openapi.sources.yaml`.
+"""Knows the record of where openapi.yaml came from, and when, `openapi.sources.yaml`; and where to look for a newer
+one, `openapi.pages.yaml`.
 Must not know how a spec is read, merged or corrected."""
 
 import hashlib
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -10,14 +12,32 @@ from tools.document import Document, ToolError, parse, render
 
 SPEC = "openapi.yaml"
 RECORD = "openapi.sources.yaml"
+PAGES = "openapi.pages.yaml"
 HEADER = "# Written by `make update`: where openapi.yaml came from, and when. Never edited by hand.\n"
 
 
 def read_record(root: Path) -> list[Document]:
-    """Return the sources of openapi.yaml, each with `from`, `when`, `sha256` and `operations`."""
+    """Return the sources of openapi.yaml, each with `from`, `when`, `sha256` and `operations`.
+
+    A source that has changed has `earlier`, too: what it was before, as SHA-256, and the day until which it was that.
+    """
     if not (root / RECORD).exists():
         return []
     return cast(list[Document], parse(RECORD, (root / RECORD).read_text("utf-8")).get("sources", []))
+
+
+def replaced(entry: Document | None, name: str, sha256: str, today: date) -> Document:
+    """Return the entry for the source *name*, which is *sha256* now, in the place of *entry*."""
+    earlier = dict((entry or {}).get("earlier", {}))
+    if entry and entry["sha256"] != sha256:
+        earlier |= {entry["sha256"]: today.isoformat()}
+    earlier.pop(sha256, None)
+    return {"from": name, "when": today.isoformat(), "sha256": sha256} | ({"earlier": earlier} if earlier else {})
+
+
+def read_watched(root: Path) -> list[str]:
+    """Return the addresses of Dune's pages for the operations that this project knows."""
+    return [address for address in parse(PAGES, (root / PAGES).read_text("utf-8")).values() if address]
 
 
 def written(sources: Iterable[Document], spec: str) -> str:

@@ -17,7 +17,10 @@ REFRESH = "POST /v1/materialized-views/{name}/refresh"
 
 
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
-    """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation."""
+    """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation.
+
+    An action of the overlay that does not fit is left out, and told among the misfits of what is returned.
+    """
     try:
         published, other = keep_path(published, REFRESH)
         renamed = [f"openapi.yaml: {other} is {REFRESH} to the client, as it was before"] if other else []
@@ -26,18 +29,20 @@ def correct(published: Document, additions: Document, overlay: Document) -> Corr
         completed = complete(published, additions)
         overlaid = lay_over(completed.document, overlay)
         document = copy(overlaid.document)
-        return Corrected(document, renamed + completed.report + overlaid.report + apply_rules(document))
+        report = renamed + completed.report + overlaid.report + apply_rules(document)
+        return Corrected(document, report, overlaid.misfits)
     except (AttributeError, KeyError, TypeError) as problem:
         # So ends a walk through a document that has something else where OpenAPI has an object or a list.
         raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
 
 
 def lay_over(document: Document, overlay: Document) -> Corrected:
-    """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and reported."""
+    """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and so is one that misfits."""
     document = copy(document)
     if (verdict := validate(overlay, "sh")) != "Validation successful":
         raise ToolError(f"overlay.yaml is no OpenAPI Overlay: {verdict}")
     report: list[str] = []
+    misfits: list[str] = []
     for action in overlay["actions"]:
         names = _subjects(action)
         present = [name for name in names if find(document, name) is not None]
@@ -46,11 +51,12 @@ def lay_over(document: Document, overlay: Document) -> Corrected:
             for name in names
             if name not in present
         ]
-        if present:
-            report += _drop_names(document, action, present)
-            _require_fit(document, action, present)
+        report += _drop_names(document, action, present)
+        if misfit := _misfit(document, action, present):
+            misfits.append(misfit)
+        elif present:
             document = _apply(document, action)
-    return Corrected(document, report)
+    return Corrected(document, report, misfits)
 
 
 def _drop_names(document: Document, action: Document, names: Iterable[str]) -> list[str]:
@@ -76,8 +82,8 @@ def _subjects(action: Document) -> list[str]:
     return [names] if isinstance(names, str) else names
 
 
-def _require_fit(document: Document, action: Document, names: Iterable[str]) -> None:
-    """Fail unless *action* finds in each named subject something that it can correct: oas-patch itself says nothing."""
+def _misfit(document: Document, action: Document, names: Iterable[str]) -> str:
+    """Say why *action* finds nothing to correct in one of the subjects, if so: oas-patch itself says nothing."""
     try:
         matches = parse_path(action["target"]).find(document)
     except JSONPathError as problem:
@@ -85,9 +91,10 @@ def _require_fit(document: Document, action: Document, names: Iterable[str]) -> 
     for name in names:
         hits = [match for match in matches if _lies_within(match, find(document, name))]
         if not hits:
-            raise _misfit(action, name, "its target hits nothing")
+            return _why(action, name, "its target hits nothing")
         if any(_appends(match.value, action.get("update")) for match in hits):
-            raise _misfit(action, name, "its update would lengthen a list that the spec has by now")
+            return _why(action, name, "its update would lengthen a list that the spec has by now")
+    return ""
 
 
 def _apply(document: Document, action: Document) -> Document:
@@ -118,8 +125,8 @@ def _appends(value: Any, update: Any) -> bool:
     )
 
 
-def _misfit(action: Document, name: str, what: str) -> ToolError:
-    return ToolError(
+def _why(action: Document, name: str, what: str) -> str:
+    return (
         f"overlay.yaml: an action on {name} does not fit: {what}\n"
         f"  target: {action['target']}\n"
         f"  reason: {action['description']}\n"

@@ -21,7 +21,7 @@ PACKAGES = {"dune_matviews": Path("wrapper", "dune_matviews"), "dune_api": Path(
 USAGE = Path("tests", "typing", "usage.py")
 # What a source archive needs to be built, and to be read; tests and tools stay in the repository.
 ARCHIVED = {"wrapper", "generated", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"}
-# The newest version that the tool which uploads takes: what builds is not pinned, and may be ahead of it.
+# The newest version that the tool which uploads takes: what builds may be ahead of it.
 METADATA_VERSION = (2, 4)
 NEEDED = ("summary", "description", "license_expression", "requires_python", "classifiers", "keywords", "project_urls")
 

@@ -11,10 +11,10 @@ import yaml
 from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
 from tools.generate import CONFIG, ROOT, TEMPLATES, produce
-from tools.sources import RECORD, digest, written
-from tools.wrapper import CONTRACT, READERS
+from tools.sources import PAGES, RECORD, digest, written
+from tools.wrapper import CONTRACT, ENDPOINTS, READERS
 
-OURS = ("additions.yaml", "overlay.yaml", CONFIG, *TEMPLATES, CONTRACT, READERS)
+OURS = ("additions.yaml", "overlay.yaml", PAGES, CONFIG, *TEMPLATES, CONTRACT, READERS, ENDPOINTS)
 PAGE = "refresh-materialized-view.md"
 # A correction that tests can rely on: each of the real ones goes once Dune has mended what it corrects.
 ACTION = {
@@ -49,10 +49,10 @@ def overlay() -> Document:
     return read("overlay.yaml")
 
 
-def add_action(root: Path) -> None:
-    """Let the overlay in *root* have ACTION, too."""
+def add_action(root: Path, reason: str = str(ACTION["description"])) -> None:
+    """Let the overlay in *root* have ACTION, too, for that reason."""
     with (root / "overlay.yaml").open("a", encoding="utf-8") as file:
-        file.write(indent(yaml.safe_dump([ACTION]), "  "))
+        file.write(indent(yaml.safe_dump([ACTION | {"description": reason}]), "  "))
 
 
 @pytest.fixture(scope="session")

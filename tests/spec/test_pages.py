@@ -1,10 +1,12 @@
 """Knows every form in which a spec is found, and everything that is none and is refused.
 Must not know what is done with a spec."""
 
+import gzip
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
@@ -13,6 +15,7 @@ import httpx
 import pytest
 
 from tests.spec.pages import CALL, PROSE, SPEC, page, spec_of
+from tools import pages
 from tools.document import ToolError, render
 from tools.pages import Source, read_source
 
@@ -55,8 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if status == 302:
             self.send_header("Location", body.decode())
+        if body.startswith(b"\x1f\x8b"):
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # whoever asked may have had enough
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -205,15 +211,29 @@ def test_only_https_is_trusted(place: str) -> None:
         read_source(place)
 
 
-def test_a_redirect_away_from_https_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes from such an address by a detour is refused as well."""
+@pytest.mark.parametrize("way", [["http://dune.test/spec"], ["http://dune.test/spec", "https://dune.test/there"]])
+def test_a_redirect_away_from_https_is_refused(way: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from such an address by a detour, or leads back from one, is refused as well."""
 
-    def leading_astray(url: httpx.URL, **options: object) -> httpx.Response:
-        return httpx.Response(200, text=SPEC, request=httpx.Request("GET", "http://dune.test/spec"))
+    @contextmanager
+    def leading_astray(method: str, url: str, **options: object) -> Iterator[httpx.Response]:
+        *before, last = (httpx.Response(200, text=SPEC, request=httpx.Request(method, each)) for each in way)
+        last.history = before
+        yield last
 
-    monkeypatch.setattr(httpx, "get", leading_astray)
+    monkeypatch.setattr(httpx, "stream", leading_astray)
     with pytest.raises(ToolError, match=r"leads to http://dune\.test/spec, which does not begin with https://"):
         read_source("https://dune.test/spec")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_download_is_capped(pack: Callable[[bytes], bytes], serve: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends more than any spec has, be it packed, is hung up on."""
+    monkeypatch.setattr(pages, "MOST_BYTES", 100_000)
+    url = serve(fits=(200, pack(SPEC.encode())), endless=(200, pack(SPEC.encode() + b" " * 1_000_000)))
+    assert read_source(f"{url}/fits").text == SPEC
+    with pytest.raises(ToolError, match=f"{url}/endless has more than 100,000 bytes, which no spec of Dune's has"):
+        read_source(f"{url}/endless")
 
 
 @pytest.mark.parametrize(

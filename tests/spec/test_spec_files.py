@@ -1,12 +1,14 @@
 """Knows what the committed spec files promise, each for itself and taken together.
 Must not know how the tools work."""
 
+import re
+
 from oas_patch import validate  # type: ignore[import-untyped]  # oas-patch has no type information
 
 from tools.document import Document, copy, find, operations, parse, schemas
 from tools.generate import ROOT
-from tools.sources import read_record, require_as_recorded
-from tools.spec import correct
+from tools.sources import read_record, read_watched, require_as_recorded
+from tools.spec import REFRESH, correct
 
 ERRORS = {"400", "401", "404", "500"}
 
@@ -31,12 +33,24 @@ def test_the_additions_are_the_operations_around_a_refresh(additions: Document) 
         "DELETE /v1/materialized-views/{name}",
         "GET /v1/query/{query_id}/pipeline",
         "POST /v1/usage",
+        "GET /whoami",
     }
-    for content in added.values():
-        assert content["responses"].keys() - {"403"} == {"200"} | ERRORS
+    for name, content in added.items():
+        # Dune documents nothing of the last one: that a key may be wrong is known of all.
+        assert content["responses"].keys() - {"403"} == {"200"} | ({"401"} if name == "GET /whoami" else ERRORS)
         for code in content["responses"].keys() - {"200"}:
             schema = content["responses"][code]["content"]["application/json"]["schema"]
             assert schema == {"$ref": f"#/components/schemas/models.Error{code}"}
+
+
+def test_every_known_operation_is_watched(additions: Document) -> None:
+    """`make update` looks at Dune's page for the refresh and for all that we describe ourselves, where there is one."""
+    pages = parse("openapi.pages.yaml", (ROOT / "openapi.pages.yaml").read_text("utf-8"))
+    assert {REFRESH, *(str(each) for each in operations(additions))} <= pages.keys()
+    assert [call for call, address in pages.items() if not address] == ["GET /whoami"]
+    watched = read_watched(ROOT)
+    assert watched == [address for address in pages.values() if address]
+    assert all(re.fullmatch(r"https://docs\.dune\.com/api-reference/[a-z/-]+\.md", each) for each in watched)
 
 
 def test_the_additions_require_no_property(additions: Document) -> None:
@@ -76,6 +90,7 @@ def test_modules_get_readable_places(published: Document, additions: Document, o
         ("executions", "cancel_execution"),
         ("queries", "get_query_pipeline"),
         ("usage", "get_usage"),
+        ("account", "get_whoami"),
     }
 
 

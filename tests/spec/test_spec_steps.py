@@ -8,7 +8,7 @@ import pytest
 
 from tests.spec.conftest import ACTION
 from tools.additions import complete
-from tools.document import Document, ToolError, copy, find, parse, resolve, schemas
+from tools.document import Corrected, Document, ToolError, copy, find, parse, render, resolve, schemas
 from tools.spec import REFRESH, correct, lay_over
 
 STATUS = "GET /v1/execution/{execution_id}/status"
@@ -29,6 +29,39 @@ def action_on(target: str, subject: str | list[str], **what: Any) -> Document:
 def spec_of(**named: Document) -> Document:
     """Return a spec of these schemas."""
     return {"paths": {}, "components": {"schemas": named}}
+
+
+def told(overlaid: Corrected) -> list[str]:
+    """Return the first line of each misfit."""
+    return [misfit.split("\n")[0] for misfit in overlaid.misfits]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]",
+        "a: &a {b: *a}",
+        "a: &a {x: 1}\nb: {<<: *a}",
+    ],
+)
+def test_aliases_are_refused(text: str) -> None:
+    """YAML that means much more than it says is refused before it is unfolded, by the name of its first alias."""
+    with pytest.raises(ToolError, match=r"x\.yaml is not valid YAML: the alias \*a is not taken"):
+        parse("x.yaml", text)
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 3000 + "]" * 3000, '{"a": ' + "[" * 99_999 + "]" * 99_999 + "}"])
+def test_what_is_nested_without_end_is_refused(text: str) -> None:
+    """A document that is nested too deeply to be walked through is one message, not a traceback."""
+    with pytest.raises(ToolError, match=r"x\.yaml is nested too deeply for a spec"):
+        parse("x.yaml", text)
+
+
+def test_what_is_written_has_no_alias() -> None:
+    """What a document has in two places is written twice, so that it can be read again."""
+    shared = {"type": "string"}
+    document = spec_of(One=shared, Two=shared)
+    assert parse("x.yaml", render(document)) == document
 
 
 def test_dates_stay_text() -> None:
@@ -114,14 +147,12 @@ def test_an_absent_operation_is_skipped_and_listed(published: Document, addition
     ]
 
 
-def test_an_action_that_hits_nothing_fails(published: Document, additions: Document, overlay: Document) -> None:
-    """A correction of something that is no longer wrong stops the work, with its reason and a hint at the cause."""
+def test_an_action_that_hits_nothing_is_a_misfit(published: Document, additions: Document, overlay: Document) -> None:
+    """A correction of something that is no longer wrong is told, with its reason and a hint at the cause."""
     overlay["actions"].append(ACTION)
-    correct(published, additions, overlay)
+    assert correct(published, additions, overlay).misfits == []
     del published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["summary"]
-    with pytest.raises(ToolError) as caught:
-        correct(published, additions, overlay)
-    message = str(caught.value)
+    (message,) = correct(published, additions, overlay).misfits
     assert f"an action on {REFRESH} does not fit: its target hits nothing" in message
     assert "reason: A reason of ours." in message
     assert "Dune may have mended this itself" in message
@@ -130,8 +161,18 @@ def test_an_action_that_hits_nothing_fails(published: Document, additions: Docum
 def test_an_action_must_hit_what_it_names() -> None:
     """A target in another schema than `x-applies-to` names counts as hitting nothing."""
     document = spec_of(One={"type": "object"}, Two={"type": "object"})
-    with pytest.raises(ToolError, match="an action on Two does not fit"):
-        lay_over(document, overlay_of(action_on("$.components.schemas.One", "Two", update={"title": "x"})))
+    overlaid = lay_over(document, overlay_of(action_on("$.components.schemas.One", "Two", update={"title": "x"})))
+    assert overlaid.document == document
+    assert told(overlaid) == ["overlay.yaml: an action on Two does not fit: its target hits nothing"]
+
+
+def test_one_misfit_stands_in_no_others_way() -> None:
+    """The actions after one that does not fit are carried out, and each that does not fit is told."""
+    misfit = action_on("$.components.schemas.One.gone", "One", remove=True)
+    fitting = action_on("$.components.schemas.One", "One", update={"title": "x"})
+    overlaid = lay_over(spec_of(One={}), overlay_of(misfit, fitting, misfit | {"description": "another"}))
+    assert schemas(overlaid.document) == {"One": {"title": "x"}}
+    assert told(overlaid) == ["overlay.yaml: an action on One does not fit: its target hits nothing"] * 2
 
 
 def test_each_of_several_subjects_counts_for_itself() -> None:
@@ -141,8 +182,8 @@ def test_each_of_several_subjects_counts_for_itself() -> None:
     overlaid = lay_over(document, overlay_of(action))
     assert schemas(overlaid.document) == {"One": {}, "Two": {}}
     assert overlaid.report == ["overlay.yaml: skipped, because the spec lacks Three: a good reason"]
-    with pytest.raises(ToolError, match="an action on Two does not fit"):
-        lay_over(spec_of(One={"type": "string"}, Two={}), overlay_of(action))
+    overlaid = lay_over(spec_of(One={"type": "string"}, Two={}), overlay_of(action))
+    assert told(overlaid) == ["overlay.yaml: an action on Two does not fit: its target hits nothing"]
 
 
 def test_what_an_action_adds_is_not_shared() -> None:
@@ -160,8 +201,11 @@ def test_what_an_action_adds_is_not_shared() -> None:
 def test_an_action_never_lengthens_a_list_by_merging() -> None:
     """Where Dune publishes a list that a correction means to set, the work stops instead of mixing the two."""
     action = action_on("$.components.schemas.One", "One", update={"required": ["ours"]})
-    with pytest.raises(ToolError, match="its update would lengthen a list that the spec has by now"):
-        lay_over(spec_of(One={"required": ["theirs"]}), overlay_of(action))
+    overlaid = lay_over(spec_of(One={"required": ["theirs"]}), overlay_of(action))
+    assert schemas(overlaid.document) == {"One": {"required": ["theirs"]}}
+    assert told(overlaid) == [
+        "overlay.yaml: an action on One does not fit: its update would lengthen a list that the spec has by now"
+    ]
 
 
 def test_names_are_ours_to_choose(published: Document, additions: Document, overlay: Document) -> None:

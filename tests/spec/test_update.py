@@ -2,6 +2,7 @@
 Must not know how sources are merged or compared."""
 
 import json
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -13,11 +14,11 @@ from tests.spec.conftest import MENDED, PAGE, add_action
 from tests.spec.full import full_spec, part_of
 from tests.spec.pages import CALL, PROSE, SPEC, page
 from tools import update as command
-from tools.document import Document, ToolError, operations, parse
+from tools.document import Document, ToolError, operations, parse, shape
 from tools.facts import main as check_facts
 from tools.generate import ROOT, contents
 from tools.generate import main as generate
-from tools.sources import RECORD
+from tools.sources import RECORD, digest, read_watched
 from tools.update import SUMMARY, main, update
 from tools.wrapper import CONTRACT, READERS
 
@@ -73,9 +74,12 @@ def test_a_page_whose_sentence_on_tiers_lost_small(
     source = put(give, PAGE, page(SPEC.replace("Accepts `small`,", "Accepts")))
     assert main([source], repository) == 0
     told = capsys.readouterr().out
-    assert "1 change, 1 of them breaking for users of dune_matviews." in told
-    assert "- **breaking**: `matviews.MatviewsRefreshRequest`: property `performance` is described otherwise:" in told
+    assert "1 change, 1 of them to look at, 1 breaking for users of dune_matviews." in told
+    described = "the description of property `performance` is"
+    assert f"- **breaking**: `matviews.MatviewsRefreshRequest`: {described}" in told
     assert "## To mend before `make check` passes" in told
+    assert told.endswith("\n`make check` fails until that is mended.\n")
+    assert "left to do" not in told
     assert generate(["--check"], repository) == 0
     assert check_facts(repository) == 1
     (error,) = capsys.readouterr().err.splitlines()
@@ -89,8 +93,10 @@ def test_a_page_with_a_renamed_property(repository: Path, give: Path, capsys: py
     source = put(give, PAGE, page(SPEC.replace("execution_id:", "executionId:")))
     assert main([source], repository) == 0
     told = capsys.readouterr().out
-    assert "- **breaking**: `matviews.MatviewsRefreshResponse`: property `execution_id` removed (it was string)" in told
-    assert "- **not breaking**: `matviews.MatviewsRefreshResponse`: property `executionId` added: string" in told
+    assert (
+        "- **breaking**: `matviews.MatviewsRefreshResponse`: property `execution_id` removed (it was `string`)" in told
+    )
+    assert "- `matviews.MatviewsRefreshResponse`: property `executionId` added: `string`" in told
     assert check_facts(repository) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert f"which {READERS} reads as RefreshResponse.execution_id. It has `executionId`" in error
@@ -104,11 +110,19 @@ def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.Captur
     told = capsys.readouterr().out
     published = parse("openapi.yaml", (repository / "openapi.yaml").read_text("utf-8"))
     assert json.dumps(published) == json.dumps(full_spec())
-    for each in operations(parse("additions.yaml", (ROOT / "additions.yaml").read_text("utf-8"))):
-        assert f"- additions.yaml: {each} is published now; our entry is dropped" in told
-    assert "none of them breaking" in told
+    all_of_it = (repository / SUMMARY).read_text("utf-8")
+    ours = [str(each) for each in operations(parse("", (ROOT / "additions.yaml").read_text("utf-8")))]
+    theirs = {shape(str(each)): str(each) for each in operations(full_spec())}
+    for each in set(ours) - {"GET /whoami"}:
+        assert f"- `{theirs[shape(each)]}`: published now" in told
+        assert f"- `additions.yaml: {each} is published now; our entry is dropped`" in all_of_it
+    assert "none of them to look at, none breaking" in told
     assert "To mend" not in told
-    assert (repository / SUMMARY).read_text("utf-8") in told
+    assert told.endswith("\nWhat is left to do: make check, make test.\n")
+    # On the terminal, what nobody has to read is a number.
+    assert "schema added" not in told
+    assert re.search(r"^And \d+ other changes .*, \d+ notes on .*, \d+ lines on what .* did\.$", told, re.M)
+    assert len(told.splitlines()) < 60 < len(all_of_it.splitlines())
     assert generate(["--check"], repository) == 0
     assert check_facts(repository) == 0
     entry = {"from": "dune.json", "operations": sorted(str(each) for each in operations(full_spec()))}
@@ -151,13 +165,99 @@ def test_a_refused_source_leaves_everything_as_it_was(
     assert state(repository) == before
 
 
-def test_one_refused_source_refuses_all(repository: Path, give: Path) -> None:
-    """A page that is right is not taken beside one that is not."""
+def test_one_refused_source_refuses_all_and_hides_nothing(
+    repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that is right is not taken beside others that are not, but what it says is told, and what they are."""
     right = put(give, "right.md", page(SPEC.replace("Refreshes a view", "Renews a view")))
     before = state(repository)
-    with pytest.raises(ToolError, match=r"wrong\.md has no OpenAPI block"):
-        update(repository, [right, put(give, "wrong.md", PROSE)], TODAY)
+    assert main([put(give, "wrong.md", PROSE), right, str(give / "lost.md")], repository) == 1
+    told = capsys.readouterr()
+    assert f"- `{CALL}`: its summary is `Renews a view` now, and was `Refreshes a view`" in told.out
+    assert "error: wrong.md has no OpenAPI block" in told.err
+    assert "\nthere is no file " in told.err
     assert state(repository) == before
+
+
+def test_a_misfit_refuses_all_and_hides_nothing(
+    repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where corrections do not fit any more, nothing is taken, but each is told, and whatever else has changed."""
+    add_action(repository)
+    add_action(repository, reason="Another reason of ours.")
+    before = state(repository)
+    source = put(give, "page.md", page(MENDED.replace("execution_id:", "executionId:")))
+    assert main([source], repository) == 1
+    told = capsys.readouterr()
+    assert "## Not taken, because a correction does not fit any more" in told.out
+    assert "property `execution_id` removed (it was `string`)" in told.out
+    assert "<summary>" in told.out  # there is no file to look the rest up in
+    for reason in ("A reason of ours.", "Another reason of ours."):
+        assert f"  reason: {reason}" in told.err
+        assert f"reason: {reason}" in told.out
+    assert state(repository) == before
+
+
+def test_what_we_described_is_compared_with_what_dune_says(
+    repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where Dune publishes an operation of ours, what it says otherwise is told, but not that its words are others."""
+    status = "GET /v1/execution/{execution_id}/status"
+    theirs = part_of(full_spec(), status)
+    declared = theirs["components"]["schemas"]["models.GetExecutionStatusResponse"]["properties"]
+    del declared["queue_position"]
+    declared["priority"] = {"type": "string", "description": "How important it is"}
+    assert main([put(give, "status.md", page(theirs, status))], repository) == 0
+    told = capsys.readouterr().out
+    assert f"- `{status}`: published now" in told
+    schema = "`models.GetExecutionStatusResponse`"
+    assert f"- **breaking**: {schema}: property `queue_position` removed (it was `integer`)" in told
+    assert f"- {schema}: property `priority` added: `string`" in told
+    assert "description" not in told
+    assert "models.Error400" not in told
+
+
+def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> None:
+    """A text that was replaced and comes again is said to be older than what there is, and since when."""
+    changed = page(SPEC.replace("Refreshes a view", "Renews a view"))
+    assert update(repository, [put(give, PAGE, changed)], date(2031, 1, 1)) is not None
+    assert record(repository)["sources"][0]["earlier"] == {digest(SPEC): "2031-01-01"}
+    summary = update(repository, [put(give, PAGE, page())], TODAY)
+    assert summary is not None
+    assert f"## Look here\n\n- `{PAGE}` is older than what we have: it is to the letter what" in summary.full()
+    assert "until `2031-01-01`" in summary.full()
+    assert [*record(repository)["sources"][0]["earlier"].values()] == ["2031-02-03"]
+
+
+def test_a_source_that_only_takes_away_is_told(repository: Path, give: Path) -> None:
+    """A source that says less of what both describe, and nothing new, may be older, whatever else it describes."""
+    older = full_spec()
+    tier = older["components"]["schemas"]["matviews.MatviewsRefreshRequest"]["properties"]["performance"]
+    tier["description"] = "The tier: `medium` or `large`."
+    summary = update(repository, [put(give, "dune.json", json.dumps(older))], TODAY)
+    assert summary is not None
+    assert summary.ages == [
+        "`dune.json` may be older than what we have: of what both describe, it only takes away "
+        "`matviews.MatviewsRefreshRequest: the value small of performance`. Look at Dune's page before you merge this."
+    ]
+    tier["description"] += " Or `huge`."
+    summary = update(repository, [put(give, "dune.json", json.dumps(older))], TODAY)
+    assert summary is not None
+    assert summary.ages == []
+
+
+def test_without_a_source_dunes_own_pages_are_read(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, and not one alone."""
+    seen: list[str] = []
+
+    def reading(place: str) -> None:
+        seen.append(place)
+        raise ToolError(f"{place} cannot be fetched")
+
+    monkeypatch.setattr(command, "read_source", reading)
+    assert main([], repository) == 1
+    assert seen == read_watched(ROOT)
+    assert len(seen) == 10
 
 
 def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) -> None:
@@ -165,8 +265,8 @@ def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) ->
     status = "GET /v1/execution/{execution_id}/results"
     summary = update(repository, [put(give, "results.md", page(part_of(full_spec(), status), status))], TODAY)
     assert summary is not None
-    assert summary.startswith("# Dune's spec as of 2031-02-03\n\nFrom `results.md`. ")
-    assert f"- **not breaking**: `{status}`: added" in summary
+    assert summary.full().startswith("# Dune's spec as of 2031-02-03\n\nFrom `results.md`. ")
+    assert f"- `{status}`: added: `Gets a result`" in summary.full()
     old, new = record(repository)["sources"]
     assert (old["from"], old["when"], old["operations"]) == (PAGE, "2026-11-22", [CALL])
     assert (new["from"], new["when"], new["operations"]) == ("results.md", "2031-02-03", [status])
@@ -224,7 +324,7 @@ def test_landing_is_all_or_nothing(
 
 def test_a_bug_is_no_broken_source(repository: Path, give: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record and the summary are written only after the client was generated and the spec was looked through."""
-    monkeypatch.setattr(command, "check", lambda *_: 1 / 0)
+    monkeypatch.setattr(command, "summarize", lambda *_: 1 / 0)
     before = state(repository)
     with pytest.raises(ZeroDivisionError):
         update(repository, [put(give, "page.md", page(SPEC.replace("Refreshes a view", "Renews a view")))], TODAY)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .upsert_response import UpsertResponse
     from .usage_request import UsageRequest
     from .usage_response import UsageResponse
+    from .who_am_i_response import WhoAmIResponse
 else:
     from importlib import import_module
 
@@ -63,6 +64,7 @@ else:
         "UpsertResponse": ".upsert_response",
         "UsageRequest": ".usage_request",
         "UsageResponse": ".usage_response",
+        "WhoAmIResponse": ".who_am_i_response",
     }
 
     def __getattr__(name):
@@ -101,4 +103,5 @@ __all__ = (
     "UpsertResponse",
     "UsageRequest",
     "UsageResponse",
+    "WhoAmIResponse",
 )
