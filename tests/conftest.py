@@ -13,6 +13,7 @@ import pytest
 from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient
 from dune_matviews.sandbox import DuneSandbox
 from tests import profiles
+from tests.skipping import SkippedTime
 
 pytest_plugins = ["pytester"]
 
@@ -64,9 +65,17 @@ class Awaited:
 
 @pytest.fixture
 def sandbox() -> Iterator[DuneSandbox]:
-    """A local Dune in which executions take milliseconds."""
-    with DuneSandbox(speed=1000) as running:
+    """A local Dune at the speed of life; see `skipped`."""
+    with DuneSandbox() as running:
         yield running
+
+
+@pytest.fixture
+def skipped(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> SkippedTime:
+    """Clients made from now on skip their pauses, and the sandbox lets as much time pass."""
+    time = SkippedTime(sandbox.advance)
+    time.install(monkeypatch)
+    return time
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -24,6 +24,16 @@ from dune_matviews.sandbox import _delivery
 MOMENT = 0.01
 """Seconds after which who waits for an answer asks whether it is worth while."""
 
+CONFTEST = """
+import pytest
+from tests.skipping import SkippedTime
+
+@pytest.fixture(autouse=True)
+def skipped(dune_sandbox, monkeypatch):
+    SkippedTime(dune_sandbox.advance).install(monkeypatch)
+"""
+"""For tests of the fixture `dune_sandbox` in a pytest of their own."""
+
 
 class SkippedTime:
     """A client's clock that runs ahead by every pause that it would have made.

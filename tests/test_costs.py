@@ -40,6 +40,13 @@ ROOT = Path(__file__).parent.parent
 Connect = Callable[..., Any]
 
 
+@pytest.fixture
+def sandbox() -> Iterator[DuneSandbox]:
+    """A Dune in which every execution is over at once, unless something else is rehearsed."""
+    with DuneSandbox(default=Scenario(pending=0, running=0)) as running:
+        yield running
+
+
 def test_importing_takes_few_modules() -> None:
     """The package alone takes next to nothing, and the client's class nothing that only a request needs."""
     alone = modules("import dune_matviews")

@@ -28,9 +28,10 @@ from dune_matviews import (
     UnsupportedTierError,
 )
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
-from tests.skipping import SkippedTime
 
 BARE = "result_daily_volume"
+pytestmark = pytest.mark.usefixtures("skipped")
+
 VIEW = f"dune.my_team.{BARE}"
 TOMORROW = datetime(2027, 1, 1, 6, 30, tzinfo=UTC)
 Connect = Callable[..., MatviewsClient]
@@ -49,14 +50,6 @@ def seen(sandbox: DuneSandbox) -> list[str | None]:
 def answer(**content: object) -> Fault:
     """An answer in place of Dune's own."""
     return Fault(body=json.dumps(content).encode())
-
-
-@pytest.fixture(autouse=True)
-def skipped(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> SkippedTime:
-    """Clients made from now on skip their pauses, and the sandbox lets as much time pass."""
-    time = SkippedTime(sandbox.advance)
-    time.install(monkeypatch)
-    return time
 
 
 # Creating, and what it costs
@@ -191,7 +184,7 @@ def test_a_lost_answer_to_an_upsert_is_found_again(dune: MatviewsClient, sandbox
 
 def test_an_upsert_that_is_not_found_again_is_ambiguous(connect: Connect, sandbox: DuneSandbox) -> None:
     """Where no view of that name comes to light, nothing is sent a second time."""
-    dune = connect(sandbox.api_key, base_url=sandbox.url, timeout=0.2)
+    dune = connect(sandbox.api_key, base_url=sandbox.url)
     sandbox.fail("upsert", Fault(status=502))
     with pytest.raises(AmbiguousRefreshError) as caught:
         dune.upsert(BARE, 4711)
@@ -445,8 +438,8 @@ def test_a_list_that_cannot_be_read_is_an_error(
     connect: Connect, sandbox: DuneSandbox, strange: dict[str, Any]
 ) -> None:
     """A view is never left out without a word."""
-    dune = connect(sandbox.api_key, base_url=sandbox.url, timeout=0.1)
-    sandbox.fail("list", *[answer(**strange)] * 20)
+    dune = connect(sandbox.api_key, base_url=sandbox.url)
+    sandbox.fail("list", *[answer(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):
         list(dune.list())
 
@@ -556,8 +549,8 @@ def test_an_answer_without_an_order_is_an_error(
     connect: Connect, sandbox: DuneSandbox, pipeline: dict[str, Any]
 ) -> None:
     """No nodes, or nodes that are not whole, are never taken for a view that reads nothing."""
-    dune = connect(sandbox.api_key, base_url=sandbox.url, timeout=0.1)
-    sandbox.fail("pipeline", *[answer(**pipeline)] * 20)
+    dune = connect(sandbox.api_key, base_url=sandbox.url)
+    sandbox.fail("pipeline", *[answer(**pipeline)] * 200)
     with pytest.raises(UnexpectedResponseError):
         dune.lineage(VIEW)
 
@@ -669,8 +662,8 @@ def test_of_several_periods_the_present_one_counts(dune: MatviewsClient, sandbox
 @pytest.mark.parametrize("strange", [{}, {"billing_periods": []}, {"billing_periods": None}])
 def test_usage_without_a_period_is_an_error(connect: Connect, sandbox: DuneSandbox, strange: dict[str, Any]) -> None:
     """Nothing used and nothing told are not the same."""
-    dune = connect(sandbox.api_key, base_url=sandbox.url, timeout=0.1)
-    sandbox.fail("usage", *[answer(**strange)] * 20)
+    dune = connect(sandbox.api_key, base_url=sandbox.url)
+    sandbox.fail("usage", *[answer(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):
         dune.usage()
 
@@ -687,6 +680,6 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_ours(connect: Connect) -
     """After ten request timeouts without a connection."""
     with DuneSandbox() as gone:
         pass
-    dune = connect("key", base_url=gone.url, timeout=0.05)
+    dune = connect("key", base_url=gone.url)
     with pytest.raises(RequestFailedError):
         dune.get(VIEW)

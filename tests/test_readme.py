@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dune_matviews.sandbox import DuneSandbox
+from tests.skipping import CONFTEST, SkippedTime
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -37,6 +38,7 @@ def test_every_other_program_runs(
 ) -> None:
     """No program of the README fails, and each reaches the sandbox."""
     monkeypatch.chdir(tmp_path)  # where a program may leave its files
+    SkippedTime(dune_sandbox.advance).install(monkeypatch)
     if "EXECUTION_ID" in PROGRAMS[place]:
         from dune_matviews import MatviewsClient
 
@@ -49,8 +51,9 @@ def test_every_other_program_runs(
 @pytest.mark.parametrize("place", range(len(TESTS)))
 def test_every_test_of_the_readme_passes(place: int, pytester: pytest.Pytester) -> None:
     """What the README shows of testing one's own code works with nothing but the package installed."""
+    pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS[place])
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_the_readme_names_every_error() -> None:

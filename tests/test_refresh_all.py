@@ -29,6 +29,8 @@ from dune_matviews._journal import Journal
 from dune_matviews.report import RefreshReport, ViewResult
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
+pytestmark = pytest.mark.usefixtures("skipped")
+
 BASE, DAILY, WEEKLY = "dune.my_team.result_base", "dune.my_team.result_daily", "dune.my_team.result_weekly"
 VIEWS = {WEEKLY: [DAILY], DAILY: [BASE]}
 

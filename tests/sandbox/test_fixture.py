@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.skipping import CONFTEST
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "testing-your-code.md"
 
 pytest_plugins = ["pytester"]
@@ -61,5 +63,6 @@ def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypat
 def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
     """What the document shows of testing one's own code works as it stands, with nothing but the package installed."""
     snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
+    pytester.makeconftest(CONFTEST)
     pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=4)
