@@ -32,6 +32,11 @@ def fewer(share: int, **more: int) -> settings:
     return settings(max_examples=settings().max_examples // share, **more)  # type: ignore[arg-type]
 
 
+def tries(usual: int) -> int:
+    """How often something with chances of its own is tried: ten times as often in the long profile."""
+    return usual * 10 if settings.get_current_profile_name() == LONG else usual
+
+
 def choose_seed(config: pytest.Config) -> None:
     """Settle the seed before hypothesis reads it, and before the processes that share the work are told."""
     if config.option.hypothesis_seed is None:

@@ -28,6 +28,7 @@ from dune_matviews import (
 from dune_matviews._journal import Journal
 from dune_matviews.report import RefreshReport, ViewResult
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
+from tests.profiles import tries
 
 pytestmark = pytest.mark.usefixtures("skipped")
 
@@ -347,16 +348,15 @@ print(json.dumps(asyncio.run(main()).to_dict()))
 
 @pytest.fixture
 def slow_sandbox() -> Iterator[DuneSandbox]:
-    """A Dune in real time, whose answers to a refresh are late enough to be lost now and then."""
+    """A Dune in real time."""
     with DuneSandbox(default=Scenario(pending=0.05, running=0.2)) as running:
         for name in FAILING:
             running.add_view(name)
             running.rehearse(name, Scenario(pending=0.05, running=0.2, end="failed"))
-        running.fail("refresh", *(Fault(delay=0.03) for _ in TWELVE))
         yield running
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(tries(1)))
 def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
     seed: int, kind: str, slow_sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
@@ -370,7 +370,7 @@ def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
             **os.environ,
             "DUNE_API_KEY": slow_sandbox.api_key,
             "DUNE_API_BASE_URL": slow_sandbox.url,
-            "DUNE_API_REQUEST_TIMEOUT": "0.5",
+            "DUNE_API_REQUEST_TIMEOUT": "3",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
@@ -383,15 +383,16 @@ def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
         )
 
     for moment in sorted(chance.sample(range(1, 26), 3)):  # ten views that start and end take more than 26 requests
+        held = Fault(delay=math.inf, lost=chance.random() < 0.3)
+        slow_sandbox.fail(None, *[Fault()] * (moment - len(slow_sandbox.requests) - 1), held)
         with start() as process:
             while len(slow_sandbox.requests) < moment and process.poll() is None:
                 threading.Event().wait(0.002)
-            threading.Event().wait(chance.uniform(0, 0.04))
             process.kill()
             _, errors = process.communicate()
         assert process.returncode not in (0, 1), f"it was over before it was killed at request {moment}: {errors}"
     with start() as process:
-        printed, errors = process.communicate(timeout=30)
+        printed, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     report = json.loads(printed)
     seen = {name: view["outcome"] for name, view in report["views"].items()}
