@@ -1,20 +1,29 @@
-"""The command as people start it: a process of its own, its environment, a sandbox for its Dune."""
+"""The command as people start it: its arguments, its environment, a sandbox for its Dune.
+
+Most commands run in the process of the tests, where starting them costs nothing and their pauses are skipped.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 
+from dune_matviews.cli import main
 from dune_matviews.sandbox import DuneSandbox
+from tests.skipping import SkippedTime
 
 COMMAND = str(Path(sys.executable).parent / "dune-matviews")
 
@@ -34,7 +43,7 @@ class Finished(NamedTuple):
 
 
 class Shell:
-    """Starts the command in a folder and an environment of its own."""
+    """Runs the command, here or in a process of its own, in a folder and an environment of its own."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
@@ -44,18 +53,25 @@ class Shell:
         self, *arguments: str, code: int = 0, stdin: str = "", environment: Mapping[str, str] | None = None
     ) -> Finished:
         """Run the command to its end, which must be this exit code, and never a traceback."""
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env={**self.environment, **(environment or {})},
-            input=stdin,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
-        assert done.returncode == code, done
-        assert "Traceback" not in done.stderr or "--debug" in arguments
-        return Finished(done.returncode, done.stdout, done.stderr)
+        out, err = (TextIOWrapper(BytesIO(), encoding="utf-8", newline="") for _ in range(2))
+        with (
+            as_a_process(self.folder, self.environment | (environment or {})),
+            patch.multiple(sys, argv=[COMMAND, *arguments], stdin=StringIO(stdin), stdout=out, stderr=err),
+        ):
+            returned = main()
+        printed = [stream.detach().getvalue().decode() for stream in (out, err)]
+        done = Finished(returned, *printed)
+        assert done.code == code, done
+        assert "Traceback" not in done.err or "--debug" in arguments
+        return done
+
+    def process(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        """What the command prints, which ends well, in a process of its own."""
+        environment = {**self.environment, **(environment or {})}
+        command = [COMMAND, *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, encoding="utf-8", check=True
+        ).stdout
 
     @contextmanager
     def start(self, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> Generator[subprocess.Popen[str]]:
@@ -74,6 +90,21 @@ class Shell:
                 started.kill()
 
 
+@contextmanager
+def as_a_process(folder: Path, environment: Mapping[str, str]) -> Generator[None]:
+    """What the command sets for the rest of its process is as it was when the block ends."""
+    log, handler = logging.getLogger("dune_matviews"), signal.getsignal(signal.SIGTERM)
+    level, handlers = log.level, list(log.handlers)
+    with patch.dict(os.environ, environment, clear=True), chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+            log.setLevel(level)
+            log.handlers[:] = handlers
+
+
 @pytest.fixture
 def dune() -> Iterator[DuneSandbox]:
     """The Dune of the command, in which executions take milliseconds."""
@@ -82,8 +113,9 @@ def dune() -> Iterator[DuneSandbox]:
 
 
 @pytest.fixture
-def shell(dune: DuneSandbox, tmp_path: Path) -> Iterator[Shell]:
+def shell(dune: DuneSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """A shell whose Dune is the sandbox."""
+    SkippedTime(dune.advance).install(monkeypatch)
     # Who ignores Ctrl-C, as what runs in the background does, starts commands that ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield Shell(tmp_path, {"DUNE_API_KEY": dune.api_key, "DUNE_API_BASE_URL": dune.url})

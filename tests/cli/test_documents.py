@@ -45,7 +45,7 @@ def test_the_commands_of_a_block_run_one_after_the_other(commands: list[str], sh
     dune.reads(DAILY, BASE)
     script = "\n".join(["set -e", f"alias dune-matviews={shlex.quote(COMMAND)}", *commands])
     done = subprocess.run(
-        ["sh", "-c", script], cwd=shell.folder, env=shell.environment, capture_output=True, text=True, timeout=60
+        ["sh", "-c", script], cwd=shell.folder, env=shell.environment, capture_output=True, text=True, timeout=6000
     )
     assert done.returncode == 0, done
     assert dune.requests

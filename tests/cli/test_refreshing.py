@@ -1,4 +1,4 @@
-"""`refresh`, `run`, `status`, `wait` and `cancel` as processes of their own: what they print, bill and exit with."""
+"""`refresh`, `run`, `status`, `wait` and `cancel`: what they print, bill and exit with."""
 
 from __future__ import annotations
 
@@ -323,7 +323,7 @@ def test_an_interrupted_run_says_how_to_go_on(
         assert "started" in stream.readline()
         assert "executing" in stream.readline()
         process.send_signal(ending)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=600)
     (charge,) = dune.ledger
     assert process.returncode == 130
     assert f"dune-matviews cancel {charge.execution_id}" in err
@@ -343,7 +343,7 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert f"`dune-matviews cancel {execution_id}` ends it" in err
     assert "Traceback" not in err

@@ -57,7 +57,7 @@ class Terminal:
 
     def until(self, pattern: str) -> str:
         """Read on until the screen has shown *pattern*; colours and movements of the cursor do not count."""
-        end = time.monotonic() + 30  # what is drawn again and again would never leave it without anything to read
+        end = time.monotonic() + 600  # what is drawn again and again would never leave it without anything to read
         while not re.search(pattern, self.plain):
             going_on = self._read() and time.monotonic() < end
             assert going_on, f"{pattern!r} was never shown: {self.shown[-2000:]!r}"
@@ -67,7 +67,7 @@ class Terminal:
         """Read on to the end, and return the exit code."""
         while self._read():
             pass
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=600)
 
     def insist(self, text: str) -> int:
         """Type it until the command ends: Python loses a Ctrl-C that comes right before it begins to read."""
@@ -85,10 +85,10 @@ class Terminal:
     def close(self) -> None:
         """Leave nothing behind."""
         self._process.kill()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=600)
         os.close(self._master)
 
-    def _read(self, patience: float = 30) -> bool:
+    def _read(self, patience: float = 600) -> bool:
         ready, _, _ = select.select([self._master], [], [], patience)
         try:
             found = os.read(self._master, 65536) if ready else b""

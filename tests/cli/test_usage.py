@@ -176,7 +176,7 @@ def test_a_reader_that_goes_away_ends_nothing(shell: Shell, dune: DuneSandbox) -
     os.close(reading)
     with shell.start("refresh", VIEW, "--plan", "enterprise", stdout=writing) as process:
         os.close(writing)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     assert [charge.state for charge in dune.ledger] == ["QUERY_STATE_COMPLETED"]
     assert dune.requests[-1].operation == "status"
@@ -186,7 +186,7 @@ def test_a_reader_that_goes_away_ends_nothing(shell: Shell, dune: DuneSandbox) -
 def test_an_answer_that_is_lost_is_a_failure(shell: Shell, dune: DuneSandbox) -> None:
     """A full disk ends no run, but nobody takes half an answer for a whole one."""
     with Path("/dev/full").open("w") as full, shell.start("list", "--output", "json", stdout=full) as process:
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (1, "Error: standard output cannot be written: No space left on device\n")
 
 
@@ -213,6 +213,6 @@ def test_nobody_can_be_asked_through_a_closed_stream(shell: Shell, dune: DuneSan
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_shells_can_complete(name: str, nowhere: Shell) -> None:
     """The script for each shell is printed, and what it asks for is answered."""
-    assert "_DUNE_MATVIEWS_COMPLETE" in nowhere(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_source"}).out
+    assert "_DUNE_MATVIEWS_COMPLETE" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_source"})
     asked = {"COMP_WORDS": "dune-matviews refresh --perf", "COMP_CWORD": "--perf" if name == "fish" else "2"}
-    assert "--performance" in nowhere(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_complete", **asked}).out
+    assert "--performance" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_complete", **asked})

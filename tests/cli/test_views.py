@@ -1,4 +1,4 @@
-"""`get`, `list`, `lineage`, `usage`, `create`, `update` and `delete` as processes of their own."""
+"""`get`, `list`, `lineage`, `usage`, `create`, `update` and `delete`: what they print, change and exit with."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_lineage_has_its_forms(shell: Shell, dune: DuneSandbox) -> None:
     """A tree is the default, in ASCII where the terminal has nothing else; JSON is a mapping."""
     dune.reads(DAILY, BASE)
     ascii = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    assert shell("lineage", DAILY, environment=ascii).out == f"{DAILY}\n`-- {BASE}\n"
+    assert shell.process("lineage", DAILY, environment=ascii) == f"{DAILY}\n`-- {BASE}\n"
     assert shell("lineage", DAILY, "--format", "dot").out.startswith("digraph lineage {\n")
     assert shell("lineage", DAILY, "--output", "json").document["lineage"] == {BASE: [], DAILY: [BASE]}
 

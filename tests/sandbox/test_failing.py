@@ -25,7 +25,7 @@ WIRE_REQUEST = f"POST /api{REFRESH} HTTP/1.1\r\nX-Dune-Api-Key: sandbox-key\r\n\
 def wire(sandbox: DuneSandbox) -> Iterator[socket.socket]:
     """A bare connection, on which every byte can be seen."""
     host, _, port = sandbox.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=600) as connection:
         yield connection
 
 

@@ -170,7 +170,7 @@ def test_a_name_is_one_encoded_segment(sandbox: DuneSandbox, client: httpx.Clien
 def test_a_name_must_be_encoded_well(sandbox: DuneSandbox, segment: str, sentence: str) -> None:
     """Bytes that are no text, and percent signs that stand for themselves, name no view."""
     # http.client sends the path as it is; httpx would mend it.
-    connection = HTTPConnection(sandbox.url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(sandbox.url.removeprefix("http://"), timeout=600)
     connection.request(
         "POST", f"/api/v1/materialized-views/{segment}/refresh", headers={"X-Dune-Api-Key": "sandbox-key"}
     )

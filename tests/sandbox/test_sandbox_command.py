@@ -31,7 +31,7 @@ def test_it_runs_until_told_to_end_and_shows_the_bill(command: list[str], ending
         headers = {"X-Dune-Api-Key": export["DUNE_API_KEY"]}
         answer = httpx.post(url, json={}, headers=headers, trust_env=False)
         process.send_signal(ending)
-        output, errors = process.communicate(timeout=10)
+        output, errors = process.communicate(timeout=600)
     assert (process.returncode, errors) == (0, "")
     assert [
         [answer.json()["execution_id"], "QUERY_STATE_COMPLETED", "1.000", "dune.my_team.result_x"],

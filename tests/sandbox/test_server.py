@@ -17,7 +17,7 @@ HEAD = "Host: x\r\nX-Dune-Api-Key: sandbox-key\r\n"
 
 def connect(sandbox: DuneSandbox) -> socket.socket:
     """A bare connection, for what no HTTP client would send."""
-    return socket.create_connection(address(sandbox), timeout=10)
+    return socket.create_connection(address(sandbox), timeout=600)
 
 
 def address(sandbox: DuneSandbox) -> tuple[str, int]:
@@ -43,7 +43,7 @@ def is_closed(connection: socket.socket) -> bool:
 def test_a_connection_is_kept() -> None:
     """Many requests, refused ones with bodies too, go over one connection."""
     with DuneSandbox() as sandbox:
-        connection = HTTPConnection(*address(sandbox), timeout=10)
+        connection = HTTPConnection(*address(sandbox), timeout=600)
         connection.connect()
         first = connection.sock
         for body in (b"x" * 2_000_000, b"{}", b"[]"):
