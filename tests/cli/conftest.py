@@ -55,7 +55,7 @@ class Shell:
         """Run the command to its end, which must be this exit code, and never a traceback."""
         out, err = (TextIOWrapper(BytesIO(), encoding="utf-8", newline="") for _ in range(2))
         with (
-            as_a_process(self.folder, self.environment | (environment or {})),
+            as_a_process(self.folder, {**self.environment, **(environment or {})}),
             patch.multiple(sys, argv=[COMMAND, *arguments], stdin=StringIO(stdin), stdout=out, stderr=err),
         ):
             returned = main()
