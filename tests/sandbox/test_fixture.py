@@ -120,4 +120,4 @@ def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
     """What the document shows of testing one's own code works as it stands, with nothing but the package installed."""
     snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
     pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)
