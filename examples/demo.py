@@ -21,17 +21,22 @@ COMMAND = Path(sys.executable).parent / "dune-matviews"
 PLAN = "examples/plan.toml"
 
 BEGINNING = """\
-Six materialized views in three layers. A local sandbox stands in for Dune, so nothing of this is billed.
-First the plan: its layers, and which views are younger than the six hours that it allows."""
+Six materialized views in three layers. A local sandbox stands in for Dune, so
+nothing of this is billed.
+
+First the plan: its layers, and which views are younger than its six hours.
+"""
 RUN = """
-Then the run. One view fails here: what reads it is skipped, and the others go on."""
+Then the run. One view fails: what reads it is skipped, the others go on.
+"""
 BILL = """
-What Dune would have billed, by the sandbox's ledger. A failed refresh is billed, too:"""
+What Dune would have billed, failed refreshes too, by the sandbox's ledger:
+"""
 END = """
 To try more of it:
   {command} sandbox --example
 With your own views, billed by Dune:
-  DUNE_API_KEY=… {command} refresh --upstream NAME --max-age 6h"""
+  DUNE_API_KEY=… {command} refresh --upstream NAME"""
 
 
 def main(speed: float) -> int:

@@ -135,8 +135,8 @@ def test_who_is_killed_leaves_its_command_alone_with_the_folder(tmp_path: Path) 
     ("log", "shown"),
     [
         ("", ""),
-        ("Looking in links: /x\nCollecting attrs\n  Using cached attrs\nCollecting httpx\n", "2 packages found, "),
-        ("Collecting attrs\nInstalling collected packages: attrs, httpx, idna\n", "1 of 3 packages installed, "),
+        ("Looking in links: /x\nCollecting attrs\n  Using cached attrs\nCollecting httpx\n", "packages found: 2, "),
+        ("Collecting attrs\nInstalling collected packages: attrs, httpx, idna\n", "packages installed: 1 of 3, "),
     ],
 )
 def test_it_is_told_how_far_pip_is(log: str, shown: str) -> None:

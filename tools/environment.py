@@ -155,9 +155,9 @@ def ignore_endings() -> None:
 def progress(log: str, now_installed: int) -> str:
     """How far a command is, by what it has said; empty where that tells nothing."""
     if found := re.search(r"^Installing collected packages: (.+)$", log, flags=re.MULTILINE):
-        return f"{now_installed} of {found[1].count(',') + 1} packages installed, "
+        return f"packages installed: {now_installed} of {found[1].count(',') + 1}, "
     collected = len(re.findall(r"^(?:Collecting|Obtaining) ", log, flags=re.MULTILINE))
-    return f"{collected} packages found, " if collected else ""
+    return f"packages found: {collected}, " if collected else ""
 
 
 def installed(folder: Path) -> list[Path]:

@@ -92,13 +92,13 @@ def test_the_demo_shows_all_of_it() -> None:
     assert (demo.returncode, demo.stderr) == (0, "")
     assert "my-own-key" not in demo.stdout
     for shown in (
-        r"\$ dune-matviews run examples/plan\.toml --dry-run\nLAYER  VIEW",
+        r"\n\$ dune-matviews run examples/plan\.toml --dry-run\nLAYER  VIEW",
         r"5 of 6 views would be refreshed; nothing was started\.",
         r"Z  dune\.my_team\.result_base +succeeded",
         r"VIEW +OUTCOME +TOOK +CREDITS +\d\d:\d\d:\d\d-\d\d:\d\d:\d\d UTC\n",
-        r"result_daily_volume +succeeded .*░+█+\n",
+        r"result_daily_volume +succeeded .*█\n",
         r"1 fresh, 3 succeeded, 1 failed, 1 skipped; .* 9\.00 credits\n",
-        r"QUERY_STATE_FAILED +1\.750  dune\.my_team\.result_daily_users\n",
+        r"  failed +1\.750  dune\.my_team\.result_daily_users\n",
         r"4 refreshes accepted, 9\.000 credits\n",
     ):
         assert re.search(shown, demo.stdout), shown

@@ -45,8 +45,8 @@ def test_it_runs_until_told_to_end_and_shows_the_bill(command: list[str], ending
         output, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
     assert [
-        [answer.json()["execution_id"], "QUERY_STATE_COMPLETED", "1.000", "dune.my_team.result_x"],
-        ["1", "refreshes", "accepted,", "1.000", "credits"],
+        [answer.json()["execution_id"], "completed", "1.000", "dune.my_team.result_x"],
+        ["1", "refresh", "accepted,", "1.000", "credits"],
     ] == [line.split() for line in output.strip().splitlines()]
 
 

@@ -59,5 +59,11 @@ def wait_for_ctrl_c(words: str) -> None:
 
 def summary(ledger: Sequence[Charge]) -> str:
     """One line for each accepted refresh, and one with their number and sum."""
-    lines = [f"{each.execution_id}  {each.state:<30}{each.credits:>10.3f}  {each.name}\n" for each in ledger]
-    return "".join([*lines, f"{len(lines)} refreshes accepted, {sum(each.credits for each in ledger):.3f} credits\n"])
+    rows = [
+        (each.execution_id, each.state.removeprefix("QUERY_STATE_").lower(), f"{each.credits:.3f}", each.name)
+        for each in ledger
+    ]
+    state_width, cost_width = (max((len(row[place]) for row in rows), default=0) for place in (1, 2))
+    lines = [f"{id}  {state:<{state_width}}  {cost:>{cost_width}}  {name}\n" for id, state, cost, name in rows]
+    accepted = f"{len(rows)} {'refresh' if len(rows) == 1 else 'refreshes'} accepted"
+    return "".join([*lines, f"{accepted}, {sum(each.credits for each in ledger):.3f} credits\n"])
