@@ -154,12 +154,3 @@ def test_details_are_left_out() -> None:
         "ERROR: x",
     ]
     assert [line for line in lines if not DETAIL.match(line)] == [lines[0], lines[3], lines[4]]
-
-
-def test_tests_that_need_a_registry_are_named_as_skipped(pytester: pytest.Pytester) -> None:
-    """Where Prism could not be installed, its tests are skipped, with the reason in pytest's summary."""
-    sources = {name: (ROOT / "tests" / f"{name}.py").read_text("utf-8") for name in ("conftest", "test_prism")}
-    pytester.makepyfile(**sources)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rs")
-    result.assert_outcomes(skipped=9)
-    result.stdout.fnmatch_lines(["SKIPPED * Prism is not installed; *"])
