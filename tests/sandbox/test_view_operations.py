@@ -52,6 +52,36 @@ def test_a_new_view_is_filled_by_a_billed_execution(sandbox: DuneSandbox, client
     }
 
 
+def test_a_view_can_have_been_refreshed_before(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """A view with an age has one execution that succeeded so long ago, and that no ledger and no usage has."""
+    sandbox.add_view(NAME, age=3600)
+    seen = look(client)
+    [execution_id] = seen["last_execution_ids"]
+    status = client.get(f"/v1/execution/{execution_id}/status").json()
+    assert (status["state"], seen["table_size_bytes"]) == ("QUERY_STATE_COMPLETED", 50_000)
+    age = datetime.now(UTC) - datetime.fromisoformat(status["execution_ended_at"])
+    assert timedelta(hours=1) <= age < timedelta(hours=1, minutes=1)
+    assert sandbox.ledger == ()
+    assert client.post("/v1/usage", json={}).json()["billing_periods"][0]["credits_used"] == 0
+
+
+def test_what_lies_further_back_is_listed_later(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """Past refreshes stand in the order of their time, in whatever order they were said, and before today's."""
+    sandbox.add_view(NAME, age=3600)
+    sandbox.add_view(NAME, age=7200)
+    started = client.post(f"{VIEWS}/{NAME}/refresh", json={}).json()["execution_id"]
+    ids = look(client)["last_execution_ids"]
+    assert ids[0] == started
+    assert ids == sorted(ids, reverse=True)  # they are ULIDs, which begin with their time
+
+
+@pytest.mark.parametrize("age", [-1, float("inf"), float("nan")])
+def test_an_impossible_age_is_refused(sandbox: DuneSandbox, age: float) -> None:
+    """An age is a number of seconds that is not below zero."""
+    with pytest.raises(ValueError, match="an age is zero or more seconds"):
+        sandbox.add_view(NAME, age=age)
+
+
 def test_an_upsert_does_what_was_rehearsed(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """The execution that an upsert starts takes the next scenario of its view, like any other."""
     sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=3.5, end="failed"))

@@ -15,20 +15,23 @@ from ._output import Answer
 @click.command(cls=Command)
 @click.option("--port", type=Number(0, 65535), default=0, help="Port to listen on.  [default: any free one]")
 @click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
+@click.option(
+    "--example", is_flag=True, help="Begin with six views in three layers, one of which is fresh, and one fails."
+)
 @options_of_every_command
 @click.pass_obj
-def sandbox(settings: Settings, port: int, speed: float) -> Answer:
+def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Answer:
     """Run a local stand-in for Dune, to try things out.
 
-    Any materialized view exists in it. Paste the two lines that it prints into another shell. Ctrl-C ends it, and
-    shows what Dune would have billed.
+    Any materialized view exists in it; with --example, six do. Paste the two lines that it prints into another shell.
+    Ctrl-C ends it, and shows what Dune would have billed.
     """
     if settings.output.form == "json":
         raise click.UsageError("'sandbox' prints lines to paste, and has no JSON for --output.")
     from dune_matviews.sandbox.foreground import serve
 
     try:
-        serve(port, speed)
+        serve(port, speed, with_example=example)
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{error}.") from error
     return Answer(Exit.OK, {})

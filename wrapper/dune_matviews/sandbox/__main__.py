@@ -14,9 +14,10 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
     parser.add_argument("--speed", type=float, default=1.0, help="how much faster executions run (default: 1)")
+    parser.add_argument("--example", action="store_true", help="begin with six views, one fresh, and one that fails")
     arguments = parser.parse_args()
     try:
-        serve(arguments.port, arguments.speed)
+        serve(arguments.port, arguments.speed, with_example=arguments.example)
     except (OSError, OverflowError, ValueError) as error:
         parser.error(str(error))
 

@@ -15,13 +15,23 @@ from ._world import World
 
 KEY_HEADER: Final = "x-dune-api-key"
 
+# What a client on this machine calls it. A web page that has its own name resolve to this machine says that name.
+_OWN_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]*)?", re.IGNORECASE)
+
 _ROUTES: Final = [(re.compile(re.escape(each.path).replace(r"\{\}", "([^/]+)")), each) for each in OPERATIONS]
 _BROKEN_ENCODING: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def named_operation(request: Request) -> str | None:
-    """The name of the operation that *request* is for; None where path and method lead to none."""
+    """The name of the operation that *request* is for; None where path and method lead to none, or it is foreign."""
+    if _is_foreign(request):
+        return None
     return next((each.name for each, _ in _at(request.path) if each.method == request.method), None)
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether *request* was meant for another host than this machine."""
+    return not _OWN_HOST.fullmatch(request.headers.get("host", "localhost"))
 
 
 def _at(path: str) -> list[tuple[Operation, tuple[str, ...]]]:
@@ -38,6 +48,8 @@ class Api:
         self._budgets = budgets
 
     def answer(self, request: Request) -> Answer:
+        if _is_foreign(request):
+            return refusal(403, "the sandbox serves this machine only; the header Host names another")
         found = _at(request.path)
         if not found:
             return refusal(404, f"the API has no path {request.path}")

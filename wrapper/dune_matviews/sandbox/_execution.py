@@ -39,6 +39,7 @@ class Execution:
     """What one accepted refresh or upsert has set going.
 
     `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
+    `billed` is whether the ledger has it; what lies before the sandbox's own time is not.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Execution:
     ready: Nanoseconds
     starts: Nanoseconds = math.inf
     ends: Nanoseconds = math.inf
+    billed: bool = True
 
     def state(self, now: int) -> str:
         if now >= self.ends:

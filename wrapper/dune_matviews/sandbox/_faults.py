@@ -88,6 +88,12 @@ class Fault:
     accepted: bool | None = attrs.field(default=None, validator=_fits_the_answer)
     late: float = attrs.field(default=0.0, validator=[ge(0), lt(math.inf), _is_for_accepted_work])
 
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        values = {each.name: getattr(self, each.name) for each in attrs.fields(Fault)}
+        given = [f"{name}={value!r}" for name, value in values.items() if value != getattr(NO_FAULT, name)]
+        return f"Fault({', '.join(given)})"
+
     @property
     def replaces_answer(self) -> bool:
         """Whether the client gets something else than Dune's true answer, or nothing."""
@@ -150,3 +156,7 @@ class FaultQueue:
         """The fault for the next request of *operation*: one of its own, else one for any."""
         ahead = self._ahead[operation] or self._ahead[None]
         return ahead.popleft() if ahead else NO_FAULT
+
+    def pending(self) -> tuple[tuple[str | None, Fault], ...]:
+        """The faults that no request has met, each after its operation; those that let requests pass are none."""
+        return tuple((name, fault) for name, ahead in self._ahead.items() for fault in ahead if fault != NO_FAULT)

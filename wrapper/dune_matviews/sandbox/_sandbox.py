@@ -30,8 +30,9 @@ class ReceivedRequest:
 
     *id* is what the answer's header X-Request-Id said; *at* is an aware datetime of the sandbox's clock.
     *path* and *query* are raw, still percent-encoded; names of *headers* are in lower case.
-    *operation* is a word of those that `DuneSandbox.fail` takes; None where path and method are those of none.
-    *body* is cut shortly after the megabyte that the sandbox refuses.
+    *operation* is a word of those that `DuneSandbox.fail` takes; None where path and method are those of none, or the
+    header Host names another host than this machine.
+    *body* is empty where the sandbox refused the request (4xx), so that nothing of what is refused is kept.
     *status* is the status code that the client was sent, None as long as no answer has left.
     """
 
@@ -114,13 +115,17 @@ class DuneSandbox:
         """Closes every socket and ends every thread. The ledger and the requests stay readable."""
         self._server.close()
 
-    def add_view(self, name: str, *, owned: bool = True) -> None:
+    def add_view(self, name: str, *, owned: bool = True, age: float | None = None) -> None:
         """Lets a view exist, by its full name, in the account or, with *owned* False, in another one.
 
         A view of another account is answered 403, and is in no list. One that exists already only changes its owner.
+        *age* is how many seconds ago it was last refreshed, with success; None adds no refresh. It was billed before
+        this sandbox began, and is in no ledger.
         """
         with self._present():
             self._world.catalog.add(name, owned=owned)
+            if age is not None:
+                self._world.add_past(name, age)
 
     def reads(self, reader: str | int, *sources: str | int) -> None:
         """Says what a query reads, in place of what was said before: the lineage that Dune knows of it.
@@ -156,6 +161,15 @@ class DuneSandbox:
         """
         with self._present():
             self._faults.add(operation, faults)
+
+    @property
+    def pending_faults(self) -> tuple[tuple[str | None, Fault], ...]:
+        """The faults that no request has met so far, each after the operation that it was said for.
+
+        A test that ends with some has not tested what it rehearsed. The fixture `dune_sandbox` fails such a test.
+        """
+        with self._present():
+            return self._faults.pending()
 
     def advance(self, seconds: float) -> None:
         """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every scenario."""
@@ -199,7 +213,7 @@ class DuneSandbox:
             )
             self._requests.append(received)
             fault = self._faults.take(operation) if operation else NO_FAULT
-            work = partial(self._true_answer, request)
+            work = partial(self._true_answer, request, place)
             answer = answer_under(fault, work)
             if fault.late:
                 self._late.add(now + fault.late * 1e9, work)
@@ -210,11 +224,14 @@ class DuneSandbox:
         answer = attrs.evolve(answer, headers=changed_headers(headers, fault.headers))
         return Reply(answer, fault, partial(self._note_status, place, answer.status))
 
-    def _true_answer(self, request: Request) -> Answer:
+    def _true_answer(self, request: Request, place: int) -> Answer:
         try:
-            return self._api.answer(request)
+            answer = self._api.answer(request)
         except Exception as error:  # whatever went wrong here, the client gets an answer
             return refusal(500, f"the sandbox itself is at fault: {error!r}")
+        if answer.status >= 400:
+            self._requests[place] = attrs.evolve(self._requests[place], body=b"")
+        return answer
 
     @contextmanager
     def _present(self) -> Iterator[None]:

@@ -7,27 +7,49 @@ import time
 from collections.abc import Sequence
 
 from dune_matviews.sandbox import Charge, DuneSandbox
+from dune_matviews.sandbox.example import example
 
-__all__ = ["serve"]
+__all__ = ["serve", "summary"]
+
+_TO_TRY = (
+    "list",
+    "lineage dune.my_team.result_daily --format toml > plan.toml",
+    "run plan.toml --dry-run",
+    "refresh --upstream dune.my_team.result_daily --max-age 6h",
+)
 
 
-def serve(port: int, speed: float) -> None:
-    """Run a sandbox until Ctrl-C or SIGTERM, then show its ledger.
+def serve(port: int, speed: float, *, with_example: bool) -> None:
+    """Run a sandbox, or the one of the example, until Ctrl-C or SIGTERM, then show its ledger.
 
     Raises OSError, OverflowError or ValueError where the port or the speed cannot be.
     """
     # Asked for by name, because a shell starts its background jobs with Ctrl-C ignored, and supervisors send SIGTERM.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
-    with DuneSandbox(port=port, speed=speed) as sandbox:
-        wait_for_ctrl_c(f"export DUNE_API_BASE_URL={sandbox.url}\nexport DUNE_API_KEY={sandbox.api_key}\n")
+    with (example if with_example else DuneSandbox)(port=port, speed=speed) as sandbox:
+        wait_for_ctrl_c(greeting(sandbox, with_example=with_example))
     sys.stdout.write(summary(sandbox.ledger))
 
 
-def wait_for_ctrl_c(greeting: str) -> None:
-    """Say *greeting*, and return once the user has had enough."""
+def greeting(sandbox: DuneSandbox, *, with_example: bool) -> str:
+    """Two lines to paste, and what to know about them."""
+    lines = [
+        f"export DUNE_API_BASE_URL={sandbox.url}",
+        f"export DUNE_API_KEY={sandbox.api_key}",
+        "",
+        "Paste these two lines into another shell. The key is for this sandbox only: keep your own out of it.",
+        "Nothing here is billed. Ctrl-C ends the sandbox, and shows what Dune would have billed.",
+    ]
+    if with_example:
+        lines += ["", "Then, for example:", *(f"  dune-matviews {each}" for each in _TO_TRY)]
+    return "\n".join([*lines, ""])
+
+
+def wait_for_ctrl_c(words: str) -> None:
+    """Say *words*, and return once the user has had enough."""
     try:
-        sys.stdout.write(greeting)
+        sys.stdout.write(words)
         sys.stdout.flush()
         while True:
             time.sleep(3600)
@@ -37,5 +59,11 @@ def wait_for_ctrl_c(greeting: str) -> None:
 
 def summary(ledger: Sequence[Charge]) -> str:
     """One line for each accepted refresh, and one with their number and sum."""
-    lines = [f"{each.execution_id}  {each.state:<30}{each.credits:>10.3f}  {each.name}\n" for each in ledger]
-    return "".join([*lines, f"{len(lines)} refreshes accepted, {sum(each.credits for each in ledger):.3f} credits\n"])
+    rows = [
+        (each.execution_id, each.state.removeprefix("QUERY_STATE_").lower(), f"{each.credits:.3f}", each.name)
+        for each in ledger
+    ]
+    state_width, cost_width = (max((len(row[place]) for row in rows), default=0) for place in (1, 2))
+    lines = [f"{id}  {state:<{state_width}}  {cost:>{cost_width}}  {name}\n" for id, state, cost, name in rows]
+    accepted = f"{len(rows)} {'refresh' if len(rows) == 1 else 'refreshes'} accepted"
+    return "".join([*lines, f"{accepted}, {sum(each.credits for each in ledger):.3f} credits\n"])
