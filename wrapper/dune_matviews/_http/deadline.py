@@ -80,6 +80,11 @@ class Backend(httpcore.NetworkBackend):
         self._streams: list[httpcore.NetworkStream] = []
         self.last_read = -float("inf")
 
+    @property
+    def is_connected(self) -> bool:
+        """A socket that was opened here is still open."""
+        return bool(self._streams)
+
     def connect_tcp(
         self,
         host: str,
@@ -135,6 +140,11 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         self._streams: list[httpcore.AsyncNetworkStream] = []
         self.last_read = -float("inf")
 
+    @property
+    def is_connected(self) -> bool:
+        """A socket that was opened here is still open."""
+        return bool(self._streams)
+
     async def connect_tcp(
         self,
         host: str,
@@ -147,9 +157,11 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         return _AsyncStream(self, await self._inner.connect_tcp(host, port, left, local_address, socket_options))
 
     async def aclose(self) -> None:
-        """Close every socket that was opened here."""
+        """Close every socket that was opened here; where that is interrupted, it can be done again."""
         while self._streams:
-            await self._streams.pop().aclose()
+            stream = self._streams[-1]
+            await stream.aclose()
+            _forget(self._streams, stream)
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
@@ -168,8 +180,8 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         await self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
 
     async def aclose(self) -> None:
-        _forget(self._backend._streams, self._inner)
         await self._inner.aclose()
+        _forget(self._backend._streams, self._inner)
 
     async def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
