@@ -7,12 +7,15 @@ a `TimeLeft` is a number to them, and to the network backend at the bottom the m
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable
 from typing import Any
 
 import httpcore
 import httpx
+
+from .tunnel import Tunnel
 
 
 class TimeLeft(float):
@@ -49,6 +52,14 @@ def _left(timeout: float | None, over: type[Exception]) -> float | None:
     if left <= 0:
         raise over("the time for the request is over")
     return left
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of *host*. The look-up itself takes as long as the system lets it."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as problem:
+        raise httpcore.ConnectError(str(problem)) from problem
 
 
 def bound(transport: httpx.HTTPTransport) -> Backend:
@@ -93,8 +104,18 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self, self._inner.connect_tcp(host, port, left, local_address, socket_options))
+        """Connect to the first address of *host* that answers; each may take its share of the time that is left."""
+        addresses = _addresses(host, port)
+        for ahead in range(len(addresses), 0, -1):
+            left = _left(timeout, httpcore.ConnectTimeout)
+            share = left and left / ahead
+            address = addresses[-ahead]
+            try:
+                return _Stream(self, self._inner.connect_tcp(address, port, share, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if ahead == 1:
+                    raise
+        raise httpcore.ConnectError(f"{host} has no address")
 
     def close(self) -> None:
         """Close every socket that was opened here."""
@@ -124,6 +145,8 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        if self._inner.get_extra_info("ssl_object") is not None:
+            return Tunnel(self, ssl_context, server_hostname, timeout)
         inner = self._inner.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout))
         _forget(self._backend._streams, self._inner)
         return _Stream(self._backend, inner)

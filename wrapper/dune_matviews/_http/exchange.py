@@ -55,13 +55,14 @@ class Exchange:
     An interruption passes on, without the key in the local variables of the frames that it has ended.
     """
 
-    def __init__(self, settings: Settings, request: Request, end: float) -> None:
+    def __init__(self, settings: Settings, request: Request, seconds: float) -> None:
         parts: dict[str, Any] = {**request.parts}
         url = httpx.URL(settings.base_url + parts.pop("url"))
         headers = httpx.Headers(_HEADERS | parts.pop("headers", {}))
         self.request = httpx.Request(parts.pop("method"), url, headers=headers, **parts)
         self._started = time.monotonic()
-        self._end = end
+        self._seconds = seconds
+        self._end = self._started + seconds
         self._key = settings.api_key
         self._max_bytes = request.max_bytes
         self._response: httpx.Response | None = None
@@ -99,7 +100,7 @@ class Exchange:
         if len(self._body) > self._max_bytes:
             raise _GivenUpError(f"the response is larger than {self._max_bytes // 1_000_000} MB")
         if time.monotonic() > self._end:
-            raise _GivenUpError(f"the response was not complete within {self._limit:g} s")
+            raise TimeoutError  # where the connection is the caller's own, which knows no deadline
 
     def outcome(self) -> Response:
         """The response, if it is a success and complete; else our error is raised."""
@@ -129,15 +130,11 @@ class Exchange:
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
         remedy = _remedy(failure) if not sent else None
         if isinstance(failure, httpx.TimeoutException | TimeoutError):
-            problem = f"no response within {self._limit:g} s" if sent else "no connection in time"
+            problem = f"no response within {round(self._seconds, 3):g} s" if sent else "no connection in time"
         else:
             problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
         message = f"{where} failed: {problem}." + (f" {remedy}" if remedy else "")
         return RequestFailedError(message, sent=sent, is_transient=remedy is None)
-
-    @property
-    def _limit(self) -> float:
-        return round(self._end - self._started, 3)
 
     def _cause(self) -> Exception | None:
         """The failure, unless it shows the key: libraries quote what they cannot understand."""

@@ -15,7 +15,7 @@ NAP = 0.5
 
 
 class Slot:
-    """A place in the queue, and the right to one exchange once it is near enough to the front; dropping it is leaving."""
+    """A place in the queue, and near enough to the front the right to one exchange. It is given back by dropping it."""
 
     __slots__ = ("__weakref__", "called")
 

@@ -1,8 +1,8 @@
 """The transport of the synchronous client, and what it shares with the other.
 
 This module must not know operations, flows or policies, nor what a response means. A transport is no httpx client; it
-holds some, and sends every request once, on a lane of its own or through the caller's own httpx client. What it holds it
-shares with nobody: another process begins with its own.
+holds some, and sends every request once, on a lane of its own or through the caller's own httpx client. It shares them
+with nobody: another process begins with its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Lanes:
         self.idle: list[Lane] = []
 
     def close(self) -> None:
-        """Close the idle ones. In a forked child, this leaves the parent's as they are: each has its own descriptors."""
+        """Close the idle ones. In a forked child this leaves the parent's open: each has its own descriptors."""
         while self.idle:
             self.idle.pop().close()
 
@@ -131,11 +131,11 @@ def _carry_out(client: httpx.Client, exchange: Exchange) -> None:
 
 
 def limit(settings: Settings, end: float) -> float:
-    """When an exchange that begins now has to be over; *end* is when its caller gives it up."""
-    now = time.monotonic()
-    if end <= now:
+    """Seconds that an exchange may take which begins now; *end* is when its caller gives it up."""
+    left = end - time.monotonic()
+    if left <= 0:
         raise crowded()
-    return min(now + settings.timeout, end)
+    return min(settings.timeout, left)
 
 
 def bounded(seconds: float) -> float:
