@@ -28,7 +28,7 @@ class Server:
         port: where it listens, on the loopback interface.
         connections: how many were accepted.
         requests: the heads and bodies of the requests, as they came.
-        hang_ups: connections that the client closed while something was dripping into it.
+        hang_ups: connections that the client closed while it waited for more.
         closing: set when the test is over.
     """
 
@@ -153,5 +153,6 @@ def hold(server: Server, connection: socket.socket) -> None:
     """Say nothing until the client hangs up, or a minute is over."""
     connection.settimeout(GUARD * STEP)
     with suppress(TimeoutError):
-        if not connection.recv(1):
-            server.hang_ups += 1
+        while connection.recv(65_536):
+            pass
+        server.hang_ups += 1

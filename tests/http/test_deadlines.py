@@ -154,6 +154,17 @@ def hanging(server: Server, connection: socket.socket) -> None:
             connection.sendall(response(b'{"last_execution_ids": []}'))
 
 
+def test_a_socks_proxy_that_is_silent_is_given_up(
+    connect: Connect, send: Send, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpcore asks for no timeout where it talks to a SOCKS proxy; the time of the exchange bounds that, too."""
+    with serving(hold) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5://localhost:{proxy.port}")
+        with pytest.raises(RequestFailedError, match=f"no response within {TIMEOUT} s"):
+            send(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
+        wait_for(lambda: proxy.hang_ups == 1)
+
+
 def test_a_run_is_over_in_time_though_requests_hang(connect: Connect) -> None:
     """The timeout of a run bounds each of its requests, however long one alone may take: the server sees them go."""
     names = [f"{VIEW}_{number}" for number in range(5)]

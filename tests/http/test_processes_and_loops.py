@@ -100,7 +100,7 @@ def test_a_fork_while_every_connection_is_in_use(sandbox: DuneSandbox) -> None:
 
 
 def test_forked_children_of_an_asynchronous_client(sandbox: DuneSandbox) -> None:
-    """Children of a process whose loop is over, and of one whose loop still runs, begin with connections of their own."""
+    """Children of a process whose loop is over, or still runs, begin with connections of their own."""
     run(
         """
         client = AsyncMatviewsClient(key, base_url=url)

@@ -93,7 +93,7 @@ class AsyncTransport:
             if call.before is not None:
                 call.before()
             with Exchange(self._settings, request, limit(self._settings, end)) as exchange:
-                await _carry_out(lane.client, exchange)
+                await _carry_out(lane.reserved(exchange.end), exchange)
             is_kept = exchange.is_clean
         finally:
             (lanes.idle if is_kept else lanes.disturbed).append(lane)

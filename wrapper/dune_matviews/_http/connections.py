@@ -33,8 +33,14 @@ class Lane:
     """One connection of a synchronous client, or the caller's own client."""
 
     def __init__(self, client: httpx.Client, backend: Backend | None) -> None:
-        self.client = client
+        self._client = client
         self._backend = backend
+
+    def reserved(self, end: float) -> httpx.Client:
+        """The client, for an exchange that has to be over by then."""
+        if self._backend is not None:
+            self._backend.end = end
+        return self._client
 
     @property
     def is_stale(self) -> bool:
@@ -51,8 +57,14 @@ class AsyncLane:
     """One connection of an asynchronous client, or the caller's own client."""
 
     def __init__(self, client: httpx.AsyncClient, backend: AsyncBackend | None) -> None:
-        self.client = client
+        self._client = client
         self._backend = backend
+
+    def reserved(self, end: float) -> httpx.AsyncClient:
+        """The client, for an exchange that has to be over by then."""
+        if self._backend is not None:
+            self._backend.end = end
+        return self._client
 
     @property
     def is_stale(self) -> bool:
@@ -66,7 +78,7 @@ class AsyncLane:
 
 
 def _is_stale(backend: Backend | AsyncBackend) -> bool:
-    return backend.is_connected and time.monotonic() - backend.last_read > CERTAIN
+    return bool(backend.streams) and time.monotonic() - backend.last_read > CERTAIN
 
 
 class Builder:

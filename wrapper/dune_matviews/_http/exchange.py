@@ -9,6 +9,7 @@ of it would show the key.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from contextlib import suppress
@@ -20,7 +21,6 @@ import httpx
 
 from .. import __version__
 from ..errors import APIError, RequestFailedError
-from .deadline import Timeouts
 from .messages import Request, Response
 from .responses import payload, printable, refusal
 from .settings import Settings
@@ -62,7 +62,7 @@ class Exchange:
         self.request = httpx.Request(parts.pop("method"), url, headers=headers, **parts)
         self._started = time.monotonic()
         self._seconds = seconds
-        self._end = self._started + seconds
+        self.end = self._started + seconds
         self._key = settings.api_key
         self._max_bytes = request.max_bytes
         self._response: httpx.Response | None = None
@@ -71,7 +71,7 @@ class Exchange:
         self.is_clean = False
 
     def __enter__(self) -> Self:
-        self.request.extensions["timeout"] = Timeouts(self._end)
+        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self._seconds)
         self.request.headers[KEY_HEADER] = self._key.reveal()
         return self
 
@@ -99,7 +99,7 @@ class Exchange:
         self._body += chunk
         if len(self._body) > self._max_bytes:
             raise _GivenUpError(f"the response is larger than {self._max_bytes // 1_000_000} MB")
-        if time.monotonic() > self._end:
+        if time.monotonic() > self.end:
             raise TimeoutError  # where the connection is the caller's own, which knows no deadline
 
     def outcome(self) -> Response:
@@ -169,6 +169,8 @@ def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:
 def _remedy(failure: Exception | None) -> str | None:
     """How to mend a failure that will not pass by itself; None for one that may."""
     if isinstance(failure, httpx.ProxyError):
+        if re.match(r"5\d\d |Proxy Server could not connect: ", str(failure)):  # httpcore tells it in no other way
+            return None
         return (
             "The proxy refuses the connection. Check HTTPS_PROXY or ALL_PROXY, which also takes a user and a password "
             "(http://user:password@host:port), or name the host in NO_PROXY."
@@ -177,8 +179,8 @@ def _remedy(failure: Exception | None) -> str | None:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                "No certificate authority known here vouches for the server. If a proxy or gateway of yours signs its "
-                "certificates, set SSL_CERT_FILE to a file with that authority."
+                "The server's certificate is not trusted here. If a proxy or gateway of yours signs certificates, set "
+                "SSL_CERT_FILE to a file with its certificate authority."
             )
         cause = cause.__cause__ or cause.__context__
     return None

@@ -78,7 +78,7 @@ class SyncTransport:
             if call.before is not None:
                 call.before()
             with Exchange(self._settings, request, limit(self._settings, end)) as exchange:
-                _carry_out(lane.client, exchange)
+                _carry_out(lane.reserved(exchange.end), exchange)
             if exchange.is_clean:
                 is_kept = True
                 lanes.idle.append(lane)

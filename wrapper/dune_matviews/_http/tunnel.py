@@ -21,39 +21,37 @@ RECORD = 16_384
 class Tunnel(httpcore.NetworkStream):
     """A stream that is encrypted once more before it goes through *below*."""
 
-    def __init__(
-        self, below: httpcore.NetworkStream, context: ssl.SSLContext, hostname: str | None, timeout: float | None
-    ) -> None:
+    def __init__(self, below: httpcore.NetworkStream, context: ssl.SSLContext, hostname: str | None) -> None:
         self._below = below
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
         try:
             with _instead(httpcore.ConnectTimeout, httpcore.ConnectError):
-                self._carry_out(self._tls.do_handshake, timeout)
+                self._carry_out(self._tls.do_handshake)
         except httpcore.NetworkError:
             self.close()
             raise
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _instead(httpcore.ReadTimeout, httpcore.ReadError):
-            return self._carry_out(lambda: self._tls.read(max_bytes), timeout)
+            return self._carry_out(lambda: self._tls.read(max_bytes))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with _instead(httpcore.WriteTimeout, httpcore.WriteError):
-            self._carry_out(lambda: self._tls.write(buffer), timeout)
+            self._carry_out(lambda: self._tls.write(buffer))
 
-    def _carry_out(self, step: Callable[[], T], timeout: float | None) -> T:
+    def _carry_out(self, step: Callable[[], T]) -> T:
         while True:
             try:
                 result = step()
             except ssl.SSLWantReadError:
-                self._below.write(self._outgoing.read(), timeout)
-                if received := self._below.read(RECORD, timeout):
+                self._below.write(self._outgoing.read())
+                if received := self._below.read(RECORD):
                     self._incoming.write(received)
                 else:
                     self._incoming.write_eof()
             else:
-                self._below.write(self._outgoing.read(), timeout)
+                self._below.write(self._outgoing.read())
                 return result
 
     def close(self) -> None:
