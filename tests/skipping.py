@@ -89,28 +89,34 @@ class SkippedTime:
                 closing.wait()
                 raise ConnectionAbortedError("the sandbox closes")
 
-        def give_up(left: float | None) -> None:
+        def left_or_a_moment(backend: deadline.Backend | deadline.AsyncBackend, over: type[Exception]) -> float:
+            seconds = left(backend, over)
+            return MOMENT if over is httpcore.ReadTimeout else seconds
+
+        def give_up(backend: deadline.Backend | deadline.AsyncBackend) -> None:
             if self._stalled.is_set():
                 self._stalled.clear()
                 self.sleep(timeout)
                 raise httpcore.ReadTimeout
-            deadline._left(left, httpcore.ReadTimeout)
+            left(backend, httpcore.ReadTimeout)
 
         def read(stream: deadline._Stream, max_bytes: int, timeout: float | None = None) -> bytes:
             while True:
                 try:
-                    return read_at_once(stream, max_bytes, MOMENT)
+                    return read_at_once(stream, max_bytes)
                 except httpcore.ReadTimeout:
-                    give_up(timeout)
+                    give_up(stream._backend)
 
         async def read_async(stream: deadline._AsyncStream, max_bytes: int, timeout: float | None = None) -> bytes:
             while True:
                 try:
-                    return await read_at_once_async(stream, max_bytes, MOMENT)
+                    return await read_at_once_async(stream, max_bytes)
                 except httpcore.ReadTimeout:
-                    give_up(timeout)
+                    give_up(stream._backend)
 
         read_at_once, read_at_once_async = deadline._Stream.read, deadline._AsyncStream.read
+        left = deadline._Deadline.left
         monkeypatch.setattr(_delivery, "_pause", stall)
+        monkeypatch.setattr(deadline._Deadline, "left", left_or_a_moment)
         monkeypatch.setattr(deadline._Stream, "read", read)
         monkeypatch.setattr(deadline._AsyncStream, "read", read_async)

@@ -29,7 +29,8 @@ from .models import ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
     from ._api.operations import Operations
-    from ._http.transports import AsyncTransport, SyncTransport
+    from ._http.async_transport import AsyncTransport
+    from ._http.transports import SyncTransport
     from ._lineage import Lineage
     from .report import RefreshReport, ViewResult
 

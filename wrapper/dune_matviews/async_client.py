@@ -45,7 +45,7 @@ class AsyncMatviewsClient:
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
         tiers = Tiers(performance, small_tier)
-        from ._http.transports import AsyncTransport
+        from ._http.async_transport import AsyncTransport
 
         self._transport = AsyncTransport(settings, http_client)
         self._core = Core.of(self._transport, settings, tiers)

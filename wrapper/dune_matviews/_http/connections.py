@@ -11,13 +11,19 @@ import ssl
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cached_property
 
 import httpx
 
 from ..errors import ConfigurationError
 from .deadline import AsyncBackend, Backend, bound, bound_async
 from .settings import Settings
+
+CONNECTIONS = 20
+"""Open at once: enough for any plan's budget.
+
+Requests wait for one of them before their time begins: sent with little of it left, they would end in doubt whether
+they were accepted.
+"""
 
 CERTAIN = 1.0
 """Seconds since something was last read from a connection in which it certainly is alive."""
@@ -27,13 +33,19 @@ class Lane:
     """One connection of a synchronous client, or the caller's own client."""
 
     def __init__(self, client: httpx.Client, backend: Backend | None) -> None:
-        self.client = client
+        self._client = client
         self._backend = backend
 
+    def reserved(self, end: float) -> httpx.Client:
+        """The client, for an exchange that has to be over by then."""
+        if self._backend is not None:
+            self._backend.end = end
+        return self._client
+
     @property
-    def is_alive(self) -> bool:
-        """The connection was in use a moment ago; the caller's own client looks after its own."""
-        return self._backend is None or time.monotonic() - self._backend.last_read <= CERTAIN
+    def is_stale(self) -> bool:
+        """The connection may be dead without our knowing; the caller's own client looks after its own."""
+        return self._backend is not None and _is_stale(self._backend)
 
     def close(self) -> None:
         """Close the connection, whatever state it is in; the caller's own client stays open."""
@@ -45,13 +57,19 @@ class AsyncLane:
     """One connection of an asynchronous client, or the caller's own client."""
 
     def __init__(self, client: httpx.AsyncClient, backend: AsyncBackend | None) -> None:
-        self.client = client
+        self._client = client
         self._backend = backend
 
+    def reserved(self, end: float) -> httpx.AsyncClient:
+        """The client, for an exchange that has to be over by then."""
+        if self._backend is not None:
+            self._backend.end = end
+        return self._client
+
     @property
-    def is_alive(self) -> bool:
-        """The connection was in use a moment ago; the caller's own client looks after its own."""
-        return self._backend is None or time.monotonic() - self._backend.last_read <= CERTAIN
+    def is_stale(self) -> bool:
+        """The connection may be dead without our knowing; the caller's own client looks after its own."""
+        return self._backend is not None and _is_stale(self._backend)
 
     async def aclose(self) -> None:
         """Close the connection, whatever state it is in; the caller's own client stays open."""
@@ -59,14 +77,20 @@ class AsyncLane:
             await self._backend.aclose()
 
 
+def _is_stale(backend: Backend | AsyncBackend) -> bool:
+    return bool(backend.streams) and time.monotonic() - backend.last_read > CERTAIN
+
+
 class Builder:
     """Makes the lanes of one client, all of them by the same settings and environment."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        with _environment():
+            self._proxy = self._named_proxy()
+            self._verify = self._certificates()
 
-    @cached_property
-    def _proxy(self) -> str | None:
+    def _named_proxy(self) -> str | None:
         """The proxy that the environment names for the base URL, if it names one."""
         # The environment's proxies are for the way out: to loopback they would carry the key in plain text.
         if self._settings.is_plaintext:
@@ -80,8 +104,7 @@ class Builder:
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 
-    @cached_property
-    def _verify(self) -> ssl.SSLContext:
+    def _certificates(self) -> ssl.SSLContext:
         # To loopback there is nothing to verify: a context that trusts nobody spares 15 ms of loading certificates.
         if self._settings.is_plaintext:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

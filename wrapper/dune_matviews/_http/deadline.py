@@ -1,12 +1,13 @@
 """One deadline for a whole exchange: every read and write below httpx gets the time that is left.
 
 This module must not know requests or responses. httpx knows a timeout for each phase, and httpcore applies it to every
-single read, so that a server which drips byte by byte is never too slow. Both pass the timeout on as the object it is:
-a `TimeLeft` is a number to them, and to the network backend at the bottom the moment at which all is over.
+single read, so that a server which drips byte by byte is never too slow; some reads get none. A backend of ours serves
+one exchange at a time, whose end it is told; what httpx and httpcore ask for counts for nothing.
 """
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -14,41 +15,7 @@ from typing import Any
 import httpcore
 import httpx
 
-
-class TimeLeft(float):
-    """Seconds that are left, which remember when they end."""
-
-    end: float
-
-    @classmethod
-    def until(cls, end: float) -> TimeLeft:
-        """What is left until *end*, by `time.monotonic()`; never zero, which would mean "do not block"."""
-        left = cls(max(end - time.monotonic(), 0.001))
-        left.end = end
-        return left
-
-
-class Timeouts(dict[str, float]):
-    """httpx's table of timeouts, in which each phase has what the phases before it left over."""
-
-    def __init__(self, end: float) -> None:
-        super().__init__(dict.fromkeys(("connect", "read", "write", "pool"), TimeLeft.until(end)))
-        self._end = end
-
-    def get(self, phase: str, default: object = None) -> float:
-        return TimeLeft.until(self._end)
-
-    def __getitem__(self, phase: str) -> float:
-        return TimeLeft.until(self._end)
-
-
-def _left(timeout: float | None, over: type[Exception]) -> float | None:
-    if not isinstance(timeout, TimeLeft):
-        return timeout
-    left = timeout.end - time.monotonic()
-    if left <= 0:
-        raise over("the time for the request is over")
-    return left
+from .tunnel import Tunnel
 
 
 def bound(transport: httpx.HTTPTransport) -> Backend:
@@ -69,16 +36,46 @@ def bound_async(transport: httpx.AsyncHTTPTransport) -> AsyncBackend:
     return backend
 
 
-class Backend(httpcore.NetworkBackend):
+class _Deadline:
+    """What both backends know.
+
+    Attributes:
+        end: when the exchange has to be over, by `time.monotonic()`.
+        last_read: when something was last read, by the same clock; a connection just made counts.
+        streams: the open sockets.
+    """
+
+    def __init__(self) -> None:
+        self.end = self.last_read = -float("inf")
+        self.streams: list[Any] = []
+
+    def left(self, over: type[Exception]) -> float:
+        """Seconds; *over* is raised where there are none."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise over("the time for the request is over")
+        return left
+
+    def opened(self, stream: object) -> None:
+        """A socket was opened, or is one in TLS now."""
+        self.streams.append(stream)
+        self.last_read = time.monotonic()
+
+    def closed(self, stream: object) -> None:
+        """A socket was closed, or another stands for it."""
+        if stream in self.streams:
+            self.streams.remove(stream)
+
+
+class Backend(_Deadline, httpcore.NetworkBackend):
     """Opens sockets that keep deadlines, and can close all of them without asking the pool that uses them.
 
     A pool takes a lock to close itself, which Ctrl-C may have left locked for ever.
     """
 
     def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        super().__init__()
         self._inner = inner
-        self._streams: list[httpcore.NetworkStream] = []
-        self.last_read = -float("inf")
 
     def connect_tcp(
         self,
@@ -88,52 +85,68 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self, self._inner.connect_tcp(host, port, left, local_address, socket_options))
+        """Connect to the first address of *host* that answers; each may take its share of the time that is left."""
+        addresses = _addresses(host, port)
+        while True:
+            share = self.left(httpcore.ConnectTimeout) / len(addresses)
+            address = addresses.pop(0)
+            try:
+                return _Stream(self, self._inner.connect_tcp(address, port, share, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
 
     def close(self) -> None:
         """Close every socket that was opened here."""
-        while self._streams:
-            self._streams.pop().close()
+        while self.streams:
+            self.streams.pop().close()
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of *host*, one at least. The look-up itself takes as long as the system lets it."""
+    try:
+        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as problem:
+        raise httpcore.ConnectError(str(problem)) from problem
 
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, backend: Backend, inner: httpcore.NetworkStream) -> None:
         self._backend = backend
         self._inner = inner
-        backend._streams.append(inner)
-        backend.last_read = time.monotonic()
+        backend.opened(inner)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        data = self._inner.read(max_bytes, self._backend.left(httpcore.ReadTimeout))
         self._backend.last_read = time.monotonic()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        self._inner.write(buffer, self._backend.left(httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
-        _forget(self._backend._streams, self._inner)
+        self._backend.closed(self._inner)
 
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        inner = self._inner.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout))
-        _forget(self._backend._streams, self._inner)
+        if self._inner.get_extra_info("ssl_object") is not None:
+            return Tunnel(self, ssl_context, server_hostname)
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._backend.left(httpcore.ConnectTimeout))
+        self._backend.closed(self._inner)
         return _Stream(self._backend, inner)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-class AsyncBackend(httpcore.AsyncNetworkBackend):
+class AsyncBackend(_Deadline, httpcore.AsyncNetworkBackend):
     """The same for an asynchronous pool, which may have lost a connection where a task was cancelled."""
 
     def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+        super().__init__()
         self._inner = inner
-        self._streams: list[httpcore.AsyncNetworkStream] = []
-        self.last_read = -float("inf")
 
     async def connect_tcp(
         self,
@@ -143,45 +156,42 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
+        left = self.left(httpcore.ConnectTimeout)
         return _AsyncStream(self, await self._inner.connect_tcp(host, port, left, local_address, socket_options))
 
     async def aclose(self) -> None:
-        """Close every socket that was opened here."""
-        while self._streams:
-            await self._streams.pop().aclose()
+        """Close every socket that was opened here; where that is interrupted, it can be done again."""
+        while self.streams:
+            stream = self.streams[-1]
+            await stream.aclose()
+            self.closed(stream)
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
     def __init__(self, backend: AsyncBackend, inner: httpcore.AsyncNetworkStream) -> None:
         self._backend = backend
         self._inner = inner
-        backend._streams.append(inner)
-        backend.last_read = time.monotonic()
+        backend.opened(inner)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        data = await self._inner.read(max_bytes, self._backend.left(httpcore.ReadTimeout))
         self._backend.last_read = time.monotonic()
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        await self._inner.write(buffer, self._backend.left(httpcore.WriteTimeout))
 
     async def aclose(self) -> None:
-        _forget(self._backend._streams, self._inner)
         await self._inner.aclose()
+        self._backend.closed(self._inner)
 
     async def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        inner = await self._inner.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout))
-        _forget(self._backend._streams, self._inner)
+        left = self._backend.left(httpcore.ConnectTimeout)
+        inner = await self._inner.start_tls(ssl_context, server_hostname, left)
+        self._backend.closed(self._inner)
         return _AsyncStream(self._backend, inner)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
-
-
-def _forget(streams: list[Any], stream: object) -> None:
-    if stream in streams:
-        streams.remove(stream)

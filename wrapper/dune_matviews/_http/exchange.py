@@ -9,6 +9,7 @@ of it would show the key.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from contextlib import suppress
@@ -20,7 +21,6 @@ import httpx
 
 from .. import __version__
 from ..errors import APIError, RequestFailedError
-from .deadline import Timeouts
 from .messages import Request, Response
 from .responses import payload, printable, refusal
 from .settings import Settings
@@ -55,13 +55,14 @@ class Exchange:
     An interruption passes on, without the key in the local variables of the frames that it has ended.
     """
 
-    def __init__(self, settings: Settings, request: Request, end: float) -> None:
+    def __init__(self, settings: Settings, request: Request, seconds: float) -> None:
         parts: dict[str, Any] = {**request.parts}
         url = httpx.URL(settings.base_url + parts.pop("url"))
         headers = httpx.Headers(_HEADERS | parts.pop("headers", {}))
         self.request = httpx.Request(parts.pop("method"), url, headers=headers, **parts)
         self._started = time.monotonic()
-        self._end = end
+        self._seconds = seconds
+        self.end = self._started + seconds
         self._key = settings.api_key
         self._max_bytes = request.max_bytes
         self._response: httpx.Response | None = None
@@ -70,7 +71,7 @@ class Exchange:
         self.is_clean = False
 
     def __enter__(self) -> Self:
-        self.request.extensions["timeout"] = Timeouts(self._end)
+        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self._seconds)
         self.request.headers[KEY_HEADER] = self._key.reveal()
         return self
 
@@ -98,8 +99,8 @@ class Exchange:
         self._body += chunk
         if len(self._body) > self._max_bytes:
             raise _GivenUpError(f"the response is larger than {self._max_bytes // 1_000_000} MB")
-        if time.monotonic() > self._end:
-            raise _GivenUpError(f"the response was not complete within {self._limit:g} s")
+        if time.monotonic() > self.end:
+            raise TimeoutError  # where the connection is the caller's own, which knows no deadline
 
     def outcome(self) -> Response:
         """The response, if it is a success and complete; else our error is raised."""
@@ -129,15 +130,11 @@ class Exchange:
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
         remedy = _remedy(failure) if not sent else None
         if isinstance(failure, httpx.TimeoutException | TimeoutError):
-            problem = f"no response within {self._limit:g} s" if sent else "no connection in time"
+            problem = f"no response within {round(self._seconds, 3):g} s" if sent else "no connection in time"
         else:
             problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
         message = f"{where} failed: {problem}." + (f" {remedy}" if remedy else "")
         return RequestFailedError(message, sent=sent, is_transient=remedy is None)
-
-    @property
-    def _limit(self) -> float:
-        return round(self._end - self._started, 3)
 
     def _cause(self) -> Exception | None:
         """The failure, unless it shows the key: libraries quote what they cannot understand."""
@@ -172,6 +169,8 @@ def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:
 def _remedy(failure: Exception | None) -> str | None:
     """How to mend a failure that will not pass by itself; None for one that may."""
     if isinstance(failure, httpx.ProxyError):
+        if re.match(r"5\d\d |Proxy Server could not connect: ", str(failure)):  # httpcore tells it in no other way
+            return None
         return (
             "The proxy refuses the connection. Check HTTPS_PROXY or ALL_PROXY, which also takes a user and a password "
             "(http://user:password@host:port), or name the host in NO_PROXY."
@@ -180,8 +179,8 @@ def _remedy(failure: Exception | None) -> str | None:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                "No certificate authority known here vouches for the server. If a proxy or gateway of yours signs its "
-                "certificates, set SSL_CERT_FILE to a file with that authority."
+                "The server's certificate is not trusted here. If a proxy or gateway of yours signs certificates, set "
+                "SSL_CERT_FILE to a file with its certificate authority."
             )
         cause = cause.__cause__ or cause.__context__
     return None

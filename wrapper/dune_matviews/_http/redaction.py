@@ -55,11 +55,12 @@ class ApiKey:
     def redact_json(self, text: str) -> Any:
         """The JSON value that *text* is, without the key in any text that is for people."""
         value = json.loads(text)
-        if self.reveal()[:_TELLING] not in text and not self._may_be_escaped(text):
+        beginning = self.reveal()[:_TELLING]
+        if beginning not in text and not self._may_be_escaped(text):
             return value
         # One search in all of it: a response may have a million texts, next to none of which has anything to redact.
-        unescaped = json.dumps(value, ensure_ascii=False)
-        if self.reveal()[:_TELLING] not in unescaped and not self._pattern().search(unescaped):
+        plain = json.dumps(value, ensure_ascii=False)
+        if json.dumps(beginning, ensure_ascii=False)[1:-1] not in plain and not self._pattern().search(plain):
             return value
         return self._redacted(value)
 

@@ -241,7 +241,7 @@ def test_a_redirect_shows_no_key(connect: Connect, location: str) -> None:
         with pytest.raises(UnexpectedResponseError, match=r"redirect to https://x\.example/.*\*\*\*") as caught:
             dune.attach("E").status()
     assert "this_test" not in shown(caught.value)
-    assert not any(list(lane.client.cookies.jar) for lane in lanes(dune))
+    assert not any(list(lane._client.cookies.jar) for lane in lanes(dune))
 
 
 def test_a_redirect_that_httpx_prepared_has_no_key(connect_through: Connect) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the way to Dune and back: deadlines, connections, interruptions, processes and loops, secrets."""

@@ -1,0 +1,46 @@
+"""What tests of the transports share: single exchanges, and certificates that only the test's client trusts."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from dune_matviews import MatviewsClient
+from dune_matviews._api.operations import Operations
+from dune_matviews._flow.effects import Call
+
+CA = trustme.CA()
+
+
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ssl.SSLContext:
+    """A server's context for `localhost`, whose authority the environment trusts."""
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return server_context(CA)
+
+
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's context for `localhost`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def send(runner: asyncio.Runner) -> Callable[..., Any]:
+    """Sends one request through a client of either kind, without the flows: a look at an execution, or a given call."""
+
+    def once(dune: Any, call: Call[Any] | None = None) -> Any:
+        call = call or Operations().status("E")
+        if isinstance(dune, MatviewsClient):
+            return dune._transport.send(call)
+        return runner.run(dune._inner._transport.send(call))
+
+    return once

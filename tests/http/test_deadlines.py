@@ -1,0 +1,237 @@
+"""`timeout` bounds a whole exchange, however its parts arrive. What a server drips, it drips until the client hangs up.
+
+No test here measures a time: a client that held on would be told by the server, after a minute.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+
+from dune_matviews import MatviewsClient, RequestFailedError, WaitTimeoutError
+from dune_matviews._http.deadline import AsyncBackend, Backend, bound, bound_async
+from tests.http.servers import Script, Server, hold, response, serving, tunnel, wait_for
+
+Connect = Callable[..., MatviewsClient]
+Send = Callable[..., Any]
+
+TIMEOUT = 0.3
+VIEW = "dune.my_team.result_daily_volume"
+STATUS = json.dumps({"execution_id": "E", "state": "QUERY_STATE_EXECUTING"}).encode()
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+GZIP = OK + b"Content-Encoding: gzip\r\n\r\n"
+
+# What arrives at once, and what drips in after it for ever.
+DRIPS = {
+    "nothing": (b"", b""),
+    "status line": (b"HTTP/1.1 200 ", b"O"),
+    "headers": (OK, b"A: b\r\n"),
+    "a header": (OK + b"A: ", b"a"),
+    "1xx": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": (OK + b"Content-Length: 900000\r\n\r\n", b" "),
+    "body without a length": (OK + b"\r\n", b" "),
+    "chunks": (CHUNKED, b"1\r\n \r\n"),
+    "chunk header": (CHUNKED + b"1;", b"x"),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"A: b\r\n"),
+    "gzip header": (GZIP + b"\x1f\x8b\x08\x08\0\0\0\0\0\0", b"a"),
+    "gzip blocks": (GZIP + gzip.compress(b"")[:10], b"\0\0\0\xff\xff"),
+}
+
+
+def dripping(start: bytes, drop: bytes) -> Script:
+    """A script that answers a request with *start*, and then with *drop* for ever."""
+
+    def script(server: Server, connection: socket.socket) -> None:
+        if server.request(connection):
+            connection.sendall(start)
+            if drop:
+                server.drip(connection, drop)
+            else:
+                hold(server, connection)
+
+    return script
+
+
+WAYS = ("plain", "TLS", "proxy", "TLS proxy")
+
+
+@pytest.fixture(params=WAYS)
+def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Any]]:
+    """Starts a server that carries out a script, and returns it with the URL by which it is reached, on four ways."""
+    with ExitStack() as stack:
+
+        def start(script: Script) -> tuple[Server, str]:
+            if request.param == "plain":
+                server = stack.enter_context(serving(script))
+                return server, f"http://127.0.0.1:{server.port}"
+            context = request.getfixturevalue("trusted")
+            server = stack.enter_context(serving(script, context))
+            if "proxy" in request.param:
+                outer = context if request.param == "TLS proxy" else None
+                proxy = stack.enter_context(serving(tunnel(server.port), outer))
+                monkeypatch.setenv("HTTPS_PROXY", f"{'https' if outer else 'http'}://localhost:{proxy.port}")
+            return server, f"https://localhost:{server.port}"
+
+        yield start
+
+
+def test_each_way_arrives(connect: Connect, send: Send, reach: Callable[[Script], Any]) -> None:
+    """Through TLS and proxies, a response arrives as it does without, and its connection serves the next request."""
+
+    def answer(server: Server, connection: socket.socket) -> None:
+        while server.request(connection):
+            connection.sendall(response(STATUS))
+
+    server, url = reach(answer)
+    dune = connect("key", base_url=url)
+    assert {send(dune).execution_id for _ in range(3)} == {"E"}
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("reach", "drip", "timeout"),
+    # Elsewhere than on the plain way, the connection takes its part of the time.
+    [("plain", drip, TIMEOUT) for drip in DRIPS]
+    + [(way, drip, 1) for way in WAYS[1:] for drip in ("headers", "gzip blocks")],
+    indirect=["reach"],
+)
+def test_a_response_that_drips_is_given_up(
+    connect: Connect, send: Send, reach: Callable[[Script], Any], drip: str, timeout: float
+) -> None:
+    """Whatever part of a response drips, the exchange ends with its time: the server sees it, and nothing is unsent."""
+    server, url = reach(dripping(*DRIPS[drip]))
+    with pytest.raises(RequestFailedError, match=f"no response within {timeout} s") as caught:
+        send(connect("key", base_url=url, timeout=timeout))
+    assert caught.value.sent
+    assert caught.value.is_transient
+    wait_for(lambda: server.hang_ups == 1)
+    assert len(server.requests) == 1
+
+
+def test_a_handshake_that_drips_is_given_up(connect: Connect, send: Send, trusted: Any) -> None:
+    """A server that never ends its TLS handshake is one to which nothing was sent."""
+
+    def script(server: Server, connection: socket.socket) -> None:
+        connection.sendall(b"\x16\x03\x03\x40\x00\x02\0\x3f\xfc\x03\x03")
+        server.drip(connection, b"\0")
+
+    with serving(script) as server:
+        with pytest.raises(RequestFailedError, match="no connection in time") as caught:
+            send(connect("key", base_url=f"https://localhost:{server.port}", timeout=TIMEOUT))
+        assert not caught.value.sent
+        wait_for(lambda: server.hang_ups == 1)
+
+
+@pytest.mark.parametrize("drip", ["status line", "headers", "1xx"])
+def test_a_proxy_that_drips_is_given_up(
+    connect: Connect, send: Send, trusted: Any, monkeypatch: pytest.MonkeyPatch, drip: str
+) -> None:
+    """The time of the exchange is also that of the proxy's own response."""
+    with serving(dripping(*DRIPS[drip])) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:{proxy.port}")
+        with pytest.raises(RequestFailedError, match=f"no response within {TIMEOUT} s"):
+            send(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
+        wait_for(lambda: proxy.hang_ups == 1)
+
+
+def hanging(server: Server, connection: socket.socket) -> None:
+    """A script that accepts refreshes, and says nothing about their executions."""
+    while request := server.request(connection):
+        if request.startswith(b"POST "):
+            connection.sendall(response(json.dumps({"execution_id": f"E{len(server.requests)}"}).encode()))
+        elif b"/status " in request:
+            hold(server, connection)
+            return
+        else:
+            connection.sendall(response(b'{"last_execution_ids": []}'))
+
+
+def test_a_socks_proxy_that_is_silent_is_given_up(
+    connect: Connect, send: Send, trusted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpcore asks for no timeout where it talks to a SOCKS proxy; the time of the exchange bounds that, too."""
+    with serving(hold) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5://localhost:{proxy.port}")
+        with pytest.raises(RequestFailedError, match=f"no response within {TIMEOUT} s"):
+            send(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
+        wait_for(lambda: proxy.hang_ups == 1)
+
+
+def test_a_run_is_over_in_time_though_requests_hang(connect: Connect) -> None:
+    """The timeout of a run bounds each of its requests, however long one alone may take: the server sees them go."""
+    names = [f"{VIEW}_{number}" for number in range(5)]
+    with serving(hanging) as server:
+        dune = connect("key", base_url=f"http://127.0.0.1:{server.port}", timeout=3600)
+        report = dune.refresh_all(names, max_parallel=5, timeout=TIMEOUT)
+        assert {result.outcome for result in report.results.values()} == {"running"}
+        asked = [request for request in server.requests if b"/status " in request]
+        assert asked
+        wait_for(lambda: server.hang_ups == len(asked))
+
+
+def test_a_wait_is_over_in_time_though_its_request_hangs(connect: Connect) -> None:
+    """The timeout of a wait bounds its requests, however long one alone may take."""
+    with serving(hanging) as server:
+        dune = connect("key", base_url=f"http://127.0.0.1:{server.port}", timeout=3600)
+        with pytest.raises(WaitTimeoutError):
+            dune.attach("E").wait(timeout=TIMEOUT)
+        assert len(server.requests) == 1
+        wait_for(lambda: server.hang_ups == 1)
+
+
+def test_several_addresses_share_the_time(connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first address of a host is silent, the next has its turn within the same time."""
+    real = socket.getaddrinfo
+
+    def both(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in ("localhost", b"localhost"):
+            return real(host, port, *args, **kwargs)
+        return [*real("127.0.0.2", port, *args, **kwargs), *real("127.0.0.1", port, *args, **kwargs)]
+
+    def answer(server: Server, connection: socket.socket) -> None:
+        server.request(connection)
+        connection.sendall(response(STATUS))
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with serving(answer) as server, socket.create_server(("127.0.0.2", server.port), backlog=0) as silent:
+        # A full queue of connections that nobody accepts leaves further ones without any response.
+        with ExitStack() as fillers:
+            for _ in range(4):
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(silent.getsockname())
+            assert send(connect("key", base_url=f"http://localhost:{server.port}", timeout=4)).execution_id == "E"
+        assert len(server.requests) == 1
+
+
+def test_a_host_without_an_address_is_never_reached(
+    connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that cannot be looked up is a failure to connect."""
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(RequestFailedError, match="Name or service not known") as caught:
+        send(connect("key", base_url="http://localhost:9", timeout=TIMEOUT))
+    assert not caught.value.sent
+
+
+def test_httpx_lets_us_keep_deadlines() -> None:
+    """httpx and httpcore still have what deadlines are hung onto: `_pool`, and in it `_network_backend`."""
+    for transport in (httpx.HTTPTransport(), httpx.AsyncHTTPTransport()):
+        assert hasattr(transport, "_pool"), "httpx has renamed what _http/deadline.py takes hold of"
+        assert isinstance(transport._pool._network_backend, httpcore.NetworkBackend | httpcore.AsyncNetworkBackend)
+    assert isinstance(bound(httpx.HTTPTransport()), Backend)
+    assert isinstance(bound_async(httpx.AsyncHTTPTransport()), AsyncBackend)
