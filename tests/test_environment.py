@@ -26,7 +26,7 @@ environment.commands = lambda folder, *_: [[sys.executable, "-c", sys.argv.pop()
 sys.exit(environment.main(sys.argv[1:]))
 """
 FILL = "import pathlib; pathlib.Path('env').mkdir(); pathlib.Path('env/half-made').touch();"
-ENDLESS = f"{FILL} import os, time; pathlib.Path('fifo').write_text(str(os.getpid())); time.sleep(3600)"
+ENDLESS = f"{FILL} import os, time; pathlib.Path('fifo').write_text(str(os.getpid())); time.sleep(120)"
 DEAF = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {ENDLESS}"
 FAILING = f"{FILL} print('it went wrong'); print('    in a detail'); raise SystemExit(3)"
 
