@@ -30,7 +30,8 @@ define needs-python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test test-others test-long test-one test-full bench build check-wheel lock clean
+.PHONY: help setup demo generate update check test test-others test-long test-one test-oldest test-full soak bench build \
+	check-wheel lock clean
 
 help: ## List the targets.
 	@echo "You need Python $(firstword $(SUPPORTED)) or newer. Each target sets up the rest by itself, in .envs/, when it is called"
@@ -61,7 +62,8 @@ check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and t
 	$(BIN)/zizmor --offline --quiet .github
 	@$(MAKE) --no-print-directory check-wheel
 
-# A process for each core; who is done early takes tests of another's. The summary names what took longest.
+# A process for each core; who is done early takes tests of another's. (Other ways to share tests go by their ids, and
+# would lose all but one of those that schemathesis makes: they have one id.) The summary names what took longest.
 PARALLEL := --numprocesses auto --dist worksteal --durations 10
 
 test: test-$(firstword $(PRESENT)) ## Run the tests, on the oldest supported Python that is present.
@@ -83,8 +85,15 @@ test-one: $(MAIN)/.ready .envs/prism/.ready ## Run one file, or the tests whose 
 	@test -n "$$T" || { echo "Say which: make test-one T=tests/test_cron.py, or T= and a part of a name." >&2; exit 2; }
 	@case "$$T" in */*|*.py) set -- "$$T";; *) set -- -k "$$T";; esac; $(PYTHON) -m pytest "$$@"
 
+# All other tests run on the newest.
+test-oldest: .envs/oldest/.ready .envs/prism/.ready ## Run the tests of both clients on the oldest httpx, attrs … that we allow.
+	.envs/oldest/bin/python -m pytest $(PARALLEL) tests/http tests/test_*.py tests/spec/test_generated_*.py
+
 test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
 	$(PYTHON) -m tests.spec.on_full_spec
+
+soak: $(MAIN)/.ready ## Interrupt, crowd, fault and fork clients for minutes; writes tests/soak/RESULT.md.
+	$(PYTHON) -m tests.soak
 
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
@@ -136,6 +145,16 @@ FIRST_PYTHON = "$(call find-python,$(firstword $(PRESENT)))"
 .envs/bench/.ready: $(MAIN)/.ready .envs/versions.txt
 	@$(PYTHON) $(SET_UP) .envs/bench --what "the package without development tools" --takes "ten seconds" \
 		pip --constraint .envs/versions.txt --editable .
+
+# The oldest that pyproject.toml allows of what we depend on; what these depend on is the newest that fits.
+.envs/lowest.txt: pyproject.toml $(MAIN)/.ready
+	@$(PYTHON) -m uv pip compile --quiet --resolution lowest-direct --no-build \
+		--python-version $(firstword $(SUPPORTED)) --no-header --no-annotate pyproject.toml --output-file $@
+
+.envs/oldest/.ready: .envs/lowest.txt requirements-dev.txt
+	@$(FIRST_PYTHON) $(SET_UP) .envs/oldest --what "the oldest httpx that we allow" --takes "a minute" \
+		pip $(PINNED) requirements-dev.txt then --no-deps --only-binary :all: --requirement .envs/lowest.txt \
+		then --no-deps --no-build-isolation --editable .
 
 .envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
 	@$(PYTHON) $(SET_UP) .envs/dune-client --what "dune-client to compare with" --takes "twenty seconds" \

@@ -1,6 +1,6 @@
 """A process that answers as Dune does, on loopback, the same to every contender, and as quickly as Python can.
 
-It knows two answers, and must not know who asks: no key, name or budget is looked at, and nothing is billed. The
+It knows three answers, and must not know who asks: no key, name or budget is looked at, and nothing is billed. The
 sandbox of the package does all of that, and would itself be what is measured.
 """
 
@@ -12,6 +12,7 @@ import time
 from email.utils import formatdate
 from itertools import count
 
+VIEW = '{"sql_id": "dune.my_team.result_daily_volume", "query_id": 4321, "last_execution_ids": []}'
 STARTED = '{"execution_id": "%s", "state": "QUERY_STATE_PENDING", "sql_id": "dune.my_team.result_daily_volume"}'
 RUNNING = (
     '{"execution_id": "%s", "query_id": 4321, "is_execution_finished": false, "state": "QUERY_STATE_EXECUTING", '
@@ -68,7 +69,12 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, path: str) -> None:
         steps = path.split("/")
-        body = self._executions.status(steps[-2]) if steps[-1] == "status" else self._executions.start()
+        if steps[-1] == "status":
+            body = self._executions.status(steps[-2])
+        elif steps[-2] == "materialized-views":
+            body = VIEW
+        else:
+            body = self._executions.start()
         self._transport.write(
             f"HTTP/1.1 200 OK\r\nDate: {formatdate(usegmt=True)}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()

@@ -11,14 +11,17 @@ from functools import partial
 from typing import NamedTuple
 
 from dune_matviews import ExecutionState
+from dune_matviews._batch.graph import reads
+from dune_matviews._batch.run import Run
+from dune_matviews._batch.view import Limits, Plan
+from dune_matviews._execution.starting import start
+from dune_matviews._execution.watching import Watch, watch
+from dune_matviews._execution.wish import Wish
 from dune_matviews._flow.effects import Flow
-from dune_matviews._order import reads
-from dune_matviews._pacing import PLANS, RequestBudget
-from dune_matviews._refresh import start, watch
-from dune_matviews._schedule import Limits, Run
+from dune_matviews._http.rate_limits import PLANS, RequestBudget
 from dune_matviews.report import RefreshReport
+from tests.batch.workloads import least_makespan, makespan, views_of_all_lengths
 from tests.simulation import Dune
-from tests.workloads import least_makespan, makespan, views_of_all_lengths
 
 from .figures import Rounds
 
@@ -60,8 +63,10 @@ def looks(length: int) -> Looks:
     for number in range(1, TRIES + 1):
         dune = Dune(length=length * (0.9 + 0.1 * number / TRIES))
         session = dune.session(PLANS["free"])
-        execution_id = dune.run(start(session, dune, "v", None, "start"))
-        dune.run(watch(session, dune, execution_id, since=dune.now))
+        begun = dune.run(start(session, Wish(view="v")))
+        if begun.execution_id is None:
+            raise RuntimeError("no execution was started")
+        dune.run(watch(session, Watch(execution_id=begun.execution_id, how=begun.how, since=dune.now)))
         counts.append(sum(each.what.startswith("status") for each in dune.seen))
         lateness.append(dune.now - dune.ledger[0].ends)
     return Looks(length, max(counts), sum(lateness) / TRIES, max(lateness))
@@ -110,5 +115,5 @@ def _scheduling(count: int) -> dict[str, float]:
 def _run(
     dune: Dune, views: dict[str, tuple[str, ...]], budget: RequestBudget | None, parallel: int
 ) -> Flow[RefreshReport]:
-    limits = Limits(max_parallel=parallel)
-    return Run(dune.session(budget), dune, views, dict.fromkeys(views), limits, "start", None).flow()
+    plan = Plan(views, dict.fromkeys(views))
+    return Run(dune.session(budget), plan, Limits(max_parallel=parallel)).flow()

@@ -30,7 +30,7 @@ RUN = """
 Then the run. One view fails: what reads it is skipped, the others go on.
 """
 BILL = """
-What Dune would have billed, failed refreshes too, by the sandbox's ledger:
+What Dune would have billed, by the sandbox's ledger; what has failed costs nothing there:
 """
 END = """
 To try more of it:

@@ -6,6 +6,7 @@ It knows effects and the operations' interface, and must not know how any flow d
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ import attrs
 from dune_matviews import ExecutionState, ExecutionStatus, Matview, NotFoundError
 from dune_matviews._api.operations import Operations
 from dune_matviews._api.values import Definition, Page, Started, Stored, ViewHistory
-from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep
-from dune_matviews._pacing import Pace, RequestBudget
-from dune_matviews._requests import Session
+from dune_matviews._execution.intents import unquoted
+from dune_matviews._execution.pacing import Pace
+from dune_matviews._execution.session import Session
+from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
+from dune_matviews._http.rate_limits import RequestBudget
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,11 +56,15 @@ class Seen:
 
 @attrs.frozen
 class Fault:
-    """What goes wrong with one request: *error* in place of the answer; *accepted*: Dune did its work all the same."""
+    """What goes wrong with one request: *error* in place of the response.
+
+    *accepted*: Dune does its work all the same, *late* by so many seconds.
+    """
 
     error: BaseException
     accepted: bool = False
     takes: float = 0.0
+    late: float = 0.0
 
 
 class Dune(Operations):
@@ -71,12 +78,16 @@ class Dune(Operations):
         credits: float = 1.0,
         round_trip: float = 0.0,
         clock_offset: float = 0.0,
+        client_offset: float = 0.0,
         listed_after: float = 0.0,
+        known_after: float = 0.0,
+        ulids: bool = False,
     ) -> None:
         self.now = 1000.0
         self.timeout = 10.0
         self.length, self.end, self.credits = length, end, credits
         self.round_trip, self.clock_offset, self.listed_after = round_trip, clock_offset, listed_after
+        self.client_offset, self.known_after, self.ulids = client_offset, known_after, ulids
         self.scenarios: dict[str, tuple[float, ExecutionState, float]] = {}
         self.page_size = 2
         self.deleted: set[str] = set()
@@ -84,13 +95,27 @@ class Dune(Operations):
         self.seen: list[Seen] = []
         self.ledger: list[Execution] = []
         self.faults: Iterator[Fault | None] = iter(())
+        self._failing: dict[str, Iterator[Fault | None]] = {}
+        self._by_id: dict[str, Execution] = {}
+        self._by_name: defaultdict[str, list[Execution]] = defaultdict(list)
         self._ids = count(1)
         self._flying: dict[int, dict[Any, tuple[float, Future[Any]]]] = {}
 
     def session(self, plan: RequestBudget | None = None, timeout: float = 10.0) -> Session:
         """A client's session in this virtual time, with middling luck."""
         self.timeout = timeout
-        return Session(Pace(plan), timeout, clock=lambda: self.now, chance=lambda: 0.5)
+        return Session(
+            self,
+            Pace(plan),
+            timeout,
+            clock=lambda: self.now,
+            wall=lambda: EPOCH.timestamp() + self.client_offset + self.now,
+            jitter=lambda: 0.5,
+        )
+
+    def fail(self, operation: str, *faults: Fault | None) -> None:
+        """Let the next requests of one operation, "refresh" or "view", meet these faults."""
+        self._failing[operation] = iter(faults)
 
     def rest(self, seconds: float) -> None:
         """Let time pass, as a driver's sleep."""
@@ -119,15 +144,15 @@ class Dune(Operations):
         return results
 
     def _carry_out(self, effect: Effect, place: int) -> tuple[float, int, Future[Any]]:
-        """When the effect is over, for which flow, and what came of it."""
+        """When the effect is over, for which flow, and how it ends."""
         if isinstance(effect, Sleep):
             assert effect.seconds >= 0, "a flow asked to sleep for less than nothing"
             return self.now + effect.seconds, place, _over(None)
         if isinstance(effect, Overlap):
             flying = self._flying.setdefault(place, {})
-            for key, call in effect.calls.items():
+            for key, task in effect.tasks.items():
                 if key not in flying:
-                    flying[key] = self._perform(call)
+                    flying[key] = self._perform(task)
             at = min(self.now + effect.seconds, *(ends for ends, _ in flying.values()))
             for key in [key for key, (ends, _) in flying.items() if ends <= at]:
                 effect.results[key] = _result(flying.pop(key)[1])
@@ -135,12 +160,12 @@ class Dune(Operations):
         ended, outcome = self._perform(effect)
         return ended, place, outcome
 
-    def _perform(self, call: Call[Any]) -> tuple[float, Future[Any]]:
-        """When the call ends, and how; meanwhile, other flows go on."""
+    def _perform(self, task: Call[Any] | Work[Any]) -> tuple[float, Future[Any]]:
+        """When a call or work ends, and how; meanwhile, other flows go on."""
         began = self.now
         outcome: Future[Any] = Future()
         try:
-            outcome.set_result(self.send(call))
+            outcome.set_result(task.function() if isinstance(task, Work) else self.send(task))
         except BaseException as failure:
             outcome.set_exception(failure)
         ended, self.now = self.now, began
@@ -184,30 +209,36 @@ class Dune(Operations):
 
     def _call(self, what: str, work: Callable[[], T]) -> Call[T]:
         def perform(limit: float) -> T:
-            fault = next(self.faults, None)
+            fault = next(self._failing.get(what.partition(" ")[0], self.faults), None)
             self.seen.append(Seen(self.now, what))
             if fault is None:
                 result = work()
                 self.now += self.round_trip
                 return result
             if fault.accepted:
+                self.now += fault.late
                 work()
+                self.now -= fault.late
             self.now += min(fault.takes, limit, self.timeout)
             raise fault.error
 
         return Call(perform, lambda result: result)
 
     def _start(self, name: str, performance: str | None) -> str:
-        execution_id = f"E{next(self._ids)}"
+        execution_id = ulid(self._wall(self.now), next(self._ids)) if self.ulids else f"E{next(self._ids)}"
+        name = unquoted(name)
         length, end, credits = self.scenarios.get(name, (self.length, self.end, self.credits))
-        self.ledger.append(Execution(execution_id, name, performance, self.now, self.now + length, end, credits))
+        execution = Execution(execution_id, name, performance, self.now, self.now + length, end, credits)
+        self.ledger.append(execution)
+        self._by_id[execution_id] = execution
+        self._by_name[name].append(execution)
         return execution_id
 
     def _execution(self, execution_id: str) -> Execution:
-        place = int(execution_id.removeprefix("E")) - 1
-        if place >= len(self.ledger):
+        execution = self._by_id.get(execution_id)
+        if execution is None or self.now < execution.submitted + self.known_after:
             raise NotFoundError("Object not found", status_code=404)
-        return self.ledger[place]
+        return execution
 
     def _status(self, execution_id: str) -> ExecutionStatus:
         execution = self._execution(execution_id)
@@ -233,11 +264,11 @@ class Dune(Operations):
 
     def _view(self, name: str) -> ViewHistory:
         listed: Sequence[Execution] = [
-            each for each in self.ledger if each.name == name and self.now >= each.submitted + self.listed_after
+            each for each in self._by_name[unquoted(name)] if self.now >= each.submitted + self.listed_after
         ]
         return ViewHistory(
-            last_execution_ids=tuple(each.execution_id for each in reversed(listed)),
-            answered_at=self._wall(self.now).replace(microsecond=0),  # a `Date` header has whole seconds
+            ids=tuple(each.execution_id for each in reversed(listed)),
+            date=self._wall(self.now).replace(microsecond=0),  # a `Date` header has whole seconds
         )
 
     def _upsert(self, view: Definition) -> Started:
@@ -248,7 +279,7 @@ class Dune(Operations):
     def _stored(self, name: str) -> Stored:
         view = self.definitions.get(name)
         parts = {name: part for name, part in view._asdict().items() if name != "name"} if view else {}
-        return Stored(name, parts)
+        return Stored(name, parts, self._view(name))
 
     def _page(self, offset: int) -> Page:
         names = list(dict.fromkeys(each.name for each in self.ledger if self.now >= each.submitted + self.listed_after))
@@ -263,6 +294,15 @@ class Dune(Operations):
 
     def _wall(self, moment: float) -> datetime:
         return EPOCH + timedelta(seconds=moment + self.clock_offset)
+
+
+def ulid(made: datetime, number: int) -> str:
+    """An id as Dune's are: one that tells when it was made."""
+    digits, value = "", (int(made.timestamp() * 1000) << 80) + number
+    for _ in range(26):
+        value, digit = divmod(value, 32)
+        digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[digit] + digits
+    return digits
 
 
 def _result(future: Future[Any]) -> Result[Any]:

@@ -16,9 +16,9 @@ import httpcore
 import pytest
 
 from dune_matviews import _core
+from dune_matviews._execution.session import Session
 from dune_matviews._flow.drivers import run, run_async
 from dune_matviews._http import deadline
-from dune_matviews._requests import Session
 from dune_matviews.sandbox import _delivery
 
 MOMENT = 0.01
@@ -58,6 +58,10 @@ class SkippedTime:
         """A monotonic clock with the skipped time on top."""
         return time.monotonic() + self.total
 
+    def wall(self) -> float:
+        """The wall clock with the skipped time on top."""
+        return time.time() + self.total
+
     def sleep(self, seconds: float) -> None:
         """Skip so many seconds, for the client and for the sandbox."""
         self.pauses.append(seconds)
@@ -71,7 +75,7 @@ class SkippedTime:
         """Let clients made from now on skip their pauses."""
         monkeypatch.setattr(_core, "run", partial(run, sleep=self.sleep))
         monkeypatch.setattr(_core, "run_async", partial(run_async, sleep=self.sleep_async))
-        session: Any = partial(Session, clock=self.clock)
+        session: Any = partial(Session, clock=self.clock, wall=self.wall)
         monkeypatch.setattr(_core, "Session", session)
 
     def install_timeouts(self, monkeypatch: pytest.MonkeyPatch, timeout: float) -> None:

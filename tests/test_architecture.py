@@ -7,6 +7,8 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -22,75 +24,112 @@ OUTSIDE = ("cli", "sandbox")
 ROOMS = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in OUTSIDE]
 COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 
-# What each room may import, of the other rooms and of what is not in the standard library. A room is a folder; what
-# stands beside the folders has a room for itself until it moves into one.
-FACE = {"_api", "_arguments", "_core", "_flow", "_http", "_lookup", "_pacing", "_refresh", "_tiers", "models"}
-FLOWS = {"_api", "_flow", "_http", "_lookup", "_pacing", "_refresh", "_requests", "_tiers", "attrs", "errors", "models"}
-MANY = {"_arguments", "_journal", "_memory", "_order", "_resume", "_tally", "report"}
+# What each room may import: rooms above it in this table only, and of what is not in the standard library.
+# A room is a folder; what stands beside the folders has a room for itself.
+FACE = {"_core", "_execution", "_http", "_tiers", "_validate", "models"}
 ALLOWED = {
-    "__init__": {"errors"},
-    "errors": set[str](),
     "models": {"attrs"},
+    "errors": set[str](),
+    "__init__": {"errors"},
     "report": {"attrs", "errors", "models"},
     "_flow": {"attrs"},
-    "_http": {"__init__", "_arguments", "_flow", "_pacing", "attrs", "errors", "httpcore", "httpx"},
+    "_validate": {"errors"},
+    "_tiers": {"_validate", "errors"},
+    "_http": {"__init__", "_validate", "attrs", "errors", "httpcore", "httpx"},
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
-    "_arguments": {"errors"},
-    "_pacing": {"attrs"},
-    "_tiers": {"_arguments", "errors"},
-    "_cron": {"cronsim", "errors"},
+    "_execution": {"_api", "_flow", "_http", "_tiers", "attrs", "cronsim", "errors", "models", "report"},
+    "_batch": {"_execution", "_flow", "_validate", "attrs", "errors", "models", "report"},
+    "_core": {
+        *{"_api", "_batch", "_execution", "_flow", "_http", "_tiers", "_validate"},
+        *{"attrs", "errors", "models"},
+    },
+    "journal": {"_execution", "_validate", "attrs", "report"},
     "client": FACE,
     "async_client": FACE,
-    "_core": FACE | FLOWS | MANY | {"_cron", "_life", "_lineage", "_schedule"},
-    **dict.fromkeys(["_requests", "_lookup", "_refresh", "_life", "_lineage"], FLOWS),
-    **dict.fromkeys(["_schedule", "_order", "_journal", "_memory", "_resume", "_tally"], FLOWS | MANY),
 }
 
 
-def imports(module: Path) -> set[str]:
-    """What *module* imports at run time, but for the standard library; rooms of the package by their own names."""
-    found: set[str] = set()
-    room = module.relative_to(PACKAGE).parts[:-1]
+def imported(module: Path) -> Iterator[Path | str]:
+    """What *module* imports at run time: modules of the package as paths, other packages by name."""
 
-    def visit(node: ast.AST) -> None:
+    def visit(node: ast.AST) -> Iterator[Path | str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
-        if isinstance(node, ast.ImportFrom) and node.level > len(room):
-            inner = {alias.name for alias in node.names if (PACKAGE / alias.name).exists()}
-            inner |= {alias.name for alias in node.names if (PACKAGE / f"{alias.name}.py").exists()}
-            found.update({node.module.split(".")[0]} if node.module else inner or {"__init__"})
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            found.update({node.module} if node.module else {alias.name for alias in node.names})
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = module.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            inner = [place for alias in node.names for place in places(base / alias.name)]
+            yield from inner or places(base)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0]
         elif isinstance(node, ast.Import):
-            found.update(alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name.split(".")[0] for alias in node.names)
         for child in ast.iter_child_nodes(node):
-            visit(child)
+            yield from visit(child)
 
-    visit(ast.parse(module.read_text("utf-8")))
-    siblings = {path.stem for path in module.parent.iterdir()} if room else set[str]()
-    return {name for name in found if name not in sys.stdlib_module_names} - siblings
+    return visit(ast.parse(module.read_text("utf-8")))
+
+
+def places(name: Path) -> list[Path]:
+    """The file of a module, or of a folder."""
+    return [path for path in (name.with_suffix(".py"), name / "__init__.py") if path.exists()]
+
+
+def room_of(module: Path) -> str:
+    """The folder in the package, or the module, if it stands beside the folders."""
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> set[str]:
+    """The other rooms that *module* imports at run time, and packages that are not in the standard library."""
+    names = {room_of(each) if isinstance(each, Path) else each for each in imported(module)}
+    return names - set(sys.stdlib_module_names) - {room_of(module)}
 
 
 @pytest.mark.parametrize("module", ROOMS, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
     """Only `_http` imports httpx, only `_api` the generated code; flows know neither."""
-    room = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert imports(module) <= ALLOWED[room]
+    assert imports(module) <= ALLOWED[room_of(module)]
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_rooms_import_downwards(room: str) -> None:
+    """The face stands on the core, runs stand on executions, those on the API, and that on HTTP: never the reverse."""
+    order = list(ALLOWED)
+    assert {each for each in ALLOWED[room] if each in order} <= set(order[: order.index(room)])
+
+
+def test_no_rule_allows_what_nobody_does() -> None:
+    """A room that no longer imports another is no longer allowed to."""
+    for room, allowed in ALLOWED.items():
+        assert allowed == set().union(*(imports(module) for module in ROOMS if room_of(module) == room)), room
+
+
+def test_modules_import_in_no_circle() -> None:
+    """Within a room as between rooms, no module imports itself by way of others."""
+    graph = {module: {each for each in imported(module) if isinstance(each, Path)} for module in ROOMS}
+    TopologicalSorter(graph).prepare()
 
 
 # Which modules of the command line know that there is one, and which one draws a terminal.
-TALK_TO_CLICK = {"_app", "_defining", "_executions", "_failures", "_options", "_refreshing", "_sandbox", "_views"}
+TALK_TO_CLICK = {
+    "_app",
+    "_defining",
+    "_executions",
+    "_failures",
+    "_journal",
+    "_options",
+    "_refreshing",
+    "_sandbox",
+    "_views",
+}
 TALK_TO_RICH = {"_live"}
 
 
 @pytest.mark.parametrize("module", COMMAND_LINE, ids=lambda path: path.stem)
 def test_the_command_line_uses_the_public_api_only(module: Path) -> None:
     """Its modules import each other, click or rich where they may, and of the SDK what every user may import."""
-    siblings = {path.stem for path in COMMAND_LINE} - {"__init__"}
     expected = {name for name, those in (("click", TALK_TO_CLICK), ("rich", TALK_TO_RICH)) if module.stem in those}
-    assert imports(module) - siblings - {"dune_matviews", "__init__"} == expected
+    assert imports(module) - {"dune_matviews"} == expected
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dune_matviews"):
             home = importlib.import_module(node.module or "")

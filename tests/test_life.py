@@ -422,7 +422,7 @@ def test_a_list_never_goes_in_circles(
     )
     assert len(list(dune.list())) == 4
     assert len(sandbox.requests) == 2
-    assert f"ends at 2, because Dune says to go on at {repeated}" in caplog.text
+    assert f"ends at 2, because Dune names {repeated}" in caplog.text
 
 
 @pytest.mark.parametrize(

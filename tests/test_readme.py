@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from dune_matviews.sandbox import DuneSandbox
-from tests.skipping import CONFTEST, SkippedTime
+from tests.skipping import SkippedTime
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-PROGRAMS = [snippet for snippet in SNIPPETS if "def test_" not in snippet]
-TESTS = [snippet for snippet in SNIPPETS if "def test_" in snippet]
+README, CLIENT = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/client.md"))
+PROGRAMS = re.findall(r"```python\n(.*?)```", README + CLIENT, flags=re.DOTALL)
 VIEW = "dune.my_team.result_daily_volume"
 
 
@@ -36,7 +34,7 @@ def test_the_first_snippet_shows_a_refresh(dune_sandbox: DuneSandbox, capsys: py
 def test_every_other_program_runs(
     place: int, dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No program of the README fails, and each reaches the sandbox."""
+    """No program of these documents fails, and each reaches the sandbox."""
     monkeypatch.chdir(tmp_path)  # where a program may leave its files
     SkippedTime(dune_sandbox.advance).install(monkeypatch)
     if "EXECUTION_ID" in PROGRAMS[place]:
@@ -48,17 +46,9 @@ def test_every_other_program_runs(
     assert dune_sandbox.ledger
 
 
-@pytest.mark.parametrize("place", range(len(TESTS)))
-def test_every_test_of_the_readme_passes(place: int, pytester: pytest.Pytester) -> None:
-    """What the README shows of testing one's own code works with nothing but the package installed."""
-    pytester.makeconftest(CONFTEST)
-    pytester.makepyfile(TESTS[place])
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
-
-
-def test_the_readme_names_every_error() -> None:
+def test_every_error_is_documented() -> None:
     """The table of errors leaves none out."""
     import dune_matviews
 
     errors = [name for name in dune_matviews.__all__ if name.endswith("Error")]
-    assert [name for name in errors if f"`{name}`" not in README and name not in ("RefreshError",)] == []
+    assert [name for name in errors if f"`{name}`" not in CLIENT and name not in ("RefreshError",)] == []

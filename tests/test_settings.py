@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import pickle
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
 
-from dune_matviews import ConfigurationError, InvalidArgumentError, MatviewsClient, RequestBudget
+from dune_matviews import ConfigurationError, InvalidArgumentError, MatviewsClient, Plan, RequestBudget
+from dune_matviews._http.rate_limits import PLANS
 from dune_matviews._http.settings import Settings
 
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting comes from where the tests happen to run."""
-    for variable in ("DUNE_API_KEY", "DUNE_API_BASE_URL", "DUNE_API_REQUEST_TIMEOUT"):
+    for variable in ("DUNE_API_KEY", "DUNE_API_BASE_URL", "DUNE_API_REQUEST_TIMEOUT", "DUNE_PLAN"):
         monkeypatch.delenv(variable, raising=False)
 
 
-def settings(api_key: Any = "key", base_url: Any = None, timeout: Any = None, plan: Any = "free") -> Settings:
+def settings(api_key: Any = "key", base_url: Any = None, timeout: Any = None, plan: Any = "auto") -> Settings:
     """Settings from these arguments."""
     return Settings.gather(api_key, base_url, timeout, plan)
 
@@ -157,11 +158,29 @@ def test_plans_that_are_refused(plan: Any) -> None:
 
 
 def test_plans() -> None:
-    """Each plan has its two budgets; None has none; one's own is taken as it is."""
+    """Each plan has its two budgets, which Dune may know better; None has none; one's own is taken as it is."""
+    assert get_args(Plan) == ("auto", *PLANS)
+    assert [settings(plan=plan).learns for plan in get_args(Plan)] == [True] * 5
+    assert (settings(plan=None).learns, settings(plan=RequestBudget(low=1, high=2)).learns) == (False, False)
+    assert settings(plan="analyst").budget == settings(plan="free").budget == RequestBudget(low=15, high=40)
     assert settings(plan="plus").budget == RequestBudget(low=70, high=200)
     assert settings(plan="enterprise").budget == RequestBudget(low=350, high=1000)
     assert settings(plan=None).budget is None
     assert settings(plan=RequestBudget(low=1, high=2)).budget == RequestBudget(low=1, high=2)
+
+
+def test_the_plan_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DUNE_PLAN names the plan where no other is passed; what is no plan's name is refused, and the variable named."""
+    monkeypatch.setenv("DUNE_PLAN", "plus")
+    assert settings().budget == RequestBudget(low=70, high=200)
+    assert settings(plan="free").budget == RequestBudget(low=15, high=40)
+    assert settings(plan=None).budget is None
+    for wrong in ("Plus", "auto", "70", "none"):
+        monkeypatch.setenv("DUNE_PLAN", wrong)
+        with pytest.raises(
+            ConfigurationError, match="DUNE_PLAN must be one of 'free', 'analyst', 'plus', 'enterprise'"
+        ):
+            settings()
 
 
 @pytest.mark.parametrize("argument", [{"performance": "xl"}, {"small_tier": "maybe"}])

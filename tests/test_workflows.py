@@ -61,6 +61,7 @@ def test_only_the_jobs_that_write_may() -> None:
     assert rights == {
         ("ci", "make"): None,
         ("ci", "long"): None,
+        ("soak", "soak"): None,
         ("update", "update"): {"contents": "read"},
         ("update", "propose"): {"contents": "write", "pull-requests": "write", "actions": "write"},
         ("release", "build"): {"contents": "read"},

@@ -27,6 +27,7 @@ OPERATIONS = {
     "DELETE /v1/materialized-views/{name}": {"takes": {"name": "string"}, "responds": {"200": "DeleteResponse"}},
     "GET /v1/query/{query_id}/pipeline": {"takes": {"query_id": "integer"}, "responds": {"200": "PipelineResponse"}},
     "POST /v1/usage": {"sends": "UsageRequest", "responds": {"200": "UsageResponse"}},
+    "GET /whoami": {"responds": {"200": "WhoAmIResponse"}},
 }
 SENDS = {
     "RefreshRequest": {"performance": "string"},
@@ -83,6 +84,12 @@ READS = {
         "end_date": "string",
         "credits_used": "number",
         "credits_included": "number",
+    },
+    "WhoAmIResponse": {
+        "handle": "string",
+        "customer_id": "string",
+        "api_key_id": "string",
+        "created_by": "integer",
     },
     "ExecutionStatusResponse": {
         "state": "string",

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import yaml
@@ -76,10 +77,7 @@ _Loader.yaml_implicit_resolvers = {
 def parse(name: str, text: str) -> Document:
     """Read the YAML or JSON *text* of the file *name*, which is used in messages alone."""
     try:
-        if text.lstrip().startswith("{"):
-            content = json.loads(text, object_pairs_hook=_once)  # JSON is YAML, which takes a minute for a large one
-        else:
-            content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, which ruff cannot see
+        content = _content(text)
         if isinstance(content, dict):
             return copy(cast(Document, content))
     except yaml.YAMLError as problem:
@@ -89,6 +87,13 @@ def parse(name: str, text: str) -> Document:
     except RecursionError as problem:
         raise ToolError(f"{name} is nested too deeply for a spec") from problem
     raise ToolError(f"{name} does not hold a YAML mapping")
+
+
+@lru_cache(maxsize=32)  # the same few files are read again and again
+def _content(text: str) -> object:
+    if text.lstrip().startswith("{"):
+        return json.loads(text, object_pairs_hook=_once)  # JSON is YAML, which takes a minute for a large one
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, which ruff cannot see
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Document:

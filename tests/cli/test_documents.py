@@ -66,7 +66,7 @@ def test_the_line_for_cron_runs_and_is_quiet(line: str, shell: Shell, dune: Dune
     assert [charge.name for charge in dune.ledger] == [DAILY]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", ["docs/cli.md"])
 def test_the_workflow_is_one_and_runs(document: str, shell: Shell, dune: DuneSandbox) -> None:
     """Its steps install the extra and run a plan; the step's output is what the document says."""
     (block,) = blocks(document, "yaml")

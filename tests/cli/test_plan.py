@@ -19,7 +19,10 @@ max_age = "6h"
 timeout = "1h30m"
 journal = "state/refresh.jsonl"
 if_running = "adopt"
+if_lost = "resend"
+retry_failed = true
 performance = "medium"
+dune_plan = "plus"
 
 [views."dune.t.base"]
 
@@ -41,6 +44,7 @@ def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
     found = _plan.read(plan(tmp_path, WHOLE))
     assert found.views == {"dune.t.base": (), "dune.t.daily": ("dune.t.base",)}
     assert found.tiers == {"dune.t.base": "medium", "dune.t.daily": "large"}
+    assert found.dune_plan == "plus"
     assert found.limits == {
         "max_parallel": 2,
         "max_credits": 200,
@@ -48,12 +52,14 @@ def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
         "timeout": timedelta(minutes=90),
         "journal": tmp_path / "state/refresh.jsonl",
         "if_running": "adopt",
+        "if_lost": "resend",
+        "retry_failed": True,
     }
 
 
 def test_a_plan_may_say_nothing_but_views(tmp_path: Path) -> None:
     """What is not said is left to the SDK's defaults."""
-    assert _plan.read(plan(tmp_path, "[views.a]")) == ({"a": ()}, {}, {})
+    assert _plan.read(plan(tmp_path, "[views.a]")) == ({"a": ()}, {}, {}, None)
 
 
 MISTAKES = [
@@ -67,6 +73,8 @@ MISTAKES = [
     ('timeout = "6"', "1: timeout cannot be used: '6' has no unit"),
     ("journal = ''", "1: journal must be the path of a file"),
     ('if_running = "stop"', "1: if_running must be one of start, adopt, refuse, not 'stop'"),
+    ('if_lost = "stop"', "1: if_lost must be one of raise, resend, not 'stop'"),
+    ('retry_failed = "yes"', "1: retry_failed must be true or false, not 'yes'"),
     ('performance = "huge"', "1: performance must be one of small, medium, large, not 'huge'"),
     ('[views.b]\nreads = "a"', "2: reads must be an array of names of views, not 'a'"),
     ("[views.b]\nreads = [\n1]", "3: reads must be names of views, not 1"),

@@ -25,15 +25,13 @@ from dune_matviews import (
     ViewResult,
     WaitTimeoutError,
 )
-from dune_matviews._api.values import Definition
-from dune_matviews._lookup import way_back
+from dune_matviews._execution.wish import way_back
 from dune_matviews.cli import _durations, _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
 from dune_matviews.cli._logs import Teller
 from dune_matviews.cli._output import Output
 from dune_matviews.cli._toml_lines import line_of
 
-NEW = Definition("b", 77, False)
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 # Durations
@@ -104,15 +102,15 @@ def test_text_of_others_is_harmless(text: str) -> None:
             "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
         ),
         (
-            way_back('dune."21co".a', None),
+            way_back('dune."21co".a', is_refresh=True),
             "`dune-matviews get 'dune.\"21co\".a'` shows its latest executions; `dune-matviews refresh "
             "'dune.\"21co\".a' --if-running adopt` starts another, unless it finds one that is under way",
         ),
         (
-            f"An upsert of b may have been accepted: {way_back('dune.a.b', NEW)}",
+            f"An upsert of b may have been accepted: {way_back('dune.a.b', is_refresh=False)}",
             "A new definition of b may have been accepted: `dune-matviews get dune.a.b` tells what it is now",
         ),
-        (way_back("b", NEW), "`dune-matviews get` of the view's full name tells what it is now"),
+        (way_back("b", is_refresh=False), "`dune-matviews get` of the view's full name tells what it is now"),
         ('attach("; rm -rf \'x") follows it.', "`dune-matviews wait '; rm -rf '\"'\"'x'` follows it, "),
         ("200.5 credits are over max_credits=200", "200.5 credits are over --max-credits 200"),
         ("max_parallel must be a whole number", "--max-parallel must be a whole number"),

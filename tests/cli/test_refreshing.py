@@ -49,7 +49,7 @@ def test_a_refresh_is_told_line_by_line(shell: Shell, dune: DuneSandbox) -> None
 
 def test_json_is_one_document_and_all_else_is_beside_it(shell: Shell, dune: DuneSandbox) -> None:
     """Standard output has the report alone; events go to standard error."""
-    dune.rehearse(DAILY, Scenario(end="failed", credits=4.0, error=Failure(message="no \x1b[2J [red]")))
+    dune.rehearse(DAILY, Scenario(end="failed", credits=4.0, billed=True, error=Failure(message="no \x1b[2J [red]")))
     done = shell("refresh", DAILY, BASE, "--output", "json", *FAST, code=1)
     assert (done.document["ok"], done.document["exit_code"]) == (False, 1)
     assert {name: view["outcome"] for name, view in done.document["views"].items()} == {
@@ -93,9 +93,9 @@ def test_no_wait_goes_on_after_a_refusal(shell: Shell, dune: DuneSandbox) -> Non
     done = shell("refresh", DAILY, BASE, "--no-wait", "--output", "json", code=1)
     assert done.document["views"][DAILY]["error"]["status_code"] == 403
     assert done.document["views"][BASE]["execution_id"] == dune.ledger[0].execution_id
-    assert f"Error: {DAILY}: Dune answered 403" in done.err
+    assert f"Error: {DAILY}: Dune responded with 403" in done.err
     shell("refresh", DAILY, BASE, "--no-wait", code=1, environment={"DUNE_API_KEY": "wrong"})
-    assert len(dune.requests) == 3
+    assert len(dune.requests) == 6
     assert billed(dune) == [BASE]
 
 
@@ -155,9 +155,9 @@ def test_time_that_is_over_is_3(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_an_ambiguous_refresh_is_5(shell: Shell, dune: DuneSandbox) -> None:
-    """An answer that was lost, and an execution that is not found again: nothing is sent twice."""
+    """A response that was lost, of a view whose history could not be read before: nothing is sent twice."""
     dune.fail("refresh", Fault(status=502, accepted=True))
-    dune.fail("get", *[Fault(status=404)] * 9)
+    dune.fail("get", Fault(status=500))
     done = shell("refresh", DAILY, code=5, environment={"DUNE_API_REQUEST_TIMEOUT": "0.2"})
     assert f"dune-matviews refresh {DAILY} --if-running adopt" in done.err
     assert billed(dune) == [DAILY]
@@ -215,6 +215,17 @@ def test_a_plan_is_run_in_order(shell: Shell, dune: DuneSandbox) -> None:
     assert len(dune.ledger) == 3
 
 
+def test_the_plan_files_plan_is_the_accounts(shell: Shell, dune: DuneSandbox) -> None:
+    """`dune_plan` names the account's plan where `--plan` does not; without either, DUNE_PLAN does."""
+    (shell.folder / "plan.toml").write_text(f'dune_plan = "enterprise"\n[views."{DAILY}"]')
+    wrong = {"DUNE_PLAN": "nonsense"}
+    shell("run", "plan.toml", environment=wrong)
+    shell("refresh", DAILY, "--plan", "analyst", environment=wrong)
+    assert billed(dune) == [DAILY, DAILY]
+    assert "DUNE_PLAN must be one of" in shell("refresh", DAILY, environment=wrong, code=2).err
+    assert billed(dune) == [DAILY, DAILY]
+
+
 def test_a_dry_run_starts_nothing(shell: Shell, dune: DuneSandbox) -> None:
     """It shows the layers, and what would be skipped as fresh; what reads something renewed is renewed, too."""
     plan = shell.folder / "plan.toml"
@@ -242,7 +253,7 @@ def test_a_dry_run_tells_what_dune_would_refuse(shell: Shell, dune: DuneSandbox)
     dune.add_view(BASE, owned=False)
     (shell.folder / "plan.toml").write_text(PLAN)
     done = shell("run", "plan.toml", "--dry-run", code=1)
-    assert "impossible  Dune answered 403" in done.out.splitlines()[1]
+    assert "impossible  Dune responded with 403" in done.out.splitlines()[1]
     assert dune.ledger == ()
 
 

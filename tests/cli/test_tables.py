@@ -133,7 +133,7 @@ def test_what_goes_on_comes_with_commands_to_paste() -> None:
         "  dune-matviews cancel E1",
         'dune."21co".b may be running. Its latest executions, for `status` and `wait`:',
         "  dune-matviews get 'dune.\"21co\".b'",
-        "Follow the one under way; where there is none, this starts another, which is billed:",
+        "Follow the one under way; where there is none, this starts another, which may be billed:",
         "  dune-matviews refresh 'dune.\"21co\".b' --if-running adopt",
     ]
 

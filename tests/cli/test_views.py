@@ -78,6 +78,18 @@ def test_usage_shows_the_credits_of_the_period(shell: Shell, dune: DuneSandbox) 
     assert shell("usage", "--output", "json").document["usage"]["credits_used"] == 1.0
 
 
+def test_whose_the_key_is(shell: Shell, dune: DuneSandbox) -> None:
+    """The account's name and kind; what Dune does not tell is left out."""
+    assert shell("whoami").out.split() == ["account", "my_team", "kind", "team", "id", "team_1", "key", "sandbox"]
+    dune.fail("whoami", Fault(body=b"{}"))
+    assert shell("whoami", "--output", "json").document["account"] == {
+        "handle": None,
+        "customer_id": None,
+        "api_key_id": None,
+        "created_by": None,
+    }
+
+
 def test_a_view_is_created_and_waited_for(shell: Shell, dune: DuneSandbox) -> None:
     """With its schedule; what it cost is told, and billed once."""
     done = shell(
@@ -150,12 +162,12 @@ def test_refusals_are_one_line_with_the_next_step(shell: Shell, dune: DuneSandbo
     """What Dune said, what to do, and what its support can find it by."""
     dune.add_view(DAILY, owned=False)
     (line,) = shell("get", DAILY, code=1).err.splitlines()
-    assert line.startswith("Error: Dune answered 403: ")
+    assert line.startswith("Error: Dune responded with 403: ")
     assert "The key's account must own the view" in line
     assert line.endswith("(request sandbox-request-1)")
     dune.fail("list", Fault(status=400, body=json.dumps({"error": "a\nb \x1b[2J[red]c"}).encode()))
-    assert "Dune answered 400: a b [2J[red]c." in shell("list", code=1).err
+    assert "Dune responded with 400: a b [2J[red]c." in shell("list", code=1).err
     document = shell("list", "--output", "json", code=1, environment={"DUNE_API_KEY": "wrong"}).document
     assert (document["exit_code"], document["error"]["type"]) == (1, "AuthenticationError")
-    assert document["error"]["message"].startswith("Dune answered 401")
+    assert document["error"]["message"].startswith("Dune responded with 401")
     assert "(or --api-key-file)" in document["error"]["message"]

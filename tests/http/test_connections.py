@@ -117,7 +117,7 @@ def test_one_slow_response_delays_nobody(sandbox: DuneSandbox) -> None:
     assert len(sandbox.ledger) == 10
 
 
-def test_slots_go_to_those_who_waited_longest() -> None:
+def test_slots_are_shared_by_many_threads() -> None:
     """Of many threads, so many at once have a slot, and all have had one in the end."""
     slots = Slots(3)
     inside = 0

@@ -229,9 +229,11 @@ def test_a_host_without_an_address_is_never_reached(
 
 
 def test_httpx_lets_us_keep_deadlines() -> None:
-    """httpx and httpcore still have what deadlines are hung onto: `_pool`, and in it `_network_backend`."""
+    """httpx and httpcore still have what `_http/deadline.py` takes hold of: `_pool`, its backend, and its lock."""
     for transport in (httpx.HTTPTransport(), httpx.AsyncHTTPTransport()):
-        assert hasattr(transport, "_pool"), "httpx has renamed what _http/deadline.py takes hold of"
-        assert isinstance(transport._pool._network_backend, httpcore.NetworkBackend | httpcore.AsyncNetworkBackend)
+        pool: Any = getattr(transport, "_pool", None)
+        assert isinstance(pool, httpcore.ConnectionPool | httpcore.AsyncConnectionPool)
+        assert isinstance(pool._network_backend, httpcore.NetworkBackend | httpcore.AsyncNetworkBackend)
+        assert {"__enter__", "__exit__"} <= set(dir(pool._optional_thread_lock))
     assert isinstance(bound(httpx.HTTPTransport()), Backend)
     assert isinstance(bound_async(httpx.AsyncHTTPTransport()), AsyncBackend)

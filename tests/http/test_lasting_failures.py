@@ -17,7 +17,6 @@ from dune_matviews import MatviewsClient, RequestFailedError
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.http.conftest import server_context
 from tests.http.servers import Script, Server, response, serving, tunnel
-from tests.skipping import SkippedTime
 
 Connect = Callable[..., MatviewsClient]
 
@@ -29,10 +28,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses cost no time."""
-    SkippedTime(lambda _: None).install(monkeypatch)
+pytestmark = pytest.mark.usefixtures("skipped")
 
 
 @pytest.fixture(params=CALLS)
@@ -121,7 +117,7 @@ def test_what_is_tried_again_says_so(connect: Connect, sandbox: DuneSandbox, cap
     caplog.set_level(logging.INFO, "dune_matviews")
     sandbox.fail("status", Fault(status=503, body=b"down for a moment"))
     sandbox.fail("refresh", Fault(status=429, headers={"Retry-After": "3"}))
-    connect(sandbox.api_key, base_url=sandbox.url).refresh(VIEW).wait()
+    connect(sandbox.api_key, base_url=sandbox.url).refresh(VIEW).status()
     said = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]
     assert len(said) == 2
     for message, failure in zip(said, ("429", "down for a moment"), strict=True):

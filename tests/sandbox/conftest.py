@@ -21,5 +21,5 @@ def client(sandbox: DuneSandbox) -> Iterator[httpx.Client]:
     """A client with the right key, whose paths begin after /api."""
     headers = {"X-Dune-Api-Key": sandbox.api_key}
     # The environment may name a proxy, which has no way to this machine's loopback interface.
-    with httpx.Client(base_url=f"{sandbox.url}/api", headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=f"{sandbox.url}/api", headers=headers, trust_env=False, timeout=600) as client:
         yield client

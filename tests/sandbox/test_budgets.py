@@ -1,6 +1,7 @@
 """Knows how many requests a minute a plan allows, as numbers and over a connection.
 Must not wait for a minute to pass."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -18,7 +19,7 @@ SECOND = 1_000_000_000
 
 @pytest.mark.parametrize(
     ("plan", "limits"),
-    [("free", (15, 40)), ("plus", (70, 200)), ("enterprise", (350, 1000)), ((2, 3), (2, 3))],
+    [("free", (15, 40)), ("analyst", (15, 40)), ("plus", (70, 200)), ("enterprise", (350, 1000)), ((2, 3), (2, 3))],
     ids=str,
 )
 def test_a_plan_has_two_budgets(plan: str | tuple[int, int], limits: tuple[int, int]) -> None:
@@ -143,3 +144,25 @@ def test_without_a_plan_there_is_no_limit() -> None:
     """A sandbox admits any number of requests unless it is told a plan."""
     budgets = Budgets(None)
     assert not any(budgets.admit("low", 0) for _ in range(10_000))
+
+
+def test_each_response_tells_what_is_left(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """Each policy that counts a request is told with its quota, what remains and until when, refusals included."""
+    for left, status in ((1, 200), (0, 200), (0, 429)):
+        answer = client.post(REFRESH)
+        assert answer.status_code == status
+        assert answer.headers["RateLimit-Policy"] == '"ip";q=1000;w=1, "write";q=2;w=60'
+        address, write = answer.headers["RateLimit"].split(", ")
+        assert re.fullmatch(r'"ip";r=99\d;t=1', address)
+        assert re.fullmatch(rf'"write";r={left};t=(59|60)', write)
+    assert '"read";r=2;t=60' in client.get(VIEW).headers["RateLimit"]
+    sandbox.advance(30)
+    assert '"write";r=0;t=30' in client.post(REFRESH).headers["RateLimit"]
+
+
+def test_what_no_budget_counts_tells_none(client: httpx.Client) -> None:
+    """A wrong key has no account, and no budget; a sandbox without a plan has none either."""
+    assert "RateLimit" not in client.get(VIEW, headers={"X-Dune-Api-Key": "wrong"}).headers
+    with DuneSandbox() as unlimited:
+        answer = httpx.get(f"{unlimited.url}/api{VIEW}", headers={"X-Dune-Api-Key": unlimited.api_key}, trust_env=False)
+        assert (answer.status_code, "RateLimit" in answer.headers) == (200, False)

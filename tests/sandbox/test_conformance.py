@@ -141,7 +141,7 @@ def executions(running_sandbox: DuneSandbox) -> Iterator[dict[str, str]]:
         "cron_expression": "0 6 * * *",
         "expires_at": "9999-01-01T00:00:00Z",
     }
-    with httpx.Client(base_url=running_sandbox.url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=running_sandbox.url, headers=headers, trust_env=False, timeout=600) as client:
         found = {word: client.post(f"{path}/{NAMES['used']}/refresh").json()["execution_id"] for word in words}
         assert client.post(path, json=scheduled).status_code == 200
         assert client.delete(f"{path}/{NAMES['deleted']}").status_code == 200
@@ -149,7 +149,7 @@ def executions(running_sandbox: DuneSandbox) -> Iterator[dict[str, str]]:
     yield found
     paid = [each for each in running_sandbox.requests if each.operation in ("refresh", "upsert")]
     assert sum(each.status == 200 for each in paid) == len(running_sandbox.ledger)
-    assert {200, 401} < {each.status for each in running_sandbox.requests[before:] if each.operation}
+    assert {200, 401} <= {each.status for each in running_sandbox.requests[before:] if each.operation}
 
 
 def test_the_sandbox_offers_what_the_spec_describes() -> None:

@@ -61,7 +61,7 @@ def test_a_run_shows_each_kind_of_end(sandbox: DuneSandbox, dune: MatviewsClient
     }
     assert sorted((each.name.removeprefix("dune.my_team.result_"), each.credits) for each in sandbox.ledger) == [
         ("base", 4.5),
-        ("daily_users", 1.75),
+        ("daily_users", 0.0),
         ("daily_volume", 2.25),
         ("weekly", 0.5),
     ]
@@ -97,8 +97,8 @@ def test_the_demo_shows_all_of_it() -> None:
         r"Z  dune\.my_team\.result_base +succeeded",
         r"VIEW +OUTCOME +TOOK +CREDITS +\d\d:\d\d:\d\d-\d\d:\d\d:\d\d UTC\n",
         r"result_daily_volume +succeeded .*█\n",
-        r"1 fresh, 3 succeeded, 1 failed, 1 skipped; .* 9\.00 credits\n",
-        r"  failed +1\.750  dune\.my_team\.result_daily_users\n",
-        r"4 refreshes accepted, 9\.000 credits\n",
+        r"1 fresh, 3 succeeded, 1 failed, 1 skipped; .* 7\.25 credits\n",
+        r"  failed +0\.000  dune\.my_team\.result_daily_users\n",
+        r"4 refreshes accepted, 7\.250 credits\n",
     ):
         assert re.search(shown, demo.stdout), shown

@@ -66,10 +66,10 @@ def test_the_media_type_may_have_parameters(sandbox: DuneSandbox, client: httpx.
         (b'{"x": NaN}', JSON, "NaN is no JSON number"),
         (b"[]", JSON, "the body must be a JSON object"),
         (b"null", JSON, "the body must be a JSON object"),
-        (b'{"performance": null}', JSON, "performance must be one of small, medium, large, not None"),
-        (b'{"performance": ""}', JSON, "performance must be one of small, medium, large, not ''"),
-        (b'{"performance": "Large"}', JSON, "performance must be one of small, medium, large, not 'Large'"),
-        (b'{"performance": ["large"]}', JSON, "performance must be one of small, medium, large, not ['large']"),
+        (b'{"performance": null}', JSON, "performance must be one of free, small, medium, large, not None"),
+        (b'{"performance": ""}', JSON, "performance must be one of free, small, medium, large, not ''"),
+        (b'{"performance": "Large"}', JSON, "performance must be one of free, small, medium, large, not 'Large'"),
+        (b'{"performance": ["large"]}', JSON, "performance must be one of free, small, medium, large, not ['large']"),
         (json.dumps({"x": "x" * 1_000_000}).encode(), JSON, "the body is longer than 1000000 bytes"),
     ],
     ids=lambda value: repr(value)[:40],
@@ -84,13 +84,39 @@ def test_a_wrong_refresh_is_refused_and_free(
     assert sandbox.ledger == ()
 
 
+@pytest.mark.parametrize(("plan", "statuses"), [("free", [200, 200, 400, 400]), ("plus", [200, 200, 200, 200])])
+def test_a_plan_has_its_tiers(plan: str, statuses: list[int]) -> None:
+    """A Free account is refused the larger tiers, for a refresh and for a definition, in Dune's words, and free."""
+    with DuneSandbox(plan=plan) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+        client.headers["X-Dune-Api-Key"] = sandbox.api_key
+        for path, body in ((REFRESH, {}), ("/v1/materialized-views", {"name": "result_x", "query_id": 7})):
+            asked = [
+                client.post(path, json={**body, "performance": tier}) for tier in ("free", "small", "medium", "large")
+            ]
+            assert [answer.status_code for answer in asked] == statuses
+            refused = {answer.json()["error"] for answer in asked if answer.status_code == 400}
+            assert refused <= {"Invalid performance tier"}
+        assert len(sandbox.ledger) == 2 * statuses.count(200)
+
+
+def test_whose_the_key_is(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """The key is that of the team whose views are the account's own."""
+    upserted = client.post("/v1/materialized-views", json={"name": "result_x", "query_id": 7}).json()
+    told = client.get("/whoami").json()
+    assert upserted["name"] == f"dune.{told['handle']}.result_x"
+    assert told["customer_id"].startswith("team_")
+
+
 def test_the_tier_small_may_be_unknown() -> None:
     """A sandbox that follows the prose of Dune's page refuses the tier small, and knows the other two."""
-    with DuneSandbox(small=False) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+    with (
+        DuneSandbox(small=False) as sandbox,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
+    ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         statuses = {tier: client.post(REFRESH, json={"performance": tier}) for tier in ("small", "medium", "large")}
         assert [answer.status_code for answer in statuses.values()] == [400, 200, 200]
-        assert statuses["small"].json()["error"] == "performance must be one of medium, large, not 'small'"
+        assert statuses["small"].json()["error"] == "performance must be one of free, medium, large, not 'small'"
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "sandbox-key, sandbox-key"])
@@ -112,7 +138,7 @@ def test_a_wrong_key_is_refused_and_free(sandbox: DuneSandbox, method: str, path
     """Without the right key in the header nothing is answered but 401; a key in the query does not count."""
     headers = {} if key is None else {"X-Dune-Api-Key": key}
     url = f"{sandbox.url}/api{path}?api_key={sandbox.api_key}"
-    answer = httpx.request(method, url, headers=headers, trust_env=False)
+    answer = httpx.request(method, url, headers=headers, trust_env=False, timeout=600)
     assert (answer.status_code, answer.json()) == (401, {"error": "Invalid API Key"})
     assert sandbox.ledger == ()
 
@@ -138,7 +164,10 @@ def test_a_wrong_method_is_told_the_right_one(sandbox: DuneSandbox, client: http
 
 def test_what_does_not_exist_is_not_found() -> None:
     """Views outside the list and made-up executions are 404, and nobody pays; a view may be added later."""
-    with DuneSandbox([NAME]) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+    with (
+        DuneSandbox([NAME]) as sandbox,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
+    ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         unknown = "/v1/materialized-views/dune.my_team.result_y"
         answers = [
@@ -286,7 +315,7 @@ def test_the_queue_has_places() -> None:
     forever = Scenario(pending=0, running=math.inf)
     with (
         DuneSandbox(default=forever, max_parallel=2) as sandbox,
-        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
     ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         executions = [refresh(client) for _ in range(4)]

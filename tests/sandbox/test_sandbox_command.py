@@ -40,7 +40,7 @@ def test_it_runs_until_told_to_end_and_shows_the_bill(command: list[str], ending
         headers = {"X-Dune-Api-Key": export["DUNE_API_KEY"]}
         assert "The key is for this sandbox only" in process.stdout.readline()
         assert "Nothing here is billed" in process.stdout.readline()
-        answer = httpx.post(url, json={}, headers=headers, trust_env=False)
+        answer = httpx.post(url, json={}, headers=headers, trust_env=False, timeout=600)
         process.send_signal(ending)
         output, errors = process.communicate(timeout=600)
     assert (process.returncode, errors) == (0, "")
@@ -58,7 +58,7 @@ def test_it_can_begin_with_an_example(command: list[str]) -> None:
         export = exported(process.stdout)
         headers = {"X-Dune-Api-Key": export["DUNE_API_KEY"]}
         address = f"{export['DUNE_API_BASE_URL']}/api/v1/materialized-views"
-        views = httpx.get(address, headers=headers, trust_env=False).json()["materialized_views"]
+        views = httpx.get(address, headers=headers, trust_env=False, timeout=600).json()["materialized_views"]
         assert len(views) == 6
         to_try = "  dune-matviews refresh --upstream dune.my_team.result_daily --max-age 6h\n"
         assert to_try in iter(process.stdout.readline, "")

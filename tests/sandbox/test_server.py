@@ -80,7 +80,7 @@ def test_clients_that_go_away_disturb_nobody() -> None:
     with DuneSandbox() as sandbox:
         with connect(sandbox) as connection:
             connection.sendall(f"POST {PATH}/refresh HTTP/1.1\r\nContent-Length: 10\r\n\r\n{{".encode())
-        assert httpx.get(sandbox.url + PATH, trust_env=False).status_code == 401
+        assert httpx.get(sandbox.url + PATH, trust_env=False, timeout=600).status_code == 401
         assert len(sandbox.requests) == 1
 
 
@@ -88,7 +88,7 @@ def test_many_clients_at_once_are_each_billed() -> None:
     """Refreshes from many threads get an execution and a charge each."""
 
     def refresh_often(url: str) -> list[str]:
-        with httpx.Client(headers={"X-Dune-Api-Key": "sandbox-key"}, trust_env=False) as client:
+        with httpx.Client(headers={"X-Dune-Api-Key": "sandbox-key"}, trust_env=False, timeout=600) as client:
             return [client.post(url, json={}).json()["execution_id"] for _ in range(20)]
 
     with DuneSandbox() as sandbox, ThreadPoolExecutor(8) as pool:
@@ -118,7 +118,7 @@ def test_the_record_outlives_the_server() -> None:
     """What arrived and what it costs can be read after close."""
     with DuneSandbox() as sandbox:
         headers = {"X-Dune-Api-Key": sandbox.api_key}
-        httpx.post(f"{sandbox.url}{PATH}/refresh", json={}, headers=headers, trust_env=False)
+        httpx.post(f"{sandbox.url}{PATH}/refresh", json={}, headers=headers, trust_env=False, timeout=600)
     sandbox.advance(5)
     assert (len(sandbox.requests), sandbox.ledger[0].state) == (1, "QUERY_STATE_COMPLETED")
 
@@ -136,7 +136,7 @@ def test_a_port_can_be_chosen_and_used_again() -> None:
 
 def test_a_fault_of_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the sandbox itself go wrong, the client gets a 500 that says so, and the connection lives on."""
-    with DuneSandbox() as sandbox, httpx.Client(trust_env=False) as client:
+    with DuneSandbox() as sandbox, httpx.Client(trust_env=False, timeout=600) as client:
 
         def fail(_: object) -> None:
             raise ZeroDivisionError("broken")

@@ -75,7 +75,9 @@ def test_a_period_ends_with_its_month(sandbox: DuneSandbox, client: httpx.Client
 def test_the_included_credits_are_a_setting() -> None:
     """What a plan includes is said when the sandbox is made, and cannot be less than nothing."""
     with DuneSandbox(credits_included=10) as sandbox:
-        answer = httpx.post(f"{sandbox.url}/api/v1/usage", headers={"X-Dune-Api-Key": sandbox.api_key}, trust_env=False)
+        answer = httpx.post(
+            f"{sandbox.url}/api/v1/usage", headers={"X-Dune-Api-Key": sandbox.api_key}, trust_env=False, timeout=600
+        )
         assert answer.json()["billing_periods"][0]["credits_included"] == 10
     with pytest.raises(ValueError, match="credits_included"):
         DuneSandbox(credits_included=-1)

@@ -84,9 +84,9 @@ def test_an_impossible_age_is_refused(sandbox: DuneSandbox, age: float) -> None:
 
 def test_an_upsert_does_what_was_rehearsed(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """The execution that an upsert starts takes the next scenario of its view, like any other."""
-    sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=3.5, end="failed"))
+    sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=3.5, end="expired"))
     upsert(client)
-    assert [(each.state, each.credits) for each in sandbox.ledger] == [("QUERY_STATE_FAILED", 3.5)]
+    assert [(each.state, each.credits) for each in sandbox.ledger] == [("QUERY_STATE_EXPIRED", 3.5)]
 
 
 def test_an_upsert_replaces_everything_but_the_history(client: httpx.Client) -> None:
@@ -104,7 +104,7 @@ def test_the_team_is_part_of_the_full_name() -> None:
     """A view is created in the account of the key, under the name that this has in SQL."""
     with (
         DuneSandbox([], team='"21co"') as sandbox,
-        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
     ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         assert upsert(client)["name"] == 'dune."21co".result_x' == sandbox.ledger[0].name
@@ -136,7 +136,7 @@ FIVE_FIELDS = "cron_expression must have five fields, not"
         ),
         *(({"query_id": query_id}, "query_id must be the number") for query_id in (None, "77", 0, -1, 7.5, True)),
         *(({"is_private": private}, "is_private must be true or false") for private in (None, "true", 0)),
-        ({"performance": "huge"}, "performance must be one of small, medium, large, not 'huge'"),
+        ({"performance": "huge"}, "performance must be one of free, small, medium, large, not 'huge'"),
         ({"cron_expression": None}, "cron_expression must be a text of five fields, not None"),
         ({"cron_expression": ""}, f"{FIVE_FIELDS} 0"),
         ({"cron_expression": "@daily"}, f"{FIVE_FIELDS} 1"),
@@ -232,7 +232,10 @@ def test_a_schedule_bills_nobody(sandbox: DuneSandbox, client: httpx.Client) -> 
 def test_a_list_is_told_page_by_page() -> None:
     """A page has as many views as are asked for, in the order of their creation, and the last one points to none."""
     names = [f"dune.my_team.result_{number}" for number in range(5)]
-    with DuneSandbox(names) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+    with (
+        DuneSandbox(names) as sandbox,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
+    ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         assert listed(client) == (names, 0)
         assert [listed(client, limit=2, offset=offset) for offset in (0, 2, 4)] == [
@@ -280,7 +283,10 @@ def test_a_wrong_page_is_refused(client: httpx.Client, query: str, sentence: str
 @pytest.mark.parametrize("views", [None, [NAME]], ids=["any", "named"])
 def test_a_deleted_view_is_gone(views: list[str] | None) -> None:
     """After its deletion a view is 404 and in no list, also where any view exists; what it cost stays billed."""
-    with DuneSandbox(views) as sandbox, httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False) as client:
+    with (
+        DuneSandbox(views) as sandbox,
+        httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
+    ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         execution_id = client.post(f"{VIEWS}/{NAME}/refresh").json()["execution_id"]
         deleted = client.delete(f"{VIEWS}/{NAME}")

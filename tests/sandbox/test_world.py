@@ -52,6 +52,33 @@ def test_the_cost_grows_evenly_while_the_execution_runs() -> None:
     assert costs == [0, 0, 2, 4, 6, 8, 8]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "credits"),
+    [
+        (Scenario(end="completed"), 1.0),
+        (Scenario(end="failed"), 0.0),
+        (Scenario(end="failed", billed=True), 1.0),
+        (Scenario(end="expired"), 1.0),
+        (Scenario(end="expired", billed=False), 0.0),
+    ],
+)
+def test_the_kind_of_end_says_what_is_billed(scenario: Scenario, credits: float) -> None:
+    """An end that is free costs nothing once it is there, unless its scenario says otherwise."""
+    world = World(free_ends=["failed"], clock=lambda: START)
+    execution = world.refresh(NAME)
+    execution.scenario = scenario
+    world.advance(3)
+    assert world.ledger()[0].credits == 0.5
+    world.advance(3)
+    assert world.ledger()[0].credits == credits
+
+
+def test_a_free_end_must_be_an_end() -> None:
+    """A misspelled kind of end is refused."""
+    with pytest.raises(ValueError, match="not as 'cancelled'"):
+        World(free_ends=["cancelled"])
+
+
 def test_speed_divides_durations() -> None:
     """At speed 100 a scenario of five seconds takes 50 milliseconds of the clock."""
     world = world_with(speed=100)

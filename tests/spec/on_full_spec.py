@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run pytest with *arguments* on top of the full spec."""
     with TemporaryDirectory() as scratch:
         folder = copy_with_full_spec(Path(scratch, "repository"))
-        tests = arguments or ["tests", "--ignore=tests/spec/test_full_spec.py"]  # which does this
+        in_parallel = ["--numprocesses=auto", "--dist=worksteal"]
+        tests = arguments or ["tests", "--ignore=tests/spec/test_full_spec.py", *in_parallel]  # which does this
         return run_in(folder, "-m", "pytest", "-p", "no:cacheprovider", *tests, quietly=False).returncode
 
 

@@ -44,6 +44,7 @@ SCHEMAS = {
     "ResultMetadata": "models.ExecutionResultMetadata",
     "UsageRequest": "models.GetUsageRequest",
     "UsageResponse": "models.GetUsageResponse",
+    "WhoAmIResponse": "models.WhoAmIResponse",
     "BillingPeriod": "models.BillingPeriod",
     "PipelineResponse": "models.PipelineResponse",
     "Pipeline": "models.Pipeline",
@@ -253,6 +254,7 @@ CALLS: dict[str, Callable[[Operations], Call[Any]]] = {
     "DELETE /v1/materialized-views/{name}": lambda operations: operations.delete("n"),
     "GET /v1/query/{query_id}/pipeline": lambda operations: operations.pipeline(1),
     "POST /v1/usage": lambda operations: operations.usage(),
+    "GET /whoami": lambda operations: operations.whoami(),
 }
 
 

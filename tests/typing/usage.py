@@ -7,10 +7,12 @@ from typing import Any, assert_type
 import httpx
 
 from dune_api import AuthenticatedClient
-from dune_api.api.executions import get_execution_status
+from dune_api.api.executions import get_execution_status, get_execution_status_request
+from dune_api.api.materialized_views import list_materialized_views_request
 from dune_api.models import ExecutionStatusResponse
 from dune_matviews import (
     KEEP,
+    Account,
     APIError,
     AsyncMatviewsClient,
     AsyncRefresh,
@@ -102,6 +104,8 @@ def lived() -> None:
         assert_type(dune.freshness(VIEW).age, timedelta | None)
         assert_type(dune.usage(), Usage)
         assert_type(dune.usage().period_start, date | None)
+        assert_type(dune.whoami(), Account)
+        assert_type(dune.whoami().is_team, bool | None)
         dune.delete(VIEW)
         dune.refresh_all(dune.lineage(VIEW))
 
@@ -123,6 +127,7 @@ async def awaited() -> None:
         assert_type(await dune.update(VIEW, performance="large"), AsyncRefresh)
         assert_type(await dune.lineage(VIEW), Mapping[str, tuple[str, ...]])
         assert_type(await dune.usage(), Usage)
+        assert_type(await dune.whoami(), Account)
 
 
 def failed() -> None:
@@ -148,3 +153,6 @@ def rehearsed(dune_sandbox: DuneSandbox) -> None:
     answer = get_execution_status.sync("01HZ", client=client)
     if isinstance(answer, ExecutionStatusResponse):
         answer.to_dict()
+    assert_type(get_execution_status_request("01HZ"), dict[str, Any])
+    get_execution_status_request(execution="01HZ")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    list_materialized_views_request(limit="ten")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

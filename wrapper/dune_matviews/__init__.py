@@ -39,12 +39,12 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from ._arguments import KEEP, Keep
-    from ._pacing import RequestBudget
-    from ._tiers import SmallTierWarning
+    from ._http.rate_limits import Plan, RequestBudget
+    from ._tiers import Performance, SmallTierWarning
+    from ._validate import KEEP, Keep
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
-    from .models import ErrorDetail, ExecutionState, ExecutionStatus, Freshness, Matview, Schedule, Usage
+    from .models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Freshness, Matview, Schedule, Usage
     from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 __version__ = "0.1.0"
@@ -52,6 +52,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KEEP",
     "APIError",
+    "Account",
     "AlreadyRunningError",
     "AmbiguousRefreshError",
     "AsyncMatviewsClient",
@@ -75,7 +76,9 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "PaymentRequiredError",
+    "Performance",
     "PermissionDeniedError",
+    "Plan",
     "RateLimitError",
     "Refresh",
     "RefreshCanceledError",
@@ -98,20 +101,23 @@ __all__ = [
 ]
 
 _LAZY = {
-    "KEEP": "_arguments",
+    "KEEP": "_validate",
+    "Account": "models",
     "AsyncMatviewsClient": "async_client",
     "AsyncRefresh": "async_client",
     "ErrorDetail": "models",
     "ExecutionState": "models",
     "ExecutionStatus": "models",
     "Freshness": "models",
-    "Keep": "_arguments",
+    "Keep": "_validate",
     "Matview": "models",
     "MatviewsClient": "client",
     "Outcome": "report",
+    "Performance": "_tiers",
+    "Plan": "_http.rate_limits",
     "Refresh": "client",
     "RefreshReport": "report",
-    "RequestBudget": "_pacing",
+    "RequestBudget": "_http.rate_limits",
     "Schedule": "models",
     "SmallTierWarning": "_tiers",
     "StopReason": "report",

@@ -1,46 +1,62 @@
-"""What both clients share: the flow of each method, its arguments checked; and what a handle is.
+"""The parts that both clients share: the flow of each method, its arguments checked; and the handles.
 
-This module must not know whether it serves the synchronous or the asynchronous client, nor what the flows decide; and
-it loads httpx and the generated code with the first client only.
+This module must not know whether it serves the synchronous or the asynchronous client, nor the decisions of the flows;
+and it loads httpx and the generated code with the first client only.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
 
-from . import _arguments, _life, _lookup, _refresh
-from ._api.values import Definition, Page, Started
-from ._arguments import KEEP, Keep, Seconds
+from . import _validate
+from ._api.values import Definition, Page
+from ._execution import listing, views, watching
+from ._execution.intents import How
+from ._execution.journal import Journal, Store
+from ._execution.listening import Listener
+from ._execution.pacing import Pace
+from ._execution.recovery import ulid_moment
+from ._execution.session import Session
+from ._execution.starting import start
+from ._execution.watching import Watch, result_of
+from ._execution.wish import IF_LOST, IF_RUNNING, Begun, Wish
 from ._flow.drivers import run, run_async
 from ._flow.effects import Flow, T
 from ._http.settings import Settings
-from ._pacing import Pace
-from ._refresh import IF_RUNNING, IfRunning
-from ._requests import Session
 from ._tiers import Performance, Tiers
-from .errors import InvalidArgumentError
-from .models import ExecutionStatus, Freshness, Matview, Usage
+from ._validate import KEEP, Keep, Seconds
+from .errors import InvalidArgumentError, JournalError, RefreshError
+from .models import Account, ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
-    from ._api.operations import Operations
+    from ._execution.lineage import Lineage
     from ._http.async_transport import AsyncTransport
     from ._http.transports import SyncTransport
-    from ._lineage import Lineage
-    from .report import RefreshReport, ViewResult
+    from .report import RefreshReport
+
+_log = logging.getLogger("dune_matviews")
+
+OLDEST = 3600.0
+"""Seconds: an execution that is said to be older has ended, or the clock that says so is wrong. It is polled as a new
+one is."""
+
+JournalLike = str | PathLike[str] | Store
+"""A path, or an object with `read() -> Iterable[str]` and `append(line: str)`."""
 
 
 @attrs.frozen
 class Core:
-    """What both clients share: the way out, the session, and the flow of each method, its arguments checked."""
+    """The parts that both clients share: transport, session, and the flow of each method, its arguments checked."""
 
     transport: SyncTransport | AsyncTransport = attrs.field(repr=False)
-    api: Operations
     session: Session
     settings: Settings
     tiers: Tiers
@@ -49,56 +65,75 @@ class Core:
     def of(cls, transport: SyncTransport | AsyncTransport, settings: Settings, tiers: Tiers) -> Self:
         from ._api.operations import Operations
 
-        return cls(transport, Operations(), Session(Pace(settings.budget), settings.timeout), settings, tiers)
+        pace = Pace(settings.budget, learns=settings.learns)
+        session = Session(Operations(), pace, settings.timeout)
+        transport.on_response = Listener(session, settings.api_key)
+        return cls(transport, session, settings, tiers)
 
-    def refresh(self, name: str, performance: Performance | None, if_running: IfRunning) -> Flow[str]:
-        name = _arguments.view_name(name)
-        _arguments.choice(if_running, "if_running", IF_RUNNING)
-        tier = self.tiers.choose(performance, stacklevel=3)  # the caller of the client's method
-        return _refresh.start(self.session, self.api, name, tier, if_running)
+    def refresh(self, name: str, options: Mapping[str, Any]) -> Flow[Execution]:
+        """*options* are the keyword arguments of `MatviewsClient.refresh`."""
+        name = _validate.view_name(name)
+        wish = Wish(
+            view=name,
+            tier=self.tiers.choose(options["performance"], stacklevel=3),  # the caller of the client's method
+            if_running=_validate.choice(options["if_running"], "if_running", IF_RUNNING),
+            if_lost=_validate.choice(options["if_lost"], "if_lost", IF_LOST),
+            retry_failed=_validate.flag(options["retry_failed"], "retry_failed"),
+            deadline=self.session.clock() + _seconds(options["timeout"], "timeout"),
+        )
+        return self._refresh(wish, self._journal(options["journal"], options["run"]))
 
-    def refresh_all(
-        self,
-        views: object,
-        performance: str | Mapping[str, str] | None,
-        max_parallel: int,
-        max_credits: float | None,
-        max_age: Seconds | None,
-        timeout: Seconds | None,
-        journal: str | PathLike[str] | None,
-        if_running: IfRunning,
-        on_update: Callable[[str, ViewResult], object] | None,
-    ) -> Flow[RefreshReport]:
-        from . import _schedule  # nothing that a single refresh needs
-        from ._order import reads
+    def _refresh(self, wish: Wish, journal: Journal | None) -> Flow[Execution]:
+        try:
+            if journal is not None:
+                yield from journal.opened()
+            begun = yield from start(self.session, wish, journal)
+            return Execution.of(begun, wish.view, self.session.clock(), journal)
+        finally:
+            if journal is not None:
+                journal.close()
 
-        found = reads(views)
+    def _journal(self, store: JournalLike | None, label: str | None) -> Journal | None:
+        if label is not None and (not isinstance(store, str | PathLike) or not isinstance(label, str) or not label):
+            raise InvalidArgumentError("run labels a run in a journal that is a path: pass it with journal=, as a str")
+        if store is None:
+            return None
+        if isinstance(store, str | PathLike):
+            return Journal(Path(_validate.path(store, "journal")), label, wall=self.session.wall)
+        return Journal(_validate.store(store, "journal"), wall=self.session.wall)
+
+    def refresh_all(self, given: object, options: Mapping[str, Any]) -> Flow[RefreshReport]:
+        """*options* are the keyword arguments of `MatviewsClient.refresh_all`."""
+        from ._batch.graph import reads  # nothing that a single refresh needs
+        from ._batch.run import Run
+        from ._batch.view import Limits, Plan
+
+        found = reads(given)
+        performance, max_credits, max_age = options["performance"], options["max_credits"], options["max_age"]
         by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)
         if unknown := by_name.keys() - found.keys():
             raise InvalidArgumentError(
                 f"performance names views that are not refreshed: {', '.join(map(repr, unknown))}"
             )
-        return _schedule.refresh_all(
-            self.session,
-            self.api,
-            found,
-            {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found},
-            _schedule.Limits(
-                max_parallel=_arguments.count(max_parallel, "max_parallel"),
-                max_credits=math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits"),
-                max_age=None if max_age is None else timedelta(seconds=_arguments.seconds(max_age, "max_age")),
-                timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
-            ),
-            _arguments.choice(if_running, "if_running", IF_RUNNING),
-            _arguments.callback(on_update, "on_update"),
-            None if journal is None else _arguments.path(journal, "journal"),
+        limits = Limits(
+            max_parallel=_validate.count(options["max_parallel"], "max_parallel"),
+            max_credits=math.inf if max_credits is None else _validate.credits(max_credits, "max_credits"),
+            max_age=None if max_age is None else timedelta(seconds=_validate.seconds(max_age, "max_age")),
+            timeout=_seconds(options["timeout"], "timeout"),
+            if_running=_validate.choice(options["if_running"], "if_running", IF_RUNNING),
+            if_lost=_validate.choice(options["if_lost"], "if_lost", IF_LOST),
+            retry_failed=_validate.flag(options["retry_failed"], "retry_failed"),
         )
+        plan = Plan(found, {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found})
+        on_update = _validate.callback(options["on_update"], "on_update")
+        journal = self._journal(options["journal"], options["run"])
+        return Run(self.session, plan, limits, on_update, journal).flow()
 
     def get(self, name: str) -> Flow[Matview]:
-        return _life.get(self.session, self.api, _arguments.view_name(name))
+        return views.get(self.session, _validate.view_name(name))
 
-    def page(self, offset: int) -> Flow[Page]:
-        return _lookup.next_page(self.session, self.api, offset)
+    def page(self, offset: int, listed: set[str]) -> Flow[Page]:
+        return listing.next_page(self.session, offset, listed)
 
     def upsert(
         self,
@@ -108,20 +143,20 @@ class Core:
         performance: Performance | None,
         cron_expression: str | None,
         expires_at: datetime | None,
-    ) -> Flow[Started]:
-        from . import _cron
+    ) -> Flow[Execution]:
+        from ._execution import cron
 
         if expires_at is not None and cron_expression is None:
             raise InvalidArgumentError("expires_at ends a schedule; pass it with cron_expression only")
         view = Definition(
-            name=_arguments.bare_name(name),
-            query_id=_arguments.query_id(query_id),
-            is_private=_arguments.flag(is_private, "is_private"),
-            cron_expression=None if cron_expression is None else _cron.cron(cron_expression),
-            expires_at=None if expires_at is None else _arguments.moment(expires_at, "expires_at"),
+            name=_validate.bare_name(name),
+            query_id=_validate.query_id(query_id),
+            is_private=_validate.flag(is_private, "is_private"),
+            cron_expression=None if cron_expression is None else cron.cron(cron_expression),
+            expires_at=None if expires_at is None else _validate.moment(expires_at, "expires_at"),
             performance=self.tiers.choose(performance, stacklevel=3),
         )
-        return _life.upsert(self.session, self.api, view)
+        return self._begun(views.upsert(self.session, Wish(view=view.name, tier=view.performance, definition=view)))
 
     def update(
         self,
@@ -131,71 +166,96 @@ class Core:
         performance: Performance | Keep | None,
         cron_expression: str | Keep | None,
         expires_at: datetime | Keep | None,
-    ) -> Flow[Started]:
-        from . import _cron
+    ) -> Flow[Execution]:
+        from ._execution import cron
 
         if cron_expression is None and isinstance(expires_at, datetime):
             raise InvalidArgumentError("expires_at ends a schedule, which cron_expression=None removes; pass only one")
-        name = _arguments.view_name(name)
+        name = _validate.view_name(name)
         changes: dict[str, Any] = {}
         if query_id is not KEEP:
-            changes["query_id"] = _arguments.query_id(query_id)
+            changes["query_id"] = _validate.query_id(query_id)
         if is_private is not KEEP:
-            changes["is_private"] = _arguments.flag(is_private, "is_private")
+            changes["is_private"] = _validate.flag(is_private, "is_private")
         if cron_expression is not KEEP:
-            changes["cron_expression"] = None if cron_expression is None else _cron.cron(cron_expression)
+            changes["cron_expression"] = None if cron_expression is None else cron.cron(cron_expression)
         if expires_at is not KEEP:
-            changes["expires_at"] = None if expires_at is None else _arguments.moment(expires_at, "expires_at")
+            changes["expires_at"] = None if expires_at is None else _validate.moment(expires_at, "expires_at")
         if performance is not KEEP:
             changes["performance"] = self.tiers.choose(performance, stacklevel=3, by_default=False)
         if not changes:
             raise InvalidArgumentError("update was given nothing to change, and would be billed; refresh() refreshes")
-        return _life.update(self.session, self.api, name, changes, self.tiers.check)
+        return self._begun(views.update(self.session, name, changes, self.tiers.check))
 
     def delete(self, name: str) -> Flow[None]:
-        return _life.delete(self.session, self.api, _arguments.view_name(name))
+        return views.delete(self.session, _validate.view_name(name))
 
     def lineage(self, name: str) -> Flow[Lineage]:
-        from . import _lineage
+        from ._execution.lineage import lineage
 
-        return _lineage.lineage(self.session, self.api, _arguments.view_name(name))
+        return lineage(self.session, _validate.view_name(name))
 
     def freshness(self, name: str) -> Flow[Freshness]:
-        return _life.freshness(self.session, self.api, _arguments.view_name(name))
+        return views.freshness(self.session, _validate.view_name(name))
 
     def usage(self) -> Flow[Usage]:
-        return _life.usage(self.session, self.api)
+        return views.usage(self.session)
 
-    def attach(self, execution_id: str) -> str:
+    def whoami(self) -> Flow[Account]:
+        return views.whoami(self.session)
+
+    def _begun(self, flow: Flow[Begun]) -> Flow[Execution]:
+        begun = yield from flow
+        return Execution.of(begun, begun.name or "", self.session.clock())
+
+    def attach(self, execution_id: str, name: str | None) -> Execution:
         self.transport.check_open()
-        execution_id = _arguments.execution_id(execution_id)
-        self.session.claim(execution_id)
-        return execution_id
+        execution_id = _validate.execution_id(execution_id)
+        view = None if name is None else _validate.view_name(name)
+        return Execution(execution_id, view, None, self._began(execution_id))
 
-    def look(self, execution_id: str) -> Flow[ExecutionStatus]:
-        return _lookup.look(self.session, self.api, execution_id)
+    def _began(self, execution_id: str) -> float:
+        """When an execution began, by the session's clock, where its id tells a time that can be right."""
+        made = ulid_moment(execution_id)
+        age = self.session.wall() - made.timestamp() if made else 0.0
+        return self.session.clock() - (age if 0.0 < age < OLDEST else 0.0)
 
-    def cancel(self, execution_id: str) -> Flow[bool]:
-        return _refresh.cancel(self.session, self.api, execution_id)
+    def poll(self, execution: Execution) -> Flow[ExecutionStatus]:
+        found = yield from watching.status(self.session, execution.execution_id, execution.view)
+        yield from execution.record(found)
+        return found
+
+    def cancel(self, execution: Execution) -> Flow[bool]:
+        return watching.cancel(self.session, execution.execution_id, execution.view)
 
     def watch(
         self,
-        execution_id: str,
-        since: float,
+        execution: Execution,
         timeout: Seconds | None,
         max_credits: float | None,
         on_update: Callable[[ExecutionStatus], object] | None,
     ) -> Flow[ExecutionStatus]:
-        cap = math.inf if max_credits is None else _arguments.credits(max_credits, "max_credits")
-        return _refresh.watch(
-            self.session,
-            self.api,
-            execution_id,
-            since=since,
-            timeout=math.inf if timeout is None else _arguments.seconds(timeout, "timeout"),
+        cap = math.inf if max_credits is None else _validate.credits(max_credits, "max_credits")
+        watched = Watch(
+            execution_id=execution.execution_id,
+            view=execution.view,
+            how=execution.how,
+            since=execution.since,
+            timeout=_seconds(timeout, "timeout"),
             allowance=lambda: cap,
-            on_update=_arguments.callback(on_update, "on_update"),
+            on_update=_validate.callback(on_update, "on_update"),
         )
+        return self._watch(execution, watched)
+
+    def _watch(self, execution: Execution, watched: Watch) -> Flow[ExecutionStatus]:
+        try:
+            status = yield from watching.watch(self.session, watched)
+        except RefreshError as failure:
+            if failure.status is not None and failure.status.is_finished:
+                yield from execution.record(failure.status)
+            raise
+        yield from execution.record(status)
+        return status
 
     def run(self, flow: Flow[T]) -> T:
         self.transport.check_open()
@@ -221,24 +281,59 @@ def not_pickled(client: object) -> NoReturn:
     raise TypeError(f"a {type(client).__name__} is not pickled: make one where it is used, from the same settings")
 
 
+@attrs.frozen
+class Execution:
+    """One execution, as a handle has it.
+
+    Attributes:
+        execution_id: its id.
+        view: its view, if that is known.
+        how: how the id is known; None where the caller named it.
+        since: when it began, by the session's clock.
+        journal: where its end is recorded.
+    """
+
+    execution_id: str
+    view: str | None
+    how: How | None
+    since: float
+    journal: Journal | None = None
+
+    @classmethod
+    def of(cls, begun: Begun, view: str, since: float, journal: Journal | None = None) -> Self:
+        """The execution that was begun."""
+        assert begun.execution_id is not None  # noqa: S101  # several candidates are taken by runs alone
+        return cls(begun.execution_id, begun.name or view, begun.how, since, journal)
+
+    def record(self, status: ExecutionStatus) -> Flow[None]:
+        """Record the end of the execution, if this is one. A repeat finds it out again where that fails."""
+        if self.journal is not None and status.is_finished and self.view is not None:
+            try:
+                yield from self.journal.ended(self.view, result_of(status), finished=self.journal.path is not None)
+            except JournalError as problem:
+                _log.warning("The end of execution %s is not recorded: %s", self.execution_id, problem)
+
+
+def _seconds(value: Seconds | None, what: str) -> float:
+    return math.inf if value is None else _validate.seconds(value, what)
+
+
 class Handle:
     """One execution of one client."""
 
-    def __init__(self, core: Core, execution_id: str, name: str | None) -> None:
+    def __init__(self, core: Core, execution: Execution) -> None:
         self._core = core
-        self._since = core.session.clock()
-        self._execution_id = execution_id
-        self._name = name
+        self._execution = execution
 
     @property
     def execution_id(self) -> str:
         """Dune's id of the execution."""
-        return self._execution_id
+        return self._execution.execution_id
 
     @property
     def name(self) -> str | None:
-        """The view; None after `attach`, which is not told."""
-        return self._name
+        """The view; None after `attach` without a name."""
+        return self._execution.view
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a handle is not pickled: pass on its execution_id, {self.execution_id!r}, for attach() there")

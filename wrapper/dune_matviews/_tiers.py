@@ -5,21 +5,22 @@ This module must not know how a refresh is sent.
 Dune's page for the refresh operation has two halves. Its OpenAPI block accepts `small`, `medium` and `large`, and
 lets the default follow the engine of the source query; its prose knows `medium` and `large`, with `medium` as the
 default. So `small` is sent with a warning unless the caller decides otherwise, and where no tier is given the field
-is left out. Should the block change, `make check` fails, and says
-what to do here: tools/contract.py has the sentence.
+is left out. Should the block change, `make check` fails, and says what to do here: tools/contract.py has the sentence.
+Which tiers an account may use depends on its plan, and nothing tells that before a refresh is refused.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Literal, get_args
 
-from ._arguments import choice
+from ._validate import choice
 from .errors import BadRequestError, InvalidArgumentError, UnsupportedTierError
 
 Performance = Literal["small", "medium", "large"]
 SmallTier = Literal["warn", "allow", "forbid"]
-_TIERS: tuple[str, ...] = get_args(Performance)
+TIERS: tuple[str, ...] = get_args(Performance)
 _POLICIES: tuple[str, ...] = get_args(SmallTier)
 
 DISAGREEMENT = (
@@ -44,7 +45,7 @@ class Tiers:
     def _known(self, performance: str | None) -> str | None:
         if performance is None:
             return None
-        tier = choice(performance, "performance", _TIERS)
+        tier = choice(performance, "performance", TIERS)
         self.check(tier)
         return tier
 
@@ -69,12 +70,37 @@ class Tiers:
         return tier
 
 
-def unsupported(refusal: BadRequestError) -> UnsupportedTierError:
-    """The error for a 400 to a refresh that asked for the tier `small`."""
+_ABOUT_A_TIER = re.compile(r"\b(performance|tiers?)\b", re.IGNORECASE)
+_NAMED = re.compile(r"\b(?:one of|available|allowed|supported|valid)\b(?P<names>[^.;]*)", re.IGNORECASE)
+
+
+def is_about_a_tier(refusal: BadRequestError, tier: str | None) -> bool:
+    """The server's words are about the tier, *tier* being the one that was sent, None for none."""
+    words = refusal.message
+    if _ABOUT_A_TIER.search(words):
+        return True
+    # A result may be too large, and a name too small.
+    return (
+        tier is not None
+        and re.search(rf"[\"'`]{re.escape(tier)}[\"'`]|\b{re.escape(tier)}\b.*\bplan\b", words) is not None
+    )
+
+
+def unsupported(refusal: BadRequestError, tier: str | None) -> UnsupportedTierError:
+    """The error for a 400 about a tier."""
+    asked = f"The tier '{tier}' is refused: which tiers" if tier else "Which tiers"
+    named = [each for each in TIERS if each != tier and _is_named(each, refusal.message)]
+    other = "Pass another, or none, to leave it to Dune" if tier else "Pass one that it has"
+    advice = f"Dune names {', '.join(map(repr, named))} here" if named else other
+    disagreement = f" {DISAGREEMENT}." if tier == "small" else ""
     return UnsupportedTierError(
         refusal.message,
         status_code=refusal.status_code,
         body=refusal.body,
         request_id=refusal.request_id,
-        hint=f"The refresh asked for the tier 'small': {DISAGREEMENT}. Ask for 'medium' or 'large', or for none.",
+        hint=f"{asked} an account may use depends on its plan. {advice}.{disagreement}",
     )
+
+
+def _is_named(tier: str, words: str) -> bool:
+    return any(re.search(rf"\b{tier}\b", found["names"]) for found in _NAMED.finditer(words))

@@ -1,24 +1,23 @@
 """The asynchronous client and its handles, for asyncio: every method is one line over a flow.
 
-This module must not know what the flows decide; and it loads httpx and the generated code with the first client only.
+This module must not know the decisions of the flows; and it loads httpx and the generated code with the first client
+only.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
-from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from . import _lookup
-from ._arguments import KEEP, Keep, Seconds
-from ._core import Core, Handle, described, not_pickled
-from ._http.settings import Plan, Settings
-from ._pacing import RequestBudget
-from ._refresh import IfRunning
+from ._core import Core, Handle, JournalLike, described, not_pickled
+from ._execution.wish import IfLost, IfRunning
+from ._http.rate_limits import Plan, RequestBudget
+from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
-from .models import ExecutionStatus, Freshness, Matview, Usage
+from ._validate import KEEP, Keep, Seconds
+from .models import Account, ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -40,7 +39,7 @@ class AsyncMatviewsClient:
         timeout: Seconds | None = None,
         performance: Performance | None = None,
         small_tier: SmallTier = "warn",
-        plan: Plan | RequestBudget | None = "free",
+        plan: Plan | RequestBudget | None = "auto",
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -51,15 +50,32 @@ class AsyncMatviewsClient:
         self._core = Core.of(self._transport, settings, tiers)
 
     async def refresh(
-        self, name: str, *, performance: Performance | None = None, if_running: IfRunning = "start"
+        self,
+        name: str,
+        *,
+        performance: Performance | None = None,
+        if_running: IfRunning = "start",
+        timeout: Seconds | None = None,
+        journal: JournalLike | None = None,
+        run: str | None = None,
+        retry_failed: bool = False,
+        if_lost: IfLost = "raise",
     ) -> AsyncRefresh:
         """Start a refresh of a view; see `MatviewsClient.refresh`."""
-        execution_id = await self._core.run_async(self._core.refresh(name, performance, if_running))
-        return AsyncRefresh(self._core, execution_id, name)
+        options = {
+            "performance": performance,
+            "if_running": if_running,
+            "timeout": timeout,
+            "journal": journal,
+            "run": run,
+            "retry_failed": retry_failed,
+            "if_lost": if_lost,
+        }
+        return AsyncRefresh(self._core, await self._core.run_async(self._core.refresh(name, options)))
 
-    def attach(self, execution_id: str) -> AsyncRefresh:
+    def attach(self, execution_id: str, name: str | None = None) -> AsyncRefresh:
         """The handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
-        return AsyncRefresh(self._core, self._core.attach(execution_id), None)
+        return AsyncRefresh(self._core, self._core.attach(execution_id, name))
 
     async def refresh_all(
         self,
@@ -70,16 +86,28 @@ class AsyncMatviewsClient:
         max_credits: float | None = None,
         max_age: Seconds | None = None,
         timeout: Seconds | None = None,
-        journal: str | PathLike[str] | None = None,
+        journal: JournalLike | None = None,
+        run: str | None = None,
+        retry_failed: bool = False,
         if_running: IfRunning = "start",
+        if_lost: IfLost = "raise",
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
         """Refresh each view once, only after the views that it reads are fresh; see `MatviewsClient.refresh_all`."""
-        return await self._core.run_async(
-            self._core.refresh_all(
-                views, performance, max_parallel, max_credits, max_age, timeout, journal, if_running, on_update
-            )
-        )
+        options = {
+            "performance": performance,
+            "max_parallel": max_parallel,
+            "max_credits": max_credits,
+            "max_age": max_age,
+            "timeout": timeout,
+            "journal": journal,
+            "run": run,
+            "retry_failed": retry_failed,
+            "if_running": if_running,
+            "if_lost": if_lost,
+            "on_update": on_update,
+        }
+        return await self._core.run_async(self._core.refresh_all(views, options))
 
     async def get(self, name: str) -> Matview:
         """Describe a view; see `MatviewsClient.get`."""
@@ -88,8 +116,9 @@ class AsyncMatviewsClient:
     async def list(self) -> AsyncIterator[Matview]:
         """The views of the account, one by one; see `MatviewsClient.list`."""
         offset: int | None = 0
+        listed: set[str] = set()
         while offset is not None:
-            page = await self._core.run_async(self._core.page(offset))
+            page = await self._core.run_async(self._core.page(offset, listed))
             for view in page.views:
                 yield view
             offset = page.next_offset
@@ -108,7 +137,7 @@ class AsyncMatviewsClient:
         started = await self._core.run_async(
             self._core.upsert(name, query_id, is_private, performance, cron_expression, expires_at)
         )
-        return AsyncRefresh(self._core, started.execution_id, started.name)
+        return AsyncRefresh(self._core, started)
 
     async def update(
         self,
@@ -124,7 +153,7 @@ class AsyncMatviewsClient:
         started = await self._core.run_async(
             self._core.update(name, query_id, is_private, performance, cron_expression, expires_at)
         )
-        return AsyncRefresh(self._core, started.execution_id, started.name)
+        return AsyncRefresh(self._core, started)
 
     async def delete(self, name: str) -> None:
         """Delete a view and its table; see `MatviewsClient.delete`."""
@@ -139,8 +168,12 @@ class AsyncMatviewsClient:
         return await self._core.run_async(self._core.freshness(name))
 
     async def usage(self) -> Usage:
-        """What the account has used in its present billing period; see `MatviewsClient.usage`."""
+        """The account's usage in its present billing period; see `MatviewsClient.usage`."""
         return await self._core.run_async(self._core.usage())
+
+    async def whoami(self) -> Account:
+        """Whose the key is; see `MatviewsClient.whoami`."""
+        return await self._core.run_async(self._core.whoami())
 
     async def aclose(self) -> None:
         """Close the connections; see `MatviewsClient.close`."""
@@ -162,12 +195,11 @@ class AsyncMatviewsClient:
 
 
 class AsyncRefresh(Handle):
-    """A refresh under way, or over: what `AsyncMatviewsClient.refresh` and `AsyncMatviewsClient.attach` return."""
+    """A refresh under way, or over, from `AsyncMatviewsClient.refresh` or `AsyncMatviewsClient.attach`."""
 
     async def status(self) -> ExecutionStatus:
-        """Look at the execution once; see `Refresh.status`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(self._core.look(self.execution_id))
+        """Poll the execution once; see `Refresh.status`."""
+        return await self._core.run_async(self._core.poll(self._execution))
 
     async def wait(
         self,
@@ -177,12 +209,8 @@ class AsyncRefresh(Handle):
         on_update: Callable[[ExecutionStatus], object] | None = None,
     ) -> ExecutionStatus:
         """Wait until the view is fresh; see `Refresh.wait`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(
-                self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update)
-            )
+        return await self._core.run_async(self._core.watch(self._execution, timeout, max_credits, on_update))
 
     async def cancel(self) -> bool:
         """Cancel the execution; see `Refresh.cancel`."""
-        with _lookup.about(self.execution_id):
-            return await self._core.run_async(self._core.cancel(self.execution_id))
+        return await self._core.run_async(self._core.cancel(self._execution))

@@ -1,24 +1,23 @@
 """The synchronous client and its handles: every method is one line over a flow.
 
-This module must not know what the flows decide; and it loads httpx and the generated code with the first client only.
+This module must not know the decisions of the flows; and it loads httpx and the generated code with the first client
+only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from . import _lookup
-from ._arguments import KEEP, Keep, Seconds
-from ._core import Core, Handle, described, not_pickled
-from ._http.settings import Plan, Settings
-from ._pacing import RequestBudget
-from ._refresh import IfRunning
+from ._core import Core, Handle, JournalLike, described, not_pickled
+from ._execution.wish import IfLost, IfRunning
+from ._http.rate_limits import Plan, RequestBudget
+from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
-from .models import ExecutionStatus, Freshness, Matview, Usage
+from ._validate import KEEP, Keep, Seconds
+from .models import Account, ExecutionStatus, Freshness, Matview, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -35,14 +34,15 @@ class MatviewsClient:
         api_key: Dune's API key; None takes `DUNE_API_KEY`.
         base_url: where the API is, with or without `/api`; None takes `DUNE_API_BASE_URL`, else `https://api.dune.com`.
             Plain http is refused except to loopback.
-        timeout: seconds (or a `timedelta`) that one request may take, its whole answer included; None takes
+        timeout: seconds (or a `timedelta`) that one request may take, its whole response included; None takes
             `DUNE_API_REQUEST_TIMEOUT`, else 10. Looking up the host, each of its addresses and headers that drip in
             byte by byte have their own time in this client; the asynchronous client bounds them all.
         performance: the default tier of every refresh; None leaves it to Dune.
-        small_tier: what to do about the tier `small`, on which Dune's page disagrees with itself: "warn" sends it and
+        small_tier: the policy for the tier `small`, on which Dune's page disagrees with itself: "warn" sends it and
             warns once, "allow" sends it, "forbid" refuses.
-        plan: the account's plan, which sets the requests a minute: "free", "plus", "enterprise", a `RequestBudget`,
-            or None for no pacing.
+        plan: the account's plan, for the requests a minute to begin with: "free", "analyst", "plus", "enterprise", or
+            "auto", which is `DUNE_PLAN`, else "free". The quotas that Dune announces in its responses take their place.
+            A `RequestBudget` of your own stays as it is; None is no pacing.
         http_client: an `httpx.Client` of your own to send through, for its transport, proxies, certificates, auth and
             hooks. It stays yours to close. It must not retry by itself, nor have a hook that raises on a status:
             both take decisions away that keep a refresh from being paid twice.
@@ -60,7 +60,7 @@ class MatviewsClient:
         timeout: Seconds | None = None,
         performance: Performance | None = None,
         small_tier: SmallTier = "warn",
-        plan: Plan | RequestBudget | None = "free",
+        plan: Plan | RequestBudget | None = "auto",
         http_client: httpx.Client | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -70,38 +70,72 @@ class MatviewsClient:
         self._transport = SyncTransport(settings, http_client)
         self._core = Core.of(self._transport, settings, tiers)
 
-    def refresh(self, name: str, *, performance: Performance | None = None, if_running: IfRunning = "start") -> Refresh:
-        """Start a refresh of a view (`POST /v1/materialized-views/{name}/refresh`), which Dune bills once accepted.
+    def refresh(
+        self,
+        name: str,
+        *,
+        performance: Performance | None = None,
+        if_running: IfRunning = "start",
+        timeout: Seconds | None = None,
+        journal: JournalLike | None = None,
+        run: str | None = None,
+        retry_failed: bool = False,
+        if_lost: IfLost = "raise",
+    ) -> Refresh:
+        """Start a refresh of a view (`POST /v1/materialized-views/{name}/refresh`).
 
-        The request is sent again only where it certainly was not accepted, for at most ten request timeouts; waiting
-        for the request budget does not count. Where that is open, the execution is looked for and followed.
+        Once accepted, it may be billed, even if it fails; what is cancelled is billed for what it has used.
+
+        Before it, the view's executions are read (`GET /v1/materialized-views/{name}`; free of charge): where a
+        response is lost, the execution that is new in that list is followed. The request is sent again only where it
+        certainly was not accepted, for at most ten request timeouts; waiting for the request budget does not count.
 
         Args:
             name: the view's full name, such as `dune.my_team.result_daily_volume`.
             performance: the tier: "small", "medium" or "large"; None takes the client's default, else Dune's.
-            if_running: what to do if an execution of the view is under way already: "start" another without looking,
-                "adopt" it, or "refuse". Looking costs free requests.
+            if_running: the policy if an execution of the view is under way already: "start" another all the same,
+                "adopt" it, or "refuse". Finding out costs free requests.
+            timeout: seconds (or a `timedelta`) for the call; None has no limit of its own.
+            journal: a path, or an object with `read()` and `append(line)`, that outlives this process: a repeat with
+                the same journal follows the same execution, and starts none where one was started, even after a crash.
+            run: a label of this run in a journal that is a path: the same label is a repeat, another one a new run.
+            retry_failed: after a recorded failure or cancellation, start anew instead of returning that execution.
+            if_lost: the policy where a response was lost and no execution is found: "raise" after a minute, or "resend"
+                once Dune's history of the view proves, after three minutes, that there is none.
 
         Returns:
             The handle of the execution.
 
         Raises:
             InvalidArgumentError: the name or tier cannot be used; nothing was sent.
-            APIError: Dune refused; nothing was started. `UnsupportedTierError` if it was over the tier `small`.
-            RequestFailedError: no answer came, and certainly nothing was started.
+            APIError: Dune refused; nothing was started. `UnsupportedTierError` if it was over the tier.
+            RequestFailedError: no response came, and certainly nothing was started.
             AmbiguousRefreshError: it may have been started, and was not found again.
+            JournalError: the journal cannot be used, or another process has this refresh in hand; nothing was sent.
             AlreadyRunningError: `if_running="refuse"`, and an execution is under way.
         """
-        execution_id = self._core.run(self._core.refresh(name, performance, if_running))
-        return Refresh(self._core, execution_id, name)
+        options = {
+            "performance": performance,
+            "if_running": if_running,
+            "timeout": timeout,
+            "journal": journal,
+            "run": run,
+            "retry_failed": retry_failed,
+            "if_lost": if_lost,
+        }
+        return Refresh(self._core, self._core.run(self._core.refresh(name, options)))
 
-    def attach(self, execution_id: str) -> Refresh:
+    def attach(self, execution_id: str, name: str | None = None) -> Refresh:
         """The handle of an execution that was started earlier or elsewhere; sends nothing.
+
+        Args:
+            execution_id: Dune's id of the execution.
+            name: its view, for messages.
 
         Raises:
             InvalidArgumentError: the id cannot be used.
         """
-        return Refresh(self._core, self._core.attach(execution_id), None)
+        return Refresh(self._core, self._core.attach(execution_id, name))
 
     def refresh_all(
         self,
@@ -112,36 +146,48 @@ class MatviewsClient:
         max_credits: float | None = None,
         max_age: Seconds | None = None,
         timeout: Seconds | None = None,
-        journal: str | PathLike[str] | None = None,
+        journal: JournalLike | None = None,
+        run: str | None = None,
+        retry_failed: bool = False,
         if_running: IfRunning = "start",
+        if_lost: IfLost = "raise",
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
         """Refresh each view once, only after the views that it reads are fresh.
 
-        What goes wrong with a view is in the report: those that read it are skipped, the others go on. Ctrl-C leaves
-        executions running; the exception then has the report so far as `report`.
+        Failures of views are in the report: the views that read a failed one are skipped, the others go on. Ctrl-C
+        leaves executions running; any exception that ends the run has the report so far as `report`.
 
         Args:
             views: names, or a mapping of each name to the names that it reads; those are refreshed, too.
             performance: the tier of all, or a mapping of names to tiers; None takes the client's default, else Dune's.
             max_parallel: executions in flight at once.
-            max_credits: once the costs together pass this, nothing more is started, and what runs is cancelled.
+            max_credits: once the costs together pass this, nothing more is started, and the rest is cancelled. What is
+                cancelled is billed for what it has used, and Dune's figures lag, so that the sum comes out higher.
             max_age: seconds (or a `timedelta`) for which a success is fresh enough, so that the view is not refreshed
                 unless something that it reads was. Costs two free requests a view.
-            timeout: seconds (or a `timedelta`) for all; what still runs then is left running.
-            journal: a file that remembers, so that a second run after a crash follows what runs, and repeats nothing.
-            if_running: as for `refresh`.
+            timeout: seconds (or a `timedelta`) for all; executions that are still running then are left running.
+            journal, run, retry_failed, if_running, if_lost: as for `refresh`.
             on_update: a plain function, called with a name and its result at each step.
 
         Raises:
             InvalidArgumentError: an argument cannot be used, or views read each other in a circle; nothing was sent.
             JournalError: the journal cannot be used; nothing was sent.
         """
-        return self._core.run(
-            self._core.refresh_all(
-                views, performance, max_parallel, max_credits, max_age, timeout, journal, if_running, on_update
-            )
-        )
+        options = {
+            "performance": performance,
+            "max_parallel": max_parallel,
+            "max_credits": max_credits,
+            "max_age": max_age,
+            "timeout": timeout,
+            "journal": journal,
+            "run": run,
+            "retry_failed": retry_failed,
+            "if_running": if_running,
+            "if_lost": if_lost,
+            "on_update": on_update,
+        }
+        return self._core.run(self._core.refresh_all(views, options))
 
     def get(self, name: str) -> Matview:
         """Describe a view (`GET /v1/materialized-views/{name}`; free of charge).
@@ -151,8 +197,8 @@ class MatviewsClient:
 
         Raises:
             InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
-            RequestFailedError: no answer came for ten request timeouts.
+            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.get(name))
 
@@ -161,11 +207,12 @@ class MatviewsClient:
 
         Dune lists neither executions nor schedules; `get` has them. It counts views to find the next page, and passes
         one over for each that was deleted meanwhile: to delete, go through `list(dune.list())`, which has them all.
-        Raises, while it is gone through, what `get` does.
+        Raises, while it is iterated, the errors of `get`.
         """
         offset: int | None = 0
+        listed: set[str] = set()
         while offset is not None:
-            page = self._core.run(self._core.page(offset))
+            page = self._core.run(self._core.page(offset, listed))
             yield from page.views
             offset = page.next_offset
 
@@ -181,7 +228,7 @@ class MatviewsClient:
     ) -> Refresh:
         """Create a view, or replace the one of that name (`POST /v1/materialized-views`), which starts an execution.
 
-        That is billed as a refresh is, and sent as carefully. Whatever the view had before is replaced, its schedule
+        It may be billed as a refresh is, and sent as carefully. Everything that the view had is replaced, its schedule
         included: `update` changes parts of a view.
 
         Args:
@@ -203,7 +250,7 @@ class MatviewsClient:
         started = self._core.run(
             self._core.upsert(name, query_id, is_private, performance, cron_expression, expires_at)
         )
-        return Refresh(self._core, started.execution_id, started.name)
+        return Refresh(self._core, started)
 
     def update(
         self,
@@ -215,11 +262,11 @@ class MatviewsClient:
         cron_expression: str | Keep | None = KEEP,
         expires_at: datetime | Keep | None = KEEP,
     ) -> Refresh:
-        """Change parts of a view and keep the others, which starts an execution, billed as a refresh is.
+        """Change parts of a view and keep the others, which starts an execution that may be billed as a refresh is.
 
         Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), makes sure that
-        it is the account's own (`GET /v1/materialized-views`), and sends it again with what is passed in place of what
-        was (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
+        it is the account's own (`GET /v1/materialized-views`), and sends it again with the changes that are
+        passed (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
 
         Args:
             name: the view's full name.
@@ -234,28 +281,28 @@ class MatviewsClient:
 
         Raises:
             InvalidArgumentError: an argument cannot be used, or the view is another account's; nothing was changed.
-            UnexpectedResponseError: Dune does not tell what has to be sent again; nothing was changed.
+            UnexpectedResponseError: Dune does not tell a part that has to be sent again; nothing was changed.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
         started = self._core.run(
             self._core.update(name, query_id, is_private, performance, cron_expression, expires_at)
         )
-        return Refresh(self._core, started.execution_id, started.name)
+        return Refresh(self._core, started)
 
     def delete(self, name: str) -> None:
         """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); there is no way back.
 
         Raises:
             InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
-            RequestFailedError: no answer came for ten request timeouts; the view may be deleted all the same.
+            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no response came for ten request timeouts; the view may be deleted all the same.
         """
         self._core.run(self._core.delete(name))
 
     def lineage(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """The view and everything that it reads, directly or not, ready for `refresh_all`.
 
-        Two free requests: for the view's query, and for what that reads (`GET /v1/query/{query_id}/pipeline`). Plain
+        Two free requests: for the view's query, and for its pipeline (`GET /v1/query/{query_id}/pipeline`). Plain
         queries in between are passed through, so that the order of the views is kept.
 
         Returns:
@@ -263,9 +310,9 @@ class MatviewsClient:
 
         Raises:
             InvalidArgumentError: the name cannot be used; nothing was sent.
-            UnexpectedResponseError: what Dune tells has no nodes, a circle, or gaps, so that no order follows from it.
+            UnexpectedResponseError: the pipeline has no nodes, a circle, or gaps, so that no order follows from it.
             APIError: Dune refused; `NotFoundError` if there is no such view.
-            RequestFailedError: no answer came for ten request timeouts.
+            RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.lineage(name))
 
@@ -276,19 +323,28 @@ class MatviewsClient:
 
         Raises:
             InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its answers cannot be understood; `NotFoundError` if there is no such view.
-            RequestFailedError: no answer came for ten request timeouts.
+            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
+            RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.freshness(name))
 
     def usage(self) -> Usage:
-        """What the account has used in its present billing period (`POST /v1/usage`; free of charge).
+        """The account's usage in its present billing period (`POST /v1/usage`; free of charge).
 
         Raises:
-            APIError: Dune refused, or its answers cannot be understood.
-            RequestFailedError: no answer came for ten request timeouts.
+            APIError: Dune refused, or its responses cannot be understood.
+            RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.usage())
+
+    def whoami(self) -> Account:
+        """Whose the key is (`GET /whoami`; free of charge): a person's or a team's.
+
+        Raises:
+            APIError: Dune refused, or its response cannot be understood.
+            RequestFailedError: no response came for ten request timeouts.
+        """
+        return self._core.run(self._core.whoami())
 
     def close(self) -> None:
         """Close the connections. Executions go on at Dune; handles of this client can no longer be used."""
@@ -310,17 +366,16 @@ class MatviewsClient:
 
 
 class Refresh(Handle):
-    """A refresh under way, or over: what `MatviewsClient.refresh` and `MatviewsClient.attach` return."""
+    """A refresh under way, or over, from `MatviewsClient.refresh` or `MatviewsClient.attach`."""
 
     def status(self) -> ExecutionStatus:
         """Look at the execution once (`GET /v1/execution/{execution_id}/status`; free of charge).
 
         Raises:
-            APIError: Dune refused, or its answers cannot be understood.
-            RequestFailedError: no answer came for ten request timeouts.
+            APIError: Dune refused, or its responses cannot be understood.
+            RequestFailedError: no response came for ten request timeouts.
         """
-        with _lookup.about(self.execution_id):
-            return self._core.run(self._core.look(self.execution_id))
+        return self._core.run(self._core.poll(self._execution))
 
     def wait(
         self,
@@ -331,13 +386,14 @@ class Refresh(Handle):
     ) -> ExecutionStatus:
         """Wait until the view is fresh, and return the final status.
 
-        The end is noticed within 1 s or 10 % of the execution's length, whichever is more, while the request budget
-        allows. Failures of single looks are outlasted. Ctrl-C leaves the execution running.
+        The end is noticed within 1 s or 10 % of the execution's length, the longer of the two, while the request budget
+        allows. Failures of single polls are retried. Ctrl-C leaves the execution running.
 
         Args:
-            timeout: seconds (or a `timedelta`) to wait; None waits as long as Dune answers: until 15 minutes pass
-                without a successful look.
-            max_credits: cancel the execution when its running cost passes so many credits.
+            timeout: seconds (or a `timedelta`) to wait; None waits as long as Dune responds: until 15 minutes pass
+                without a successful poll.
+            max_credits: cancel the execution when its running cost passes so many credits. What it has used by then is
+                billed, and Dune's figure lags, so that an execution can pass its cap before that is seen.
             on_update: a plain function, called with every status seen, the final one included.
 
         Raises:
@@ -347,18 +403,16 @@ class Refresh(Handle):
             WaitTimeoutError: the time is over; the execution goes on.
             APIError: Dune refused to be asked (401, 403, 404, …).
         """
-        with _lookup.about(self.execution_id):
-            return self._core.run(self._core.watch(self.execution_id, self._since, timeout, max_credits, on_update))
+        return self._core.run(self._core.watch(self._execution, timeout, max_credits, on_update))
 
     def cancel(self) -> bool:
-        """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); what it cost so far is billed.
+        """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); what it has used by then is billed.
 
         Returns:
             Whether there was something to cancel.
 
         Raises:
-            APIError: Dune refused, or its answers cannot be understood.
-            RequestFailedError: no answer came for ten request timeouts.
+            APIError: Dune refused, or its responses cannot be understood.
+            RequestFailedError: no response came for ten request timeouts.
         """
-        with _lookup.about(self.execution_id):
-            return self._core.run(self._core.cancel(self.execution_id))
+        return self._core.run(self._core.cancel(self._execution))

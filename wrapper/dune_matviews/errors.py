@@ -1,4 +1,4 @@
-"""The exceptions of the SDK: what can go wrong, and what a person can do about it.
+"""The exceptions of the SDK: everything that can go wrong, and how to react to it.
 
 This module must not know how requests are made, nor which HTTP library makes them.
 
@@ -6,9 +6,9 @@ This module must not know how requests are made, nor which HTTP library makes th
     ├── ConfigurationError              the environment is incomplete or wrong
     ├── InvalidArgumentError            an argument is wrong; nothing was sent (also a ValueError)
     ├── ClientClosedError               the client was used after close()
-    ├── APIError                        Dune answered, and the answer is no success
+    ├── APIError                        Dune responded, but not with a success
     │   ├── BadRequestError             400
-    │   │   └── UnsupportedTierError    400 to a refresh that asked for the tier `small`
+    │   │   └── UnsupportedTierError    400 over the performance tier
     │   ├── AuthenticationError         401
     │   ├── PaymentRequiredError        402
     │   ├── PermissionDeniedError       403
@@ -17,7 +17,7 @@ This module must not know how requests are made, nor which HTTP library makes th
     │   ├── RateLimitError              429
     │   ├── ServerError                 5xx
     │   └── UnexpectedResponseError     a status, redirect or body that cannot be understood
-    ├── RequestFailedError              no usable answer; a refresh was certainly not accepted
+    ├── RequestFailedError              no usable response; a refresh was certainly not accepted
     ├── AmbiguousRefreshError           a refresh may have been accepted, and was not found again
     ├── AlreadyRunningError             refresh(if_running="refuse") found an execution under way
     ├── RefreshError                    the refresh did not make the view fresh
@@ -46,6 +46,8 @@ class DuneError(Exception):
 
     execution_id: str | None = None
     """The execution concerned, once it is known."""
+    view: str | None = None
+    """Its view, where that is known."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt from their positional arguments alone, which ours do not consist of.
@@ -60,7 +62,7 @@ def _rebuilt(cls: type[DuneError], args: tuple[object, ...], state: dict[str, An
 
 
 class ConfigurationError(DuneError):
-    """The environment lacks what a client needs, or holds something that cannot be used."""
+    """The environment lacks a setting that a client needs, or holds one that cannot be used."""
 
 
 class InvalidArgumentError(DuneError, ValueError):
@@ -72,15 +74,16 @@ class ClientClosedError(DuneError):
 
 
 class APIError(DuneError):
-    """Dune answered, and the answer is not a success. `str()` says what happened and what to do.
+    """Dune responded, but not with a success. `str()` has the reason and the next step.
 
     Attributes:
         status_code: the HTTP status.
         message: the server's own words, shortened where they are long; empty where it said nothing.
-        body: the answer as text, cut after 20,000 characters.
-        request_id: what Dune's support can find the request by, if the answer named it.
+        body: the response as text, cut after 20,000 characters.
+        request_id: the id by which Dune's support can find the request, if the response has one.
         retry_after: seconds for which the server asked to be left alone, if it did.
-        hint: what to do about this very case, where the SDK knows more than the status tells.
+        reached_dune: False where the edge in front of Dune says that it could not connect to Dune.
+        hint: the next step in this very case, where the SDK knows more than the status tells.
     """
 
     advice: ClassVar[str] = ""
@@ -93,6 +96,7 @@ class APIError(DuneError):
         body: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        reached_dune: bool = True,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -101,10 +105,11 @@ class APIError(DuneError):
         self.body = body
         self.request_id = request_id
         self.retry_after = retry_after
+        self.reached_dune = reached_dune
         self.hint = hint
 
     def __str__(self) -> str:
-        said = f"Dune answered {self.status_code}" + (f": {self.message.rstrip('.')}." if self.message else ".")
+        said = f"Dune responded with {self.status_code}" + (f": {self.message.rstrip('.')}." if self.message else ".")
         traced = f"(request {self.request_id})" if self.request_id else ""
         return " ".join(part for part in (said, self.hint or self.advice, traced) if part)
 
@@ -116,7 +121,7 @@ class BadRequestError(APIError):
 
 
 class UnsupportedTierError(BadRequestError):
-    """400 to a refresh that asked for the tier `small`, on which Dune's own page disagrees with itself."""
+    """400 over the performance tier: which tiers an account may use depends on its plan."""
 
 
 class AuthenticationError(APIError):
@@ -144,7 +149,7 @@ class NotFoundError(APIError):
 
 
 class ConflictError(APIError):
-    """409: the request contradicts what Dune is doing already."""
+    """409: the request conflicts with one that Dune is processing."""
 
     advice = "Look at what the view is doing already before you ask again."
 
@@ -162,7 +167,7 @@ class ServerError(APIError):
 
 
 class UnexpectedResponseError(APIError):
-    """An answer that cannot be understood: an odd status, a redirect, a body that is not what it should be."""
+    """A response that cannot be understood: an odd status, a redirect, an unexpected body."""
 
     advice = "Check base_url, and what stands between you and Dune."
 
@@ -191,7 +196,7 @@ class RequestFailedError(DuneError):
     """No usable response came. Where a refresh raises this, it was certainly not accepted.
 
     Attributes:
-        sent: whether the request may have reached Dune all the same (always False from a refresh).
+        sent: whether the request may have reached Dune all the same; that of a refresh was not accepted even so.
         is_transient: whether trying again later may help; False for a certificate that nobody vouches for, or a proxy
             that refuses.
     """
@@ -205,15 +210,22 @@ class RequestFailedError(DuneError):
 class AmbiguousRefreshError(DuneError):
     """A refresh may have been accepted, and billed; its execution was looked for and not found.
 
-    The cause (`__cause__`) is the failure that left it open.
+    The cause (`__cause__`) is the failure that left it open. The client remembers it: the next refresh of the view
+    looks again before it sends anything.
 
     Attributes:
         name: the view.
+        baseline: the executions that the view had before the request; None where they could not be read.
+        candidates: executions that may be the one, where there are several.
     """
 
-    def __init__(self, message: str, *, name: str) -> None:
+    def __init__(
+        self, message: str, *, name: str, baseline: tuple[str, ...] | None = None, candidates: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.name = name
+        self.baseline = baseline
+        self.candidates = candidates
 
 
 class AlreadyRunningError(DuneError):
@@ -237,7 +249,7 @@ class RefreshError(DuneError):
 
     Attributes:
         execution_id: the execution.
-        status: its last known status; None where no look at it succeeded.
+        status: its last known status; None where no poll succeeded.
     """
 
     def __init__(self, message: str, *, execution_id: str, status: ExecutionStatus | None) -> None:
@@ -264,9 +276,9 @@ class CreditLimitError(RefreshError):
 
 
 class WaitTimeoutError(RefreshError, TimeoutError):
-    """The time to wait is over, or Dune did not answer for too long; the refresh goes on.
+    """The timeout is over, or Dune did not respond for too long; the refresh goes on.
 
-    The cause (`__cause__`) is the last failed look, if the last look failed.
+    The cause (`__cause__`) is the failure of the last poll, if that failed.
     """
 
 
@@ -274,10 +286,10 @@ class JournalError(DuneError):
     """A journal cannot be used: damaged, foreign, of other views, in use by another run, or not to be written.
 
     Attributes:
-        path: the file.
+        path: the file; None where the journal is an object.
     """
 
-    def __init__(self, message: str, *, path: Path) -> None:
+    def __init__(self, message: str, *, path: Path | None = None) -> None:
         super().__init__(message)
         self.path = path
 
@@ -286,7 +298,7 @@ class RefreshesFailedError(DuneError):
     """A run of `refresh_all` left views that are not known to be fresh; `str()` names them all.
 
     Attributes:
-        report: what became of each view.
+        report: the result of each view.
     """
 
     def __init__(self, message: str, *, report: RefreshReport) -> None:

@@ -1,4 +1,4 @@
-"""What users hold: executions, views and the account's usage, as plain, immutable data.
+"""The data that users hold: executions, views and the account's usage, plain and immutable.
 
 This module must not know how the data is fetched, nor how Dune spells it in JSON.
 """
@@ -54,9 +54,9 @@ class ErrorDetail:
 
 @attrs.frozen(kw_only=True)
 class ExecutionStatus:
-    """One look at an execution (`GET /v1/execution/{execution_id}/status`).
+    """The status of an execution (`GET /v1/execution/{execution_id}/status`).
 
-    Whatever Dune leaves out, or sends in a form that cannot be read, is None.
+    A part that Dune leaves out, or sends in a form that cannot be read, is None.
 
     Attributes:
         execution_id: the execution.
@@ -65,11 +65,12 @@ class ExecutionStatus:
         query_id: the query behind the view.
         queue_position: place in the queue while it is pending.
         submitted_at, started_at, ended_at, expires_at, cancelled_at: aware datetimes.
-        cost_credits: credits so far; grows while it runs, and is billed also when it fails.
+        cost_credits: credits so far, as Dune reports them: it grows while it runs, and lags behind. A failed execution
+            may be billed, and a cancelled one is, for what it has used.
         error: why it failed.
         row_count: rows of the result.
         size_bytes: bytes of the result.
-        raw: Dune's answer as it came, for whatever is not modelled here.
+        raw: Dune's response as it came, for everything that is not modelled here.
     """
 
     execution_id: str
@@ -115,16 +116,16 @@ class Schedule:
 class Matview:
     """A materialized view as it stands (`GET /v1/materialized-views/{name}`), or as a list shows it.
 
-    Whatever Dune leaves out, or sends in a form that cannot be read, is None.
+    A part that Dune leaves out, or sends in a form that cannot be read, is None.
 
     Attributes:
         name: its full name, such as `dune.my_team.result_daily_volume`.
         query_id: the query whose result it holds.
         is_private: only its owner can read it.
-        size_bytes: what its table takes.
+        size_bytes: the size of its table.
         last_execution_ids: its latest executions, newest first; empty in a list, where Dune does not tell them.
         schedule: when Dune refreshes it by itself; None without one, and in a list, where Dune does not tell it.
-        raw: Dune's answer as it came, for whatever is not modelled here.
+        raw: Dune's response as it came, for everything that is not modelled here.
     """
 
     name: str
@@ -155,14 +156,14 @@ class Freshness:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """What the account has used in its present billing period (`POST /v1/usage`).
+    """The account's usage in its present billing period (`POST /v1/usage`).
 
     Attributes:
         period_start: the period's first day.
         period_end: the day on which it ends.
         credits_used: credits used so far.
         credits_included: credits that the plan includes.
-        raw: Dune's answer as it came, for whatever is not modelled here.
+        raw: Dune's response as it came, for everything that is not modelled here.
     """
 
     period_start: date | None = None
@@ -170,3 +171,28 @@ class Usage:
     credits_used: float | None = None
     credits_included: float | None = None
     raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """Whose an API key is (`GET /whoami`): the person or the team in whose name, and for whose credits, it acts.
+
+    Attributes:
+        handle: the account's name, as it stands in the full names of its views.
+        customer_id: the account's id: `user_` or `team_`, and a number.
+        api_key_id: the key's id, which is no secret.
+        created_by: the id of the user who made the key.
+        raw: Dune's answer as it came, for whatever is not modelled here.
+    """
+
+    handle: str | None = None
+    customer_id: str | None = None
+    api_key_id: str | None = None
+    created_by: int | None = None
+    raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    @property
+    def is_team(self) -> bool | None:
+        """The account is a team's; None where Dune does not tell."""
+        kind = (self.customer_id or "").partition("_")[0]
+        return {"team": True, "user": False}.get(kind)

@@ -1,4 +1,4 @@
-"""What came of refreshing many views: one result a view, the totals, and how people and programs read them.
+"""The outcome of refreshing many views: one result a view, the totals, and how people and programs read them.
 
 This module must not know how refreshes are scheduled, nor how they are made.
 """
@@ -6,6 +6,7 @@ This module must not know how refreshes are scheduled, nor how they are made.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -16,16 +17,16 @@ from typing import Any
 import attrs
 
 from .errors import RefreshesFailedError
-from .models import ExecutionStatus
+from .models import ErrorDetail, ExecutionState, ExecutionStatus
 
-# In characters: what still reads well behind the other columns of a table, and on a line of an error.
+# In characters: lengths that still read well behind the other columns of a table, and on a line of an error.
 LONGEST_REASON_IN_TABLE = 80
 LONGEST_REASON_IN_ERROR = 200
 MOST_REASONS_IN_ERROR = 10
 
 
 class Outcome(StrEnum):
-    """What became of a view in a run of `refresh_all`."""
+    """The outcome of a view in a run of `refresh_all`."""
 
     SUCCEEDED = "succeeded"  # its execution completed
     FAILED = "failed"  # its execution failed, or Dune refused to start one
@@ -44,7 +45,7 @@ class Outcome(StrEnum):
 
 
 class StopReason(StrEnum):
-    """What ended a run of `refresh_all` early: from then on, nothing more was started."""
+    """The reason why a run of `refresh_all` ended early: from then on, nothing more was started."""
 
     CREDITS = "credits"  # the costs together passed `max_credits`
     TIMEOUT = "timeout"  # the time for all was over
@@ -55,15 +56,15 @@ class StopReason(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class ViewResult:
-    """What became of one view.
+    """The result of one view.
 
     Attributes:
         outcome: the one word for it.
         reason: why, for people; None where the outcome says it all.
         execution_id: the execution concerned; None where none is known.
-        status: the last look at that execution; None where there was none.
+        status: the last status of that execution; None where it was never polled.
         started_at, ended_at: when the execution began and ended, as Dune reports it: aware datetimes, or None.
-        cost_credits: what the execution cost this run so far, in credits; None where that is not known.
+        cost_credits: the cost of the execution so far, in credits; None where that is not known.
     """
 
     outcome: Outcome
@@ -86,6 +87,63 @@ class ViewResult:
             "cost_credits": self.cost_credits,
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ViewResult:
+        """The result that `to_dict` has written; of the status, its state and error are kept.
+
+        Raises:
+            ValueError: *data* is not such a result.
+        """
+        execution_id, status, cost = data.get("execution_id"), data.get("status"), data.get("cost_credits")
+        _check_texts(data, "outcome", "reason", "execution_id", "started_at", "ended_at")
+        if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float)):
+            raise ValueError("a result whose cost is not a number")
+        if cost is not None and not 0 <= cost <= sys.float_info.max:
+            raise ValueError("a result whose cost is out of range")
+        if status is not None and not isinstance(status, Mapping):
+            raise ValueError("a result whose status is not an object")
+        outcome = Outcome(str(data.get("outcome")))
+        return cls(
+            outcome=outcome,
+            reason=data.get("reason"),
+            execution_id=execution_id,
+            status=None if status is None else _status_from_dict(status, execution_id, outcome is not Outcome.RUNNING),
+            started_at=_moment(data.get("started_at")),
+            ended_at=_moment(data.get("ended_at")),
+            cost_credits=cost,
+        )
+
+
+def _check_texts(data: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if not isinstance(data.get(name), str | None):
+            raise ValueError(f"a result whose {name} is not a text")
+
+
+def _moment(text: str | None) -> datetime | None:
+    moment = None if text is None else datetime.fromisoformat(text)
+    if moment is not None and moment.tzinfo is None:
+        raise ValueError(f"a result whose time {text!r} has no zone")
+    return moment
+
+
+def _status_from_dict(data: Mapping[str, Any], execution_id: str | None, is_finished: bool) -> ExecutionStatus:
+    _check_texts(data, "state")
+    error, detail = data.get("error"), None
+    if error is not None:
+        if not isinstance(error, Mapping):
+            raise ValueError("a result whose error is not an object")
+        _check_texts(error, "type", "message")
+        if not all(isinstance(error.get(place), int | None) for place in ("line", "column")):
+            raise ValueError("a result whose error has a place that is not a number")
+        detail = ErrorDetail(**{field.name: error.get(field.name) for field in attrs.fields(ErrorDetail)})
+    return ExecutionStatus(
+        execution_id=execution_id or "",
+        state=ExecutionState(str(data.get("state"))),
+        is_finished=is_finished,
+        error=detail,
+    )
+
 
 def _status_to_dict(status: ExecutionStatus) -> dict[str, Any]:
     return {"state": status.state.value, "error": status.error and attrs.asdict(status.error)}
@@ -97,7 +155,7 @@ def _read_only(results: Mapping[str, ViewResult]) -> Mapping[str, ViewResult]:
 
 @attrs.frozen
 class RefreshReport:
-    """What `refresh_all` did, view by view. `print(report)` shows it as a table.
+    """The report of `refresh_all`, view by view. `print(report)` shows it as a table.
 
     Attributes:
         results: the result of each view by its name, read-only.
@@ -118,7 +176,7 @@ class RefreshReport:
 
     @property
     def cost_credits(self) -> float:
-        """What the run cost, in credits, as far as it is known; what failed is billed too."""
+        """The cost of the run, in credits, as far as it is known."""
         return math.fsum(result.cost_credits or 0.0 for result in self.results.values())
 
     @property
@@ -151,7 +209,7 @@ class RefreshReport:
         return f"<{type(self).__name__}: {self._totals()}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A read-only mapping does not pickle; what it was made from does.
+        # A read-only mapping does not pickle; the dict behind it does.
         return type(self), (dict(self.results), self.started_at, self.ended_at, self.stopped_by)
 
     def _totals(self) -> str:

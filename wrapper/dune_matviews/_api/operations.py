@@ -7,6 +7,7 @@ and holds the models that responses are read into; it sends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from dune_api.types import UNSET, Unset
@@ -14,14 +15,14 @@ from dune_api.types import UNSET, Unset
 from .._flow.effects import Call
 from .._http.messages import Request, Response
 from ..errors import DuneError, UnexpectedResponseError
-from ..models import ExecutionStatus, Matview, Usage
+from ..models import Account, ExecutionStatus, Matview, Usage
 from . import parsing
 from .values import Definition, Node, Page, Started, Stored, ViewHistory
 
 T = TypeVar("T")
 
 VIEWS_A_PAGE = 1000
-"""What Dune's own command line takes as the most; the spec allows more."""
+"""The most that Dune's own command line takes; the spec allows more."""
 
 PAGE_BYTES = 10_000_000
 """The largest page of the list of views that makes sense."""
@@ -35,21 +36,23 @@ class Operations:
         from dune_api.api.materialized_views import refresh_materialized_view_request
         from dune_api.models import RefreshRequest
 
+        _load_what_may_follow()
         body = RefreshRequest(performance=_or_unset(performance))
-        return _call(refresh_materialized_view_request(name, body=body), parsing.started, is_billed=True)
+        parts = refresh_materialized_view_request(name, body=body)
+        return _call("refresh", parts, parsing.started, bucket="low", is_billed=True)
 
     def status(self, execution_id: str) -> Call[ExecutionStatus]:
         """`GET /v1/execution/{execution_id}/status`."""
         from dune_api.api.executions import get_execution_status_request
 
         parts = get_execution_status_request(execution_id)
-        return _call(parts, lambda response: parsing.status(response, execution_id))
+        return _call("status", parts, lambda response: parsing.status(response, execution_id))
 
     def cancel(self, execution_id: str) -> Call[bool]:
         """`POST /v1/execution/{execution_id}/cancel`: whether there was something to cancel."""
         from dune_api.api.executions import cancel_execution_request
 
-        return _call(cancel_execution_request(execution_id), parsing.canceled)
+        return _call("cancel", cancel_execution_request(execution_id), parsing.canceled)
 
     def history(self, name: str) -> Call[ViewHistory]:
         """`GET /v1/materialized-views/{name}`: the view's executions."""
@@ -60,7 +63,7 @@ class Operations:
         return _get(name, lambda response: parsing.matview(response, name))
 
     def stored(self, name: str) -> Call[Stored]:
-        """`GET /v1/materialized-views/{name}`: what an upsert has to send again."""
+        """`GET /v1/materialized-views/{name}`: the parts that an upsert has to send again."""
         return _get(name, lambda response: parsing.stored(response, name))
 
     def page(self, offset: int) -> Call[Page]:
@@ -68,13 +71,14 @@ class Operations:
         from dune_api.api.materialized_views import list_materialized_views_request
 
         parts = list_materialized_views_request(limit=VIEWS_A_PAGE, offset=offset)
-        return _call(parts, parsing.page, max_bytes=PAGE_BYTES)
+        return _call("list", parts, parsing.page, max_bytes=PAGE_BYTES)
 
     def upsert(self, view: Definition) -> Call[Started]:
         """`POST /v1/materialized-views`."""
         from dune_api.api.materialized_views import upsert_materialized_view_request
         from dune_api.models import UpsertRequest
 
+        _load_what_may_follow()
         body = UpsertRequest(
             name=view.name,
             query_id=view.query_id,
@@ -83,35 +87,73 @@ class Operations:
             cron_expression=_or_unset(view.cron_expression),
             expires_at=_or_unset(view.expires_at),
         )
-        return _call(upsert_materialized_view_request(body=body), parsing.created, is_billed=True)
+        parts = upsert_materialized_view_request(body=body)
+        return _call("upsert", parts, parsing.created, bucket="low", is_billed=True)
 
     def delete(self, name: str) -> Call[None]:
         """`DELETE /v1/materialized-views/{name}`."""
         from dune_api.api.materialized_views import delete_materialized_view_request
 
-        return _call(delete_materialized_view_request(name), parsing.deleted)
+        return _call("delete", delete_materialized_view_request(name), parsing.deleted, bucket="low")
 
     def pipeline(self, query_id: int) -> Call[tuple[Node, ...]]:
         """`GET /v1/query/{query_id}/pipeline`."""
         from dune_api.api.queries import get_query_pipeline_request
 
-        return _call(get_query_pipeline_request(query_id), parsing.nodes)
+        return _call("pipeline", get_query_pipeline_request(query_id), parsing.nodes)
 
     def usage(self) -> Call[Usage]:
         """`POST /v1/usage`, for the present billing period."""
         from dune_api.api.usage import get_usage_request
         from dune_api.models import UsageRequest
 
-        return _call(get_usage_request(body=UsageRequest()), parsing.usage)
+        return _call("usage", get_usage_request(body=UsageRequest()), parsing.usage)
+
+    def whoami(self) -> Call[Account]:
+        """`GET /whoami`."""
+        from dune_api.api.account import get_whoami_request
+
+        return _call("whoami", get_whoami_request(), parsing.whoami)
+
+
+_WHAT_MAY_FOLLOW = (
+    "CancelExecutionResponse",
+    "ExecutionError",
+    "ExecutionStatusResponse",
+    "MatviewListElement",
+    "MatviewListResponse",
+    "MatviewResponse",
+    "MatviewSchedule",
+    "RefreshResponse",
+    "ResultMetadata",
+    "SyntaxErrorMetadata",
+    "UpsertResponse",
+)
+
+
+@cache
+def _load_what_may_follow() -> None:
+    """Import all that can be needed once money has been spent: by then, an upgrade in place may have moved it away."""
+    import html  # noqa: F401  # for pages of proxies in place of a response
+
+    from dune_api import models
+    from dune_api.api import executions, materialized_views
+
+    for room, names in ((models, _WHAT_MAY_FOLLOW), (executions, executions.__all__)):
+        for name in names:
+            getattr(room, name)
+    for name in ("get_materialized_view_request", "list_materialized_views_request"):
+        getattr(materialized_views, name)
 
 
 def _get(name: str, parse: Callable[[Response], T]) -> Call[T]:
     from dune_api.api.materialized_views import get_materialized_view_request
 
-    return _call(get_materialized_view_request(name), parse)
+    parts = get_materialized_view_request(name)
+    return _call("get", parts | {"headers": {"Cache-Control": "no-cache"}}, parse)  # an old history proves nothing
 
 
-def _call(parts: dict[str, Any], parse: Callable[[Response], T], **options: Any) -> Call[T]:
+def _call(operation: str, parts: dict[str, Any], parse: Callable[[Response], T], **options: Any) -> Call[T]:
     def parsed(response: Response) -> T:
         try:
             return parse(response)
@@ -121,7 +163,7 @@ def _call(parts: dict[str, Any], parse: Callable[[Response], T], **options: Any)
             message = f"the response does not fit the API's description ({type(problem).__name__})"
             raise UnexpectedResponseError(message, status_code=response.status_code) from problem
 
-    return Call(Request(parts, **options), parsed)
+    return Call(Request(operation, parts, **options), parsed)
 
 
 def _or_unset(text: str | None) -> str | Unset:

@@ -1,12 +1,13 @@
 """Responses to values: one parser for each kind of success, over the models of the generated code.
 
-This module must not know when requests are made, nor what is decided by their responses. Only the heart of a response
-has to be there (a state, an id); a detail that cannot be read is None, and never hides the rest.
+This module must not know when requests are made, nor the decisions that follow from their responses. Only the heart of
+a response has to be there (a state, an id); a detail that cannot be read is None, and never hides the rest.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, Protocol, Self, TypeVar
 
@@ -16,7 +17,7 @@ from dune_api.types import Unset
 from .._http.messages import Response
 from .._http.responses import http_date
 from ..errors import UnexpectedResponseError
-from ..models import ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
+from ..models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
 from .scalars import day, integer, moment, number, text
 from .values import Node, Page, Started, Stored, ViewHistory
 
@@ -77,11 +78,12 @@ def history(response: Response) -> ViewHistory:
     view = _parsed(response, api.MatviewResponse)
     found: object = view.last_execution_ids
     if isinstance(found, Unset) and not isinstance(view.query_id, Unset):
-        found = []  # a view that was never executed
+        found = []  # a view that was never executed, or so it seems
     if not isinstance(found, list) or not all(map(_is_id, found)):
         # Taken for "none", it would have a refresh started beside one that runs.
         raise _unexpected(response, "the view's executions cannot be read")
-    return ViewHistory(tuple(found), _date(response))
+    is_stated = not isinstance(view.last_execution_ids, Unset)
+    return ViewHistory(tuple(found), _date(response), is_stated, is_cached="age" in response.headers)
 
 
 def matview(response: Response, asked_for: str) -> Matview:
@@ -115,6 +117,8 @@ def stored(response: Response, asked_for: str) -> Stored:
     view = _parsed(response, api.MatviewResponse)
     parts: dict[str, Any] = {"query_id": integer(view.query_id), "is_private": _flag(view.is_private)}
     parts = {name: part for name, part in parts.items() if part is not None} | _stored_schedule(view.schedule)
+    with suppress(UnexpectedResponseError):  # which only a lost response would need
+        return Stored(text(view.sql_id) or asked_for, parts, history(response))
     return Stored(text(view.sql_id) or asked_for, parts)
 
 
@@ -161,7 +165,7 @@ def _listed(response: Response, view: api.MatviewListElement) -> Matview:
 
 
 def nodes(response: Response) -> tuple[Node, ...]:
-    """The steps of a pipeline, each of which has to be whole: without one, what remains has another order."""
+    """The steps of a pipeline, each of which has to be whole: without one, the others have another order."""
     pipeline = _parsed(response, api.PipelineResponse).pipeline
     found: object = pipeline.nodes if isinstance(pipeline, api.Pipeline) else None
     if not isinstance(found, list):
@@ -183,7 +187,7 @@ def _node(response: Response, node: api.PipelineNode) -> Node:
 
 
 def usage(response: Response) -> Usage:
-    """What was used in the billing period that the response's own date lies in, else in the latest."""
+    """The usage of the billing period that the response's own date lies in, else of the latest."""
     found = _parsed(response, api.UsageResponse)
     periods: list[api.BillingPeriod] = [] if isinstance(found.billing_periods, Unset) else found.billing_periods
     if not periods:
@@ -196,6 +200,18 @@ def usage(response: Response) -> Usage:
         period_end=day(present.end_date),
         credits_used=number(present.credits_used),
         credits_included=number(present.credits_included),
+        raw=found.to_dict(),
+    )
+
+
+def whoami(response: Response) -> Account:
+    """Whose the key is."""
+    found = _parsed(response, api.WhoAmIResponse)
+    return Account(
+        handle=text(found.handle),
+        customer_id=text(found.customer_id),
+        api_key_id=text(found.api_key_id),
+        created_by=integer(found.created_by),
         raw=found.to_dict(),
     )
 
@@ -225,7 +241,7 @@ def status(response: Response, execution_id: str) -> ExecutionStatus:
         error=_error(found.error),
         row_count=integer(result.total_row_count, result.row_count),
         size_bytes=integer(result.total_result_set_bytes, result.result_set_bytes),
-        raw=found.to_dict(),
+        raw=response.payload,
     )
 
 
@@ -249,7 +265,7 @@ def _is_id(value: object) -> bool:
 
 
 def _date(response: Response) -> datetime | None:
-    """When the server answered, by its own clock."""
+    """When the server responded, by its own clock."""
     return http_date(response.headers.get("date", ""))
 
 

@@ -1,6 +1,6 @@
 """Single JSON values: text, numbers, dates and moments, each None where it cannot be read.
 
-This module must not know which property a value is of, nor what it means.
+This module must not know the property of a value, nor its meaning.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """A finite number, or a text that is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
+        found = float(value)
+    except (OverflowError, ValueError):
         return None
+    return found if math.isfinite(found) else None
 
 
 def integer(*values: object) -> int | None:
@@ -36,7 +37,7 @@ def integer(*values: object) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """An aware datetime; whatever has no zone is in UTC."""
+    """An aware datetime; a moment without a zone is in UTC."""
     written = (text(value) or "").strip()
     if not written:
         return None
@@ -57,9 +58,9 @@ def _odd_moment(written: str) -> datetime | None:
     """A moment written in another way, such as `2024-12-20 11:04:18.724 UTC`, if it begins with a whole date."""
     if not re.match(r"\d{4}-\d\d-\d\d", written) or len(written) > 64:
         return None
-    from dateutil import parser  # 30 ms of import for what Dune's API itself does not send
-
     try:
+        from dateutil import parser  # 30 ms of import for a format that Dune's API itself does not send
+
         return parser.parse(written)
-    except (ValueError, OverflowError):
+    except (ImportError, ValueError, OverflowError):
         return None

@@ -1,6 +1,6 @@
 """Values that pass between operations and flows, beyond those that users hold: plain, immutable data.
 
-This module must not know how Dune spells it in JSON, nor what is done with it.
+This module must not know how Dune spells it in JSON, nor its use.
 Named tuples, because each class of attrs would cost every start half a millisecond.
 """
 
@@ -14,17 +14,26 @@ from ..models import Matview
 
 
 class Started(NamedTuple):
-    """An execution that a request started, and the full name of its view, where the answer tells it."""
+    """An execution that a request started, and the full name of its view, where the response tells it."""
 
     execution_id: str
     name: str | None = None
 
 
 class ViewHistory(NamedTuple):
-    """The latest executions of a view, newest first, and when the server said so, by its own clock."""
+    """The latest executions of a view.
 
-    last_execution_ids: tuple[str, ...]
-    answered_at: datetime | None
+    Attributes:
+        ids: their ids, usually newest first.
+        date: when Dune said so, by its own clock.
+        is_stated: Dune said it; a response without the list proves no absence.
+        is_cached: a cache said it, and it may be old.
+    """
+
+    ids: tuple[str, ...]
+    date: datetime | None
+    is_stated: bool = True
+    is_cached: bool = False
 
 
 class Page(NamedTuple):
@@ -53,6 +62,7 @@ class Stored(NamedTuple):
 
     name: str
     parts: Mapping[str, Any]
+    history: ViewHistory | None = None
 
 
 class Node(NamedTuple):

@@ -1,6 +1,6 @@
 """The two drivers: each carries out the effects of one flow, in this thread or in the running task.
 
-This module must not know why a flow yields what it yields, nor how a request is sent: a driver is handed *send*.
+This module must not know why a flow yields an effect, nor how a request is sent: a driver is handed *send*.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from inspect import GEN_SUSPENDED, getgeneratorstate
 from typing import TYPE_CHECKING, Any, cast
 
-from .effects import Call, Effect, Flow, Overlap, Result, Sleep, T
+from .effects import Call, Effect, Flow, Overlap, Result, Sleep, T, Work
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -26,15 +26,18 @@ def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sl
     def carry_out(effect: Effect) -> Any:
         if isinstance(effect, Sleep):
             return sleep(effect.seconds)
-        if isinstance(effect, Overlap):  # in turn: the call that has waited longest
-            key, call = next(iter(effect.calls.items()))
-            effect.results[key] = result_of(call)
+        if isinstance(effect, Overlap):  # in turn: the one that has waited longest
+            key, task = next(iter(effect.tasks.items()))
+            effect.results[key] = result_of(task)
             return None
-        return send(effect)
+        return perform(effect)
 
-    def result_of(call: Call[Any]) -> Result[Any]:
+    def perform(task: Call[Any] | Work[Any]) -> Any:
+        return task.function() if isinstance(task, Work) else send(task)
+
+    def result_of(task: Call[Any] | Work[Any]) -> Result[Any]:
         try:
-            return Result(send(call))
+            return Result(perform(task))
         except Exception as failure:
             return Result(failure=failure)
 
@@ -68,18 +71,30 @@ async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], 
             return await rest(effect.seconds)
         if isinstance(effect, Overlap):
             return await overlap(effect)
-        return await send(effect)
+        return await perform(effect)
 
-    async def result_of(call: Call[Any]) -> Result[Any]:
+    async def perform(task: Call[Any] | Work[Any]) -> Any:
+        return await (in_a_thread(task.function) if isinstance(task, Work) else send(task))
+
+    async def in_a_thread(function: Callable[[], Any]) -> Any:
+        """A thread cannot be cancelled: who is cancelled waits for its end, before files are let go of."""
+        work = asyncio.create_task(asyncio.to_thread(function))
         try:
-            return Result(await send(call))
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    async def result_of(task: Call[Any] | Work[Any]) -> Result[Any]:
+        try:
+            return Result(await perform(task))
         except Exception as failure:
             return Result(failure=failure)
 
     async def overlap(effect: Overlap) -> None:
-        for key, call in effect.calls.items():
+        for key, each in effect.tasks.items():
             if key not in in_flight:
-                in_flight[key] = asyncio.create_task(result_of(call))
+                in_flight[key] = asyncio.create_task(result_of(each))
         timeout = None if effect.seconds == math.inf else effect.seconds
         try:
             await asyncio.wait(in_flight.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -93,7 +108,7 @@ async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], 
                     effect.results[key] = task.result()
 
     async def let_go() -> None:
-        """End every call that is still in flight."""
+        """End everything that is still in flight."""
         for task in in_flight.values():
             task.cancel()
         if in_flight:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Call(NamedTuple, Generic[T]):
-    """An effect: a request that is sent once. The flow receives what *parse* returns, or the failure is thrown into it.
+    """An effect: a request that is sent once. The flow receives the result of *parse*, or has the failure thrown in.
 
     Attributes:
         request: the request, as plain data; only the sender looks into it.
@@ -31,6 +31,16 @@ class Call(NamedTuple, Generic[T]):
     def within(self, timeout: float) -> Flow[T]:
         """The flow that is this call alone, in at most *timeout* seconds."""
         return cast(T, (yield self._replace(timeout=min(timeout, self.timeout))))
+
+
+class Work(NamedTuple, Generic[T]):
+    """An effect: *function* is called where it may block, as reading and writing files does."""
+
+    function: Callable[[], T]
+
+    def done(self) -> Flow[T]:
+        """The flow that is this work alone."""
+        return cast(T, (yield self))
 
 
 class Sleep(NamedTuple):
@@ -51,18 +61,18 @@ class Result(NamedTuple, Generic[T]):
 
 
 class Overlap(NamedTuple):
-    """An effect: calls in flight side by side, until at least one of them has ended or *seconds* are over.
+    """An effect: calls and work side by side, until at least one of them has ended or *seconds* are over.
 
-    A call stays in flight from one `Overlap` to the next under the same key. One that ended is in *results*, which the
-    flow owns: it has them also where an interruption is thrown into the flow in place of a normal return.
+    Each goes on from one `Overlap` to the next under the same key. One that ended is in *results*, which the flow owns:
+    it has them also where an interruption is thrown into the flow in place of a normal return.
     """
 
-    calls: Mapping[Any, Call[Any]]
+    tasks: Mapping[Any, Call[Any] | Work[Any]]
     results: MutableMapping[Any, Result[Any]]
     seconds: float = math.inf
 
 
-Effect = Call[Any] | Sleep | Overlap
+Effect = Call[Any] | Work[Any] | Sleep | Overlap
 Flow = Generator[Effect, Any, T]
 
 

@@ -1,12 +1,13 @@
 """The transport of the asynchronous client.
 
-This module must not know operations, flows or policies, nor what a response means. What it holds belongs to one event
-loop of one process: another begins with its own.
+This module must not know operations, flows or policies, nor the meaning of a response. Its connections belong to one
+event loop of one process: another begins with its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -18,9 +19,9 @@ from ..errors import ConfigurationError
 from . import connections
 from .connections import AsyncLane, Builder
 from .exchange import Exchange
-from .messages import Request, Response
+from .messages import OnResponse, Request, Response
 from .settings import Settings
-from .transports import bounded, check_open, checked, crowded, hide_in_logs, limit
+from .transports import checked, closed, crowded, hide_in_logs, ignore, limit
 
 if TYPE_CHECKING:
     from .._flow.effects import Call, T
@@ -58,6 +59,7 @@ class AsyncTransport:
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
         self.is_closed = False
+        self.on_response: OnResponse = ignore
         self._settings = settings
         self._own = checked(own, httpx.AsyncClient)
         self._builder = Builder(settings)
@@ -71,7 +73,7 @@ class AsyncTransport:
         lanes = await self._lanes()
         if lanes.free.locked():
             try:
-                async with asyncio.timeout(bounded(call.timeout)):
+                async with asyncio.timeout(None if call.timeout == math.inf else call.timeout):
                     await lanes.free.acquire()
             except TimeoutError:
                 raise crowded() from None
@@ -92,7 +94,7 @@ class AsyncTransport:
         try:
             if call.before is not None:
                 call.before()
-            with Exchange(self._settings, request, limit(self._settings, end)) as exchange:
+            with Exchange(self._settings, request, limit(self._settings, end), self.on_response) as exchange:
                 await _carry_out(lane.reserved(exchange.end), exchange)
             is_kept = exchange.is_clean
         finally:
@@ -104,7 +106,7 @@ class AsyncTransport:
         return exchange.outcome()
 
     def _lane(self, lanes: _Lanes, is_billed: bool) -> AsyncLane:
-        """The last one used, which is the most alive; what is billed leaves on one that certainly is."""
+        """The last one used, which is the likeliest to be alive; a billed request leaves on one that certainly is."""
         if not lanes.idle:
             return self._new_lane()
         lane = lanes.idle.pop()
@@ -148,7 +150,8 @@ class AsyncTransport:
 
     def check_open(self) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
-        check_open(self.is_closed, self._own)
+        if self.is_closed or (self._own is not None and self._own.is_closed):
+            raise closed()
 
     async def aclose(self) -> None:
         """Close the connections of this loop that are ours and idle; those in use close when they have been used."""
@@ -159,7 +162,7 @@ class AsyncTransport:
 
 
 async def _carry_out(client: httpx.AsyncClient, exchange: Exchange) -> None:
-    response = await client.send(exchange.request, stream=True, follow_redirects=False)
+    response = await client.send(exchange.signed(), stream=True, follow_redirects=False)
     try:
         exchange.begin(response)
         async for chunk in response.aiter_bytes():

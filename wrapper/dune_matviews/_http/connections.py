@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Generator
@@ -48,7 +49,7 @@ class Lane:
         return self._backend is not None and _is_stale(self._backend)
 
     def close(self) -> None:
-        """Close the connection, whatever state it is in; the caller's own client stays open."""
+        """Close the connection, in any state; the caller's own client stays open."""
         if self._backend is not None:
             self._backend.close()
 
@@ -72,7 +73,7 @@ class AsyncLane:
         return self._backend is not None and _is_stale(self._backend)
 
     async def aclose(self) -> None:
-        """Close the connection, whatever state it is in; the caller's own client stays open."""
+        """Close the connection, in any state; the caller's own client stays open."""
         if self._backend is not None:
             await self._backend.aclose()
 
@@ -108,6 +109,9 @@ class Builder:
         # To loopback there is nothing to verify: a context that trusts nobody spares 15 ms of loading certificates.
         if self._settings.is_plaintext:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # An httpx before 0.28 passes over a file that is missing, and trusts whom it trusts by itself.
+        if (file := os.environ.get("SSL_CERT_FILE")) and not os.path.isfile(file):
+            raise FileNotFoundError(file)
         return httpx.create_ssl_context()
 
     def lane(self) -> Lane:
@@ -139,7 +143,7 @@ def _keep_no_cookies(client: httpx.Client | httpx.AsyncClient) -> None:
 
 @contextmanager
 def _environment() -> Generator[None]:
-    """While httpx sets itself up: all that can still be wrong is what it takes from the environment."""
+    """While httpx sets itself up: all that can still be wrong comes from the environment."""
     try:
         yield
     except ImportError as problem:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import httpcore
@@ -22,9 +23,11 @@ def bound(transport: httpx.HTTPTransport) -> Backend:
     """Have *transport* keep deadlines, and return the backend that holds its sockets.
 
     httpcore's pools take a `network_backend`, which httpx does not pass on: `_pool` is its one private attribute that
-    we touch, here and in `bound_async` only.
+    we touch, here and in `bound_async` only. The pool's lock goes: it is for pools that are shared, and Ctrl-C in the
+    moment in which it is taken would have httpcore wait for it for ever, in its own handler.
     """
-    pool = transport._pool
+    pool: Any = transport._pool
+    pool._optional_thread_lock = nullcontext()
     pool._network_backend = backend = Backend(pool._network_backend)
     return backend
 
@@ -37,7 +40,7 @@ def bound_async(transport: httpx.AsyncHTTPTransport) -> AsyncBackend:
 
 
 class _Deadline:
-    """What both backends know.
+    """The knowledge that both backends share.
 
     Attributes:
         end: when the exchange has to be over, by `time.monotonic()`.

@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+import sys
 import time
 from contextlib import suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +23,8 @@ import httpx
 
 from .. import __version__
 from ..errors import APIError, RequestFailedError
-from .messages import Request, Response
+from .messages import OnResponse, Request, Response
+from .redaction import clear_ended_frames
 from .responses import payload, printable, refusal
 from .settings import Settings
 
@@ -29,7 +32,9 @@ KEY_HEADER = "X-Dune-Api-Key"
 
 _log = logging.getLogger("dune_matviews")
 
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"}
+_HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
+
+_url = lru_cache(maxsize=256)(httpx.URL)  # parsing one costs as much as all that we do besides, and polls repeat theirs
 
 # Failures before a connection was made. Only httpcore's own prove that: other transports reuse httpx's names for them.
 _NEVER_SENT = (
@@ -49,47 +54,63 @@ _NEVER_SENT_HTTPX = (
 
 
 class Exchange:
-    """One request on its way out and back, whichever client sends it.
+    """One request on its way out and back, through either client.
 
-    As a context manager it gives the request the key for as long as it is under way, and takes in what goes wrong.
-    An interruption passes on, without the key in the local variables of the frames that it has ended.
+    As a context manager it takes the key from the request when that is no longer under way, and takes in failures. An
+    interruption passes on, without the key in the local variables of the frames that it has ended.
     """
 
-    def __init__(self, settings: Settings, request: Request, seconds: float) -> None:
+    def __init__(self, settings: Settings, request: Request, seconds: float, on_response: OnResponse) -> None:
         parts: dict[str, Any] = {**request.parts}
-        url = httpx.URL(settings.base_url + parts.pop("url"))
-        headers = httpx.Headers(_HEADERS | parts.pop("headers", {}))
-        self.request = httpx.Request(parts.pop("method"), url, headers=headers, **parts)
+        url = _url(settings.base_url + parts.pop("url"))
+        more = parts.pop("headers", None)
+        self.request = httpx.Request(parts.pop("method"), url, headers=_HEADERS, **parts)
+        if more:
+            self.request.headers.update(more)
         self._started = time.monotonic()
         self._seconds = seconds
         self.end = self._started + seconds
         self._key = settings.api_key
-        self._max_bytes = request.max_bytes
+        self._asked = request
+        self._on_response = on_response
         self._response: httpx.Response | None = None
         self._body = bytearray()
         self._failure: Exception | None = None
+        self._earlier = sys.exception()
         self.is_clean = False
 
     def __enter__(self) -> Self:
+        return self
+
+    def signed(self) -> httpx.Request:
+        """The request, with the key."""
         self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self._seconds)
         self.request.headers[KEY_HEADER] = self._key.reveal()
-        return self
+        return self.request
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        _take_key_out(self.request)
-        if self._response is not None and self._response.next_request is not None:
-            _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
-        self.is_clean = error is None
-        self._failure = error if isinstance(error, Exception) else None
-        if error is not None and self._failure is None:
-            self._key.clear_from(error)
+        try:
+            _take_key_out(self.request)
+            if self._response is not None and self._response.next_request is not None:
+                _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
+            self.is_clean = error is None
+            self._failure = error if isinstance(error, Exception) else None
+            if error is not None and self._failure is None:
+                clear_ended_frames(error, self._earlier)
+        except BaseException as interruption:
+            clear_ended_frames(interruption, self._earlier)
+            raise
         return self._failure is not None
 
     def begin(self, response: httpx.Response) -> None:
         """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
         self._response = response
+        try:
+            self._on_response(self._asked, response.headers)
+        except Exception as problem:  # nothing about a notice makes a response less than it is
+            _log.debug("A response's headers cannot be used (%s)", type(problem).__name__)
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "gzip", "identity"):
             raise _GivenUpError("the response is encoded in another way than gzip")
@@ -97,19 +118,22 @@ class Exchange:
     def add(self, chunk: bytes) -> None:
         """Take in a part of the body, and give up a response that is too large or too slow."""
         self._body += chunk
-        if len(self._body) > self._max_bytes:
-            raise _GivenUpError(f"the response is larger than {self._max_bytes // 1_000_000} MB")
+        if len(self._body) > self._asked.max_bytes:
+            raise _GivenUpError(f"the response is larger than {self._asked.max_bytes // 1_000_000} MB")
         if time.monotonic() > self.end:
             raise TimeoutError  # where the connection is the caller's own, which knows no deadline
 
     def outcome(self) -> Response:
         """The response, if it is a success and complete; else our error is raised."""
-        found = self._success()
-        if found is None:
-            raise self._error() from self._cause()
-        if isinstance(found, APIError):
-            raise found
-        return found
+        try:
+            found = self._success() or self._error()
+            cause = self._cause()
+        except BaseException as interruption:
+            clear_ended_frames(interruption, self._earlier)
+            raise
+        if isinstance(found, Response):
+            return found
+        raise found from cause
 
     def _success(self) -> Response | APIError | None:
         response = self._response
@@ -120,7 +144,7 @@ class Exchange:
         return found if isinstance(found, APIError) else Response(response.status_code, response.headers, found)
 
     def _error(self) -> APIError | RequestFailedError:
-        """Our error: a refusal says by its status and headers what it is, however little of its body came."""
+        """Our error: a refusal is one by its status and headers, however little of its body came."""
         response, failure = self._response, self._failure
         if response is not None and not response.is_success:
             self._note(response.status_code)
@@ -129,7 +153,9 @@ class Exchange:
         sent = response is not None or not _is_unsent(self.request, failure)
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
         remedy = _remedy(failure) if not sent else None
-        if isinstance(failure, httpx.TimeoutException | TimeoutError):
+        # Another transport than httpx's may give a reset the name of a timeout: its own words are closer to the truth.
+        is_misnamed = sent and isinstance(failure, _NEVER_SENT_HTTPX)
+        if isinstance(failure, httpx.TimeoutException | TimeoutError) and not is_misnamed:
             problem = f"no response within {round(self._seconds, 3):g} s" if sent else "no connection in time"
         else:
             problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
@@ -137,7 +163,7 @@ class Exchange:
         return RequestFailedError(message, sent=sent, is_transient=remedy is None)
 
     def _cause(self) -> Exception | None:
-        """The failure, unless it shows the key: libraries quote what they cannot understand."""
+        """The failure, unless it shows the key: libraries quote any text that they cannot parse."""
         failure, self._failure = self._failure, None  # its traceback leads back to here: no circle to clean up
         return None if failure is None or self._key.is_shown_by(failure) else failure
 
@@ -157,7 +183,7 @@ def _take_key_out(request: httpx.Request) -> None:
 
 
 def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:
-    """No connection was made for *request* itself; what a caller's hooks send elsewhere fails in the same ways."""
+    """No connection was made for *request* itself; requests that a caller's hooks send fail in the same ways."""
     if not isinstance(failure, _NEVER_SENT_HTTPX) or not isinstance(failure.__cause__, _NEVER_SENT):
         return False
     try:

@@ -1,14 +1,16 @@
 """Requests and responses as plain data.
 
-This module must not know httpx, nor what any request means.
+This module must not know httpx, nor the meaning of any request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+
+from .rate_limits import Bucket
 
 
 @attrs.frozen
@@ -16,12 +18,16 @@ class Request:
     """A request, as the generated code builds it.
 
     Attributes:
-        parts: `method`, `url` (the path, from where the base URL ends), and what else `httpx.Request` takes.
+        operation: the operation's name.
+        parts: `method`, `url` (the path, from where the base URL ends), and further arguments of `httpx.Request`.
+        bucket: the budget that it is assumed to count in.
         is_billed: a duplicate may cost money, so it leaves on a connection that is certainly alive.
         max_bytes: the largest response, decompressed, that makes sense.
     """
 
+    operation: str
     parts: Mapping[str, Any]
+    bucket: Bucket = "high"
     is_billed: bool = False
     max_bytes: int = 1_000_000
 
@@ -39,3 +45,8 @@ class Response:
     status_code: int
     headers: Mapping[str, str]
     payload: dict[str, Any]
+
+
+OnResponse = Callable[[Request, Mapping[str, str]], object]
+"""Told of each response that has arrived, refusals included: what was asked, and its headers, as the server wrote them.
+"""

@@ -1,6 +1,6 @@
 """The API key: holds it, and redacts it in everything that is shown, however a server or a library spelled it.
 
-This module must not know HTTP, nor what the texts are about.
+This module must not know HTTP, nor the subjects of the texts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 REDACTED = "***"
 
-# A server may well send back half a key, where its answer is cut; fewer characters than these give nothing away.
+# A server may well send back half a key, where its response is cut; fewer characters than these give nothing away.
 _TELLING = 8
 
-# What the SDK goes on to use must stay as it is, even if somebody's key for tests is an ordinary word: what identifies
+# Values that the SDK goes on to use must stay as they are, even if a key for tests is an ordinary word: identifiers
 # something, by the name of its property, and the constants of the API, by their look.
 _IDENTIFIER = re.compile(r"(.*_)?(id|name)s?")
 _CONSTANT = re.compile(r"[A-Z_]+")
@@ -32,7 +32,7 @@ class ApiKey:
     __slots__ = ("_pattern", "_reveal")
 
     def __init__(self, key: str) -> None:
-        # Closures, because whatever looks through attributes (dicts, serializers, debuggers) looks no further.
+        # Closures, because tools that go through attributes (dicts, serializers, debuggers) go no further.
         self._reveal: Callable[[], str] = lambda: key
         # Costs milliseconds, and next to no text needs it.
         self._pattern = cache(lambda: re.compile("".join(map(_spellings, key))))
@@ -81,12 +81,6 @@ class ApiKey:
     def _may_be_escaped(text: str) -> bool:
         return "\\" in text or "%" in text or "&" in text
 
-    def clear_from(self, interruption: BaseException) -> None:
-        """Empty the ended frames of an interruption that shows the key, and of all that led to it."""
-        if self.is_shown_by(interruption):
-            for error in _chain(interruption):
-                clear_frames(error.__traceback__)
-
     def is_shown_by(self, failure: BaseException) -> bool:
         """Whether a traceback of *failure* shows the key, by itself or with the local variables that some tools add."""
         return any(self.redact(text) != text for text in _shown_by(failure))
@@ -107,10 +101,19 @@ def _spellings(character: str) -> str:
     return rf"(?:\\{{0,4}}{re.escape(character)}|(?i:{escaped}))"
 
 
-def _chain(failure: BaseException) -> Generator[BaseException]:
+def clear_ended_frames(interruption: BaseException, earlier: BaseException | None) -> None:
+    """Empty the local variables of the frames that an interruption has ended, and of those that led to it.
+
+    *earlier* was being handled before what was interrupted began, and is somebody else's.
+    """
+    for error in _chain(interruption, earlier):
+        clear_frames(error.__traceback__)
+
+
+def _chain(failure: BaseException, but_for: BaseException | None = None) -> Generator[BaseException]:
     """*failure*, and everything that led to it or is grouped in it."""
     ahead: list[BaseException | None] = [failure]
-    seen = set[int]()
+    seen = {id(but_for)}
     while ahead:
         error = ahead.pop()
         if error is None or id(error) in seen:
@@ -134,7 +137,7 @@ def _shown_by(failure: BaseException) -> Generator[str]:
 def _text(value: T, show: Callable[[T], str] = repr) -> str:
     try:
         return show(value)
-    except Exception:  # anybody's repr may fail, and what it fails to show is not shown
+    except Exception:  # any repr may fail, and then it shows nothing
         return ""
 
 

@@ -1,6 +1,6 @@
 """Responses: reads the body of a success, and turns any other response into an error of ours.
 
-This module must not know how responses arrive, nor what was asked. It reads a whole response first, and redacts the key
+This module must not know how responses arrive, nor the requests. It reads a whole response first, and redacts the key
 in all that it then shows of it; the parts that it reads for itself, such as a date, are as the server wrote them.
 """
 
@@ -20,6 +20,9 @@ from .redaction import ApiKey
 
 LONGEST_MESSAGE = 300
 LONGEST_BODY = 20_000
+_NOT_CONNECTED = (521, 523, 525, 526)
+"""Cloudflare's statuses for: the origin refuses connections, has no route, fails the TLS handshake, has a certificate
+that is not valid. In each of them no request reached it, which Cloudflare's documentation confirms."""
 _REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
@@ -37,6 +40,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -
         body=text,
         request_id=None if request_id is None else printable(key.redact(request_id)),
         retry_after=retry_after(headers),
+        reached_dune=not (status in _NOT_CONNECTED and "cf-ray" in headers and headers.get("server") == "cloudflare"),
     )
 
 
@@ -97,7 +101,7 @@ def _said(body: bytes, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A page without its markup: pages of proxies say what is wrong somewhere in between."""
+    """A page without its markup: the pages of proxies have their message somewhere in between."""
     import html  # the names of 2,000 characters
 
     without_code = re.sub(r"<(script|style)\b.*?</\1\s*>", " ", text, flags=re.DOTALL | re.IGNORECASE)

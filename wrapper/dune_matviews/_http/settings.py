@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from .._arguments import Seconds, brief, seconds
-from .._pacing import PLANS, RequestBudget
+from .._validate import Seconds, brief, seconds
 from ..errors import ConfigurationError, DuneError, InvalidArgumentError
+from .rate_limits import PLANS, Plan, RequestBudget
 from .redaction import ApiKey
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
-
-Plan = Literal["free", "plus", "enterprise"]
 
 DEFAULT_BASE_URL = "https://api.dune.com"
 DEFAULT_TIMEOUT = 10.0
@@ -38,12 +36,16 @@ _URL = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """One client's settings, ready for use: seconds, a base URL that ends in `/api`, a budget or None."""
+    """One client's settings, ready for use: seconds, a base URL that ends in `/api`, a budget or None.
+
+    *learns* says that the budget is that of a plan, which Dune may know better.
+    """
 
     api_key: ApiKey
     base_url: str
     timeout: float
     budget: RequestBudget | None
+    learns: bool
 
     @classmethod
     def gather(
@@ -53,12 +55,13 @@ class Settings:
         timeout: Seconds | None,
         plan: Plan | RequestBudget | None,
     ) -> Self:
-        """Check what was passed, and take from the environment what was not."""
+        """Check the arguments, and take missing ones from the environment."""
         return cls(
             api_key=_api_key(api_key),
             base_url=_base_url(base_url),
             timeout=_timeout(timeout),
             budget=_budget(plan),
+            learns=isinstance(plan, str),
         )
 
     @property
@@ -127,18 +130,26 @@ def _timeout(argument: Seconds | None) -> float:
 def _budget(plan: Plan | RequestBudget | None) -> RequestBudget | None:
     if plan is None:
         return None
+    known = ", ".join(map(repr, PLANS))
+    if plan == "auto":
+        name, source, error = _given(None, "plan", "DUNE_PLAN")
+        budget = PLANS.get(str(name or "free"))
+        if budget is None:
+            raise error(f"{source} must be one of {known}, not {brief(name)}")
+        return budget
     budget = plan if isinstance(plan, RequestBudget) else PLANS.get(plan) if isinstance(plan, str) else None
     if budget is None:
-        known = ", ".join(map(repr, PLANS))
-        raise InvalidArgumentError(f"plan must be one of {known}, a RequestBudget, or None for no pacing, not {plan!r}")
+        raise InvalidArgumentError(
+            f"plan must be 'auto', one of {known}, a RequestBudget, or None for no pacing, not {plan!r}"
+        )
     if any(isinstance(limit, bool) or not isinstance(limit, int) or limit < 1 for limit in (budget.low, budget.high)):
         raise InvalidArgumentError(f"plan must allow at least one request a minute of each kind, not {budget!r}")
     return budget
 
 
 def _given(argument: object, name: str, variable: str) -> tuple[object, str, type[DuneError]]:
-    """What was given, the name of where it was given, and whose mistake it is if it is wrong."""
+    """The value that was given, the name of its source, and the error for a wrong one."""
     if argument is not None:
         return argument, name, InvalidArgumentError
-    # An empty variable counts as unset: that is how shells and CI systems pass on what they do not have.
+    # An empty variable counts as unset: shells and CI systems pass on missing values like that.
     return os.environ.get(variable) or None, f"the environment variable {variable}", ConfigurationError

@@ -1,6 +1,6 @@
 """At most so many exchanges at once, first come, first served, without a lock that an interruption could leave locked.
 
-This module must not know what the slots are for.
+This module must not know the purpose of the slots.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ NAP = 0.5
 class Slot:
     """A place in the queue, and near enough to the front the right to one exchange. It is given back by dropping it."""
 
-    __slots__ = ("__weakref__", "called")
-
-    def __init__(self) -> None:
-        self.called = SimpleQueue[None]()
+    called: SimpleQueue[None] | None = None  # for who waits
 
 
 class Slots:
@@ -41,12 +38,13 @@ class Slots:
         if len(self._queue) <= self._most:
             return slot
         end = time.monotonic() + timeout
+        slot.called = called = SimpleQueue[None]()
         while not any(each() is slot for each in self._queue[: self._most]):
             left = end - time.monotonic()
             if left <= 0:
                 return None
             with suppress(Empty):
-                slot.called.get(timeout=min(left, NAP))
+                called.get(timeout=min(left, NAP))
         return slot
 
     def call_next(self) -> None:
@@ -54,5 +52,5 @@ class Slots:
         if len(self._queue) >= self._most:
             for each in self._queue[: self._most]:
                 slot = each()
-                if slot is not None and slot.called.empty():
+                if slot is not None and slot.called is not None and slot.called.empty():
                     slot.called.put(None)

@@ -1,8 +1,8 @@
-"""The transport of the synchronous client, and what it shares with the other.
+"""The transport of the synchronous client, and the parts that it shares with the other.
 
-This module must not know operations, flows or policies, nor what a response means. A transport is no httpx client; it
-holds some, and sends every request once, on a lane of its own or through the caller's own httpx client. It shares them
-with nobody: another process begins with its own.
+This module must not know operations, flows or policies, nor the meaning of a response. A transport is not an httpx
+client; it holds some, and sends every request once, on a lane of its own or through the caller's own httpx client. It
+shares them with nobody: another process begins with its own.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable
-from threading import TIMEOUT_MAX
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,7 +19,7 @@ from ..errors import ClientClosedError, InvalidArgumentError, RequestFailedError
 from . import connections
 from .connections import Builder, Lane
 from .exchange import Exchange
-from .messages import Request, Response
+from .messages import OnResponse, Request, Response
 from .redaction import ApiKey, keyless_logs
 from .settings import Settings
 from .slots import Slots
@@ -48,6 +47,7 @@ class SyncTransport:
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         self.is_closed = False
+        self.on_response: OnResponse = ignore
         self._settings = settings
         self._own = checked(own, httpx.Client)
         self._builder = Builder(settings)
@@ -59,7 +59,7 @@ class SyncTransport:
         """Send *call* once, as soon as a connection is free for it."""
         end = time.monotonic() + call.timeout
         lanes = self._own_lanes()
-        slot = lanes.slots.acquire(bounded(call.timeout))
+        slot = lanes.slots.acquire(call.timeout)
         if slot is None:
             raise crowded()
         try:
@@ -77,7 +77,7 @@ class SyncTransport:
         try:
             if call.before is not None:
                 call.before()
-            with Exchange(self._settings, request, limit(self._settings, end)) as exchange:
+            with Exchange(self._settings, request, limit(self._settings, end), self.on_response) as exchange:
                 _carry_out(lane.reserved(exchange.end), exchange)
             if exchange.is_clean:
                 is_kept = True
@@ -90,7 +90,7 @@ class SyncTransport:
         return exchange.outcome()
 
     def _lane(self, lanes: _Lanes, is_billed: bool) -> Lane:
-        """The last one used, which is the most alive; what is billed leaves on one that certainly is."""
+        """The last one used, which is the likeliest to be alive; a billed request leaves on one that certainly is."""
         try:
             lane = lanes.idle.pop()
         except IndexError:
@@ -111,7 +111,8 @@ class SyncTransport:
 
     def check_open(self) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
-        check_open(self.is_closed, self._own)
+        if self.is_closed or (self._own is not None and self._own.is_closed):
+            raise closed()
 
     def close(self) -> None:
         """Close the connections that are ours and idle; those in use close when they have been used."""
@@ -121,7 +122,7 @@ class SyncTransport:
 
 
 def _carry_out(client: httpx.Client, exchange: Exchange) -> None:
-    response = client.send(exchange.request, stream=True, follow_redirects=False)
+    response = client.send(exchange.signed(), stream=True, follow_redirects=False)
     try:
         exchange.begin(response)
         for chunk in response.iter_bytes():
@@ -130,17 +131,16 @@ def _carry_out(client: httpx.Client, exchange: Exchange) -> None:
         response.close()
 
 
+def ignore(request: Request, headers: Mapping[str, str]) -> None:
+    """Do nothing about a response."""
+
+
 def limit(settings: Settings, end: float) -> float:
     """Seconds that an exchange may take which begins now; *end* is when its caller gives it up."""
     left = end - time.monotonic()
     if left <= 0:
         raise crowded()
     return min(settings.timeout, left)
-
-
-def bounded(seconds: float) -> float:
-    """Seconds that a thread or a loop can wait."""
-    return max(min(seconds, TIMEOUT_MAX), 0.0)
 
 
 def crowded() -> RequestFailedError:
@@ -155,10 +155,9 @@ def checked(own: Any, kind: type) -> Any:
     return own
 
 
-def check_open(is_closed: bool, own: httpx.Client | httpx.AsyncClient | None) -> None:
-    """Raise where a client is closed, ours or the caller's own."""
-    if is_closed or (own is not None and own.is_closed):
-        raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
+def closed() -> ClientClosedError:
+    """The error of a client that is closed, ours or the caller's own."""
+    return ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
 
 
 def hide_in_logs(transport: object, key: ApiKey) -> Callable[[], object]:

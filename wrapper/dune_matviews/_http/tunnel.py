@@ -1,6 +1,6 @@
 """TLS within the TLS of an https proxy, for the synchronous client: httpcore's own gives each read the whole time.
 
-This module must not know deadlines: what it reads from and writes to keeps them.
+This module must not know deadlines: the streams that it uses keep them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Tunnel(httpcore.NetworkStream):
 
 @contextmanager
 def _instead(timeout: type[Exception], error: type[Exception]) -> Generator[None]:
-    """What goes wrong below, as an error of what is done here."""
+    """A failure of the layer below, as an error of this one."""
     try:
         yield
     except httpcore.TimeoutException as problem:

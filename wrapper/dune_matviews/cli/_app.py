@@ -17,21 +17,17 @@ import click
 
 import dune_matviews
 
-from . import _defining, _executions, _refreshing, _sandbox, _text, _views
+from . import _defining, _executions, _journal, _refreshing, _sandbox, _text, _views
 from ._exits import MEANING, Exit
 from ._failures import failure
-from ._options import Settings, options_of_dune
+from ._options import Group, Settings, options_of_dune
 from ._output import Answer, Output, write
 
 NAME = "dune-matviews"
 
 
-class Group(click.Group):
-    """The group of all commands, in the order of their use; its help ends with the exit codes."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands as they were added."""
-        return list(self.commands)
+class Commands(Group):
+    """The group of all commands; its help ends with the exit codes."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the exit codes."""
@@ -41,7 +37,7 @@ class Group(click.Group):
 
 
 @click.group(
-    cls=Group,
+    cls=Commands,
     no_args_is_help=True,
     context_settings={"max_content_width": 100},
     epilog="The API key is read from DUNE_API_KEY, or from --api-key-file.",
@@ -57,6 +53,7 @@ for command in (
     *_executions.COMMANDS,
     *_views.COMMANDS,
     *_defining.COMMANDS,
+    *_journal.COMMANDS,
     *_sandbox.COMMANDS,
 ):
     app.add_command(command)

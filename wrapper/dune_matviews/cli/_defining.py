@@ -95,8 +95,8 @@ def create(
 ) -> Answer:
     """Create a view from a query, and wait for it.
 
-    NAME is the bare name, such as result_daily_volume. QUERY is the number of a saved query without parameters. Dune
-    bills it as it bills a refresh. A view that exists already is left as it is: 'update' changes one.
+    NAME is the bare name, such as result_daily_volume. QUERY is the number of a saved query without parameters. It
+    may be billed as a refresh is. A view that exists already is left as it is: 'update' changes one.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
@@ -147,7 +147,7 @@ def update(
 ) -> Answer:
     """Change parts of a view, and wait until it is fresh.
 
-    What is not named stays as it is. Dune builds the view anew, and bills that as it bills a refresh.
+    What is not named stays as it is. Dune builds the view anew, which may be billed as a refresh is.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """

@@ -50,7 +50,7 @@ def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_c
 @options_of_dune
 @click.pass_obj
 def cancel(settings: Settings, execution_id: str) -> Answer:
-    """Cancel an execution. What it has cost so far is billed.
+    """Cancel an execution. What it has used by then is billed.
 
     The exit code is 1 where there was nothing to cancel.
     """

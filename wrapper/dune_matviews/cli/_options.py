@@ -12,9 +12,11 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
+
+from dune_matviews import Performance, Plan
 
 from . import _durations, _text
 from ._output import Output
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PLANS = ("free", "plus", "enterprise")
-TIERS = ("small", "medium", "large")
+PLANS = get_args(Plan)
+TIERS = get_args(Performance)
 IF_RUNNING = ("start", "adopt", "refuse")
+IF_LOST = ("raise", "resend")
 SMALL_TIER = ("warn", "allow", "forbid")
 LONGEST_KEY_FILE = 10_000
 
@@ -38,7 +41,7 @@ class Settings:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self.plan: Any = "free"
+        self.plan: Any = "auto"
         self.api_key_file: Path | None = None
         self.small_tier: Any = "warn"
 
@@ -135,17 +138,34 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write both lists."""
-        for title, common in (("Options", False), ("Options of every command", True)):
-            records = [
-                record
-                for each in self.get_params(ctx)
-                if isinstance(each, click.Option)
-                and isinstance(each, CommonOption) is common
-                and (record := each.get_help_record(ctx)) is not None
-            ]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+        _write_options(self, ctx, formatter)
+
+
+class Group(click.Group):
+    """A group of commands, in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands as they were added."""
+        return list(self.commands)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both lists of options, and the commands."""
+        _write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    for title, common in (("Options", False), ("Options of every command", True)):
+        records = [
+            record
+            for each in command.get_params(ctx)
+            if isinstance(each, click.Option)
+            and isinstance(each, CommonOption) is common
+            and (record := each.get_help_record(ctx)) is not None
+        ]
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def _setting(*names: str, of_output: bool = False, **more: Any) -> Callable[[F], F]:
@@ -184,7 +204,9 @@ def options_of_dune(command: F) -> F:
     """Add the options that every command has, and those of every command that talks to Dune."""
     for option in (
         _common(
-            "--plan", type=click.Choice(PLANS), help="The account's plan, for its request limits.  [default: free]"
+            "--plan",
+            type=click.Choice(PLANS),
+            help="The account's plan, for its request limits.  [default: auto: DUNE_PLAN of the environment, or free]",
         ),
         _common(
             "--api-key-file",
@@ -210,6 +232,36 @@ def options_of_small(command: F) -> F:
         type=click.Choice(SMALL_TIER),
         help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
     )(command)
+
+
+def options_of_journal(command: F) -> F:
+    """Add the journal, and what is repeated with it."""
+    for option in (
+        click.option(
+            "--retry-failed", is_flag=True, help="Start anew what the journal has as failed, cancelled or expired."
+        ),
+        click.option(
+            "--run",
+            "label",
+            metavar="LABEL",
+            help="The run in the journal: the same label goes on with the same run, another one begins a new one.",
+        ),
+        click.option(
+            "--journal",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Remember in a file what was done, so that the same command goes on after a crash and pays nothing "
+            "twice.",
+        ),
+        click.option(
+            "--if-lost",
+            type=click.Choice(IF_LOST),
+            help="What to do if a response was lost, and no execution is found: raise an error after a minute, or "
+            "resend once it is proven, after three, that there is none.  [default: raise]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def refuse_what_waits(limits: Mapping[str, Any]) -> None:

@@ -8,7 +8,10 @@ This module must not know how views are refreshed. Every mistake is told with it
     timeout = "2h"
     journal = "refresh.jsonl"       # beside the plan file
     if_running = "adopt"
+    if_lost = "resend"
+    retry_failed = true
     performance = "medium"          # of the views that have none of their own
+    dune_plan = "plus"              # the account's, for its request limits
 
     [views."dune.my_team.result_base"]
 
@@ -29,18 +32,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _durations, _text
-from ._options import IF_RUNNING, TIERS
+from ._options import IF_LOST, IF_RUNNING, PLANS, TIERS
 from ._toml_lines import Step, line_of
 
 MOST_MISTAKES = 20
 
+_AS_THEY_ARE = ("max_parallel", "max_credits", "if_running", "if_lost", "retry_failed")
+
 
 class Plan(NamedTuple):
-    """What a plan file says, ready for a run: each view with what it reads, its tier if it has one, and the limits."""
+    """What a plan file says, ready for a run: each view with what it reads, its tier if it has one, and the limits.
+
+    *dune_plan* is the account's plan; None where the file does not tell it.
+    """
 
     views: Mapping[str, tuple[str, ...]]
     tiers: Mapping[str, str]
-    limits: Mapping[str, Any]
+    limits: dict[str, Any]
+    dune_plan: str | None = None
 
 
 class PlanError(Exception):
@@ -107,11 +116,12 @@ def _quoted(text: str) -> str:
 def _plan(data: dict[str, Any], folder: Path) -> Plan:
     views: dict[str, dict[str, Any]] = data["views"]
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
-    limits: dict[str, Any] = {key: data[key] for key in ("max_parallel", "max_credits", "if_running") if key in data}
+    limits: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
     limits |= {key: _durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
     if "journal" in data:
         limits["journal"] = folder / data["journal"]
-    return Plan({name: tuple(dict.fromkeys(view.get("reads", ()))) for name, view in views.items()}, tiers, limits)
+    reads = {name: tuple(dict.fromkeys(view.get("reads", ()))) for name, view in views.items()}
+    return Plan(reads, tiers, limits, data.get("dune_plan"))
 
 
 # What may be wrong
@@ -210,6 +220,10 @@ def _credits(value: Any) -> str | None:
     return None if fits else f"must be a number of credits, zero or more, not {value!r}"
 
 
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+
+
 def _time(value: Any) -> str | None:
     if not isinstance(value, str):
         return f'must be a text such as "90s", "30m", "6h" or "2d", not {value!r}'
@@ -242,5 +256,8 @@ _OF_THE_RUN: Mapping[str, Check] = {
     "timeout": _time,
     "journal": _file,
     "if_running": _one_of(IF_RUNNING),
+    "dune_plan": _one_of(PLANS),
+    "if_lost": _one_of(IF_LOST),
+    "retry_failed": _flag,
 }
 _OF_A_VIEW: Mapping[str, Check] = {"reads": _names, "performance": _one_of(TIERS)}

@@ -26,6 +26,7 @@ from ._options import (
     Number,
     Settings,
     options_of_dune,
+    options_of_journal,
     options_of_small,
     options_of_tiers,
     refuse_what_waits,
@@ -52,12 +53,7 @@ if TYPE_CHECKING:
     help="What to do if a view is being refreshed already: start another refresh, adopt (follow) that one, or refuse."
     "  [default: start]",
 )
-@click.option(
-    "--journal",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Remember in a file what was done, so that the same command goes on after a crash and pays nothing twice.",
-)
+@options_of_journal
 @click.option("--no-wait", is_flag=True, help="Start the refreshes, print their execution ids, and return.")
 @options_of_dune
 @click.pass_obj
@@ -71,12 +67,16 @@ def refresh(
     timeout: timedelta | None,
     max_parallel: int | None,
     if_running: str | None,
+    if_lost: str | None,
     journal: Path | None,
+    label: str | None,
+    retry_failed: bool,
     no_wait: bool,
 ) -> Answer:
     """Refresh views, and wait until they are fresh.
 
-    NAME is a view's full name, such as dune.my_team.result_daily_volume. Each accepted refresh is billed by Dune.
+    NAME is a view's full name, such as dune.my_team.result_daily_volume. A refresh that Dune accepts
+    may be billed, even if it fails.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
 
@@ -89,10 +89,14 @@ def refresh(
         "max_age": max_age,
         "timeout": timeout,
         "max_parallel": max_parallel,
-        "journal": journal,
+        **_of_journal(journal, label, retry_failed),
     }
     given = {name: value for name, value in options.items() if value is not None}
-    how: dict[str, Any] = {"performance": performance, "if_running": if_running or "start"}
+    how: dict[str, Any] = {
+        "performance": performance,
+        "if_running": if_running or "start",
+        "if_lost": if_lost or "raise",
+    }
     if no_wait:
         refuse_what_waits(given | {"upstream": upstream or None})
         with settings.client() as dune:
@@ -105,23 +109,41 @@ def refresh(
 @click.command(cls=Command)
 @click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
+@options_of_journal
 @options_of_small
 @options_of_dune
 @click.pass_obj
-def run(settings: Settings, plan_file: Path, dry_run: bool) -> Answer:
-    """Refresh the views of a plan file, in order.
+def run(
+    settings: Settings,
+    plan_file: Path,
+    dry_run: bool,
+    if_lost: str | None,
+    journal: Path | None,
+    label: str | None,
+    retry_failed: bool,
+) -> Answer:
+    """Refresh the views of a plan file, in order. What the options say counts more than what the plan says.
 
     'dune-matviews lineage NAME --format toml' writes such a file.
     """
     plan = _plan.read(plan_file)
+    options = {"if_lost": if_lost, **_of_journal(journal, label, retry_failed)}
+    plan.limits.update({name: value for name, value in options.items() if value is not None})
     max_age = plan.limits.get("max_age")
     if dry_run and max_age is None:
         return _dry_run.dry_run(plan)
+    if settings.plan == "auto":
+        settings.plan = plan.dune_plan or "auto"
     with settings.client() as dune:
         if dry_run:
             return _dry_run.dry_run(plan, dune.freshness)
         performance: Any = plan.tiers
         return _running.refresh(dune, settings.output, plan.views, performance=performance, **plan.limits)
+
+
+def _of_journal(journal: Path | None, label: str | None, retry_failed: bool) -> dict[str, Any]:
+    """The journal, and what is repeated with it, as the SDK names them; None where it was not said."""
+    return {"journal": journal, "run": label, "retry_failed": retry_failed or None}
 
 
 def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

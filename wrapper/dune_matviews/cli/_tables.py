@@ -145,5 +145,5 @@ def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
         elif result.outcome.value == "ambiguous":
             yield f"{view} may be running. Its latest executions, for `status` and `wait`:"
             yield f"  {_text.command('get', name)}"
-            yield "Follow the one under way; where there is none, this starts another, which is billed:"
+            yield "Follow the one under way; where there is none, this starts another, which may be billed:"
             yield f"  {_text.command('refresh', name, '--if-running', 'adopt')}"

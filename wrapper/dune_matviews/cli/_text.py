@@ -26,6 +26,7 @@ _TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
         (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
         (r"^expires_at\b", "--expires-at"),
+        (r"^run labels a run in a journal that is a path: .*", "--run labels a run in a journal: pass --journal, too"),
         (r"^An upsert of\b", "A new definition of"),
         (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
         (r"\bpass ([a-z_ ]+) to update\(\)", r"tell `dune-matviews update` its \1"),

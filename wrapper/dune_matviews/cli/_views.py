@@ -1,4 +1,4 @@
-"""The commands that only look: `get`, `list`, `lineage` and `usage`.
+"""The commands that only look: `get`, `list`, `lineage`, `usage` and `whoami`.
 
 This module must not change anything at Dune.
 """
@@ -86,6 +86,25 @@ def usage(settings: Settings) -> Answer:
     return Answer(Exit.OK, {"usage": _data.plain(found)}, text)
 
 
+@click.command(cls=Command)
+@options_of_dune
+@click.pass_obj
+def whoami(settings: Settings) -> Answer:
+    """Show whose the key is: the person or the team whose credits it uses."""
+    with settings.client() as dune:
+        found = dune.whoami()
+    kind = {True: "team", False: "person", None: None}[found.is_team]
+    text = _text.fields(
+        [
+            ("account", _text.line(found.handle) if found.handle else None),
+            ("kind", kind),
+            ("id", _text.line(found.customer_id) if found.customer_id else None),
+            ("key", _text.line(found.api_key_id) if found.api_key_id else None),
+        ]
+    )
+    return Answer(Exit.OK, {"account": _data.plain(found)}, text)
+
+
 def _described(view: Matview, freshness: Freshness) -> list[tuple[str, str | None]]:
     ago = "" if freshness.age is None else f" ({_text.lasted(freshness.age)} ago)"
     return [
@@ -121,4 +140,4 @@ def _size(view: Matview) -> str:
     return "" if view.size_bytes is None else _text.size(view.size_bytes)
 
 
-COMMANDS = (get, list_views, lineage, usage)
+COMMANDS = (get, list_views, lineage, usage, whoami)

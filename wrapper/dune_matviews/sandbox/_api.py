@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
+import attrs
+
 from ._budgets import Budgets
 from ._catalog import ForeignObjectError, UnknownObjectError
 from ._http import MAX_BODY, Answer, Request, refusal
@@ -63,7 +65,14 @@ class Api:
         if request.headers.get(KEY_HEADER) != self._account.key:
             return refusal(401, "Invalid API Key")
         # What is refused further on has been counted: Dune's gate knows the account by its key, but reads no request.
-        if seconds := self._budgets.admit(operation.bucket, self._world.now()):
+        now = self._world.now()
+        seconds = self._budgets.admit(operation.bucket, now)
+        limits = self._budgets.headers(operation.bucket, now)
+        answer = self._counted(operation, segments, request, seconds)
+        return attrs.evolve(answer, headers={**answer.headers, **limits})
+
+    def _counted(self, operation: Operation, segments: Iterable[str], request: Request, seconds: int) -> Answer:
+        if seconds:
             sentence = f"Too many requests: the {operation.bucket} budget of this minute is spent"
             return refusal(429, sentence, {"Retry-After": str(seconds)})
         if len(request.body) > MAX_BODY:

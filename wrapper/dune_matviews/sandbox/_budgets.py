@@ -1,4 +1,4 @@
-"""Knows how many requests a minute each plan allows, and counts them in a sliding window.
+"""Knows how many requests a minute each plan allows, counts them in a sliding window, and tells what is left.
 Must not know a clock of its own, nor which request belongs to which bucket."""
 
 from collections import deque
@@ -6,9 +6,10 @@ from typing import Final, Literal
 
 Bucket = Literal["low", "high"]
 
-PLANS: Final = {"free": (15, 40), "plus": (70, 200), "enterprise": (350, 1000)}
+# What Analyst allows is published nowhere.
+PLANS: Final = {"free": (15, 40), "analyst": (15, 40), "plus": (70, 200), "enterprise": (350, 1000)}
 _SECOND: Final = 1_000_000_000  # nanoseconds
-_PERIOD: Final = 60 * _SECOND
+_ADDRESS: Final = 1000  # requests a second
 
 
 class Budgets:
@@ -16,11 +17,24 @@ class Budgets:
 
     def __init__(self, plan: str | tuple[int, int] | None) -> None:
         limits = (None, None) if plan is None else _limits(plan)
-        self._windows = {"low": _Window(limits[0]), "high": _Window(limits[1])}
+        self._windows = {"low": _Window("write", limits[0]), "high": _Window("read", limits[1])}
+        self._address = _Window("ip", _ADDRESS, 1)
 
     def admit(self, bucket: Bucket, now: int) -> int:
         """Counts a request and answers 0; past the budget, counts nothing and answers the seconds until it frees."""
+        self._address.admit(now)  # told, but never refused: no test is as fast
         return self._windows[bucket].admit(now)
+
+    def headers(self, bucket: Bucket, now: int) -> dict[str, str]:
+        """What a response says of the policies that count a request; nothing where there is no limit."""
+        window = self._windows[bucket]
+        if window.limit is None:
+            return {}
+        counting = (self._address, window)
+        return {
+            "RateLimit-Policy": ", ".join(f'"{each.policy}";q={each.limit};w={each.seconds}' for each in counting),
+            "RateLimit": ", ".join(f'"{each.policy}";r={each.left(now)};t={each.reset(now)}' for each in counting),
+        }
 
 
 def _limits(plan: str | tuple[int, int]) -> tuple[int, int]:
@@ -35,19 +49,30 @@ def _limits(plan: str | tuple[int, int]) -> tuple[int, int]:
 
 
 class _Window:
-    """At most *limit* requests within any minute."""
+    """At most *limit* requests within any *seconds*, by the *policy* of that name."""
 
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
+    def __init__(self, policy: str, limit: int | None, seconds: int = 60) -> None:
+        self.policy = policy
+        self.limit = limit
+        self.seconds = seconds
         self._admitted: deque[int] = deque()
 
     def admit(self, now: int) -> int:
-        if self._limit is None:
-            return 0
-        while self._admitted and self._admitted[0] <= now - _PERIOD:
-            self._admitted.popleft()
-        if len(self._admitted) < self._limit:
+        if self.left(now) == 0:
+            return self.reset(now)
+        if self.limit is not None:
             self._admitted.append(now)
-            return 0
-        left = self._admitted[0] + _PERIOD - now
+        return 0
+
+    def left(self, now: int) -> int | None:
+        """How many requests are allowed now."""
+        while self._admitted and self._admitted[0] <= now - self.seconds * _SECOND:
+            self._admitted.popleft()
+        return None if self.limit is None else self.limit - len(self._admitted)
+
+    def reset(self, now: int) -> int:
+        """Seconds until another request is allowed than are now."""
+        if not self._admitted:
+            return self.seconds
+        left = self._admitted[0] + self.seconds * _SECOND - now
         return -(-left // _SECOND)  # rounded up, so that whoever waits as told is admitted

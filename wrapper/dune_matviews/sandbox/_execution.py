@@ -40,6 +40,7 @@ class Execution:
 
     `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
     `billed` is whether the ledger has it; what lies before the sandbox's own time is not.
+    `free_ends` are the states in which it costs nothing after all, unless its scenario says otherwise.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Execution:
     starts: Nanoseconds = math.inf
     ends: Nanoseconds = math.inf
     billed: bool = True
+    free_ends: frozenset[str] = frozenset()
 
     def state(self, now: int) -> str:
         if now >= self.ends:
@@ -60,10 +62,15 @@ class Execution:
 
     def credits(self, now: int) -> float:
         if now >= self.ends:
-            return self.scenario.credits
+            return 0.0 if self._is_free() else self.scenario.credits
         if now <= self.starts:
             return 0.0
         return self.scenario.credits * ((now - self.starts) / (self.ends - self.starts))
+
+    def _is_free(self) -> bool:
+        if self.scenario.billed is None:
+            return self.scenario.end_state in self.free_ends
+        return not self.scenario.billed
 
     def charge(self, now: int) -> Charge:
         return Charge(

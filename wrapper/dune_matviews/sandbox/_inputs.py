@@ -4,7 +4,7 @@ Must not know what is done with them."""
 import json
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Final, NoReturn
 from urllib.parse import parse_qs
@@ -47,11 +47,13 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
-def tier_of(values: Mapping[str, object], tiers: tuple[str, ...]) -> str | None:
-    """The performance tier asked for; None where it is left out."""
+def tier_of(values: Mapping[str, object], tiers: tuple[str, ...], refused: tuple[str, ...] = ()) -> str | None:
+    """The performance tier asked for; None where it is left out. *refused* are those that the account's plan lacks."""
     asked = values.get("performance", _ABSENT)
     if asked is _ABSENT:
         return None
+    if asked in refused:
+        raise BadRequestError("Invalid performance tier")
     if not isinstance(asked, str) or asked not in tiers:
         raise BadRequestError(f"performance must be one of {', '.join(tiers)}, not {reprlib.repr(asked)}")
     return asked
@@ -66,14 +68,14 @@ def bare_name_of(body: Mapping[str, object]) -> str:
     return name
 
 
-def definition_of(body: Mapping[str, object], tiers: tuple[str, ...]) -> Definition:
+def definition_of(body: Mapping[str, object], tier_of: Callable[[Mapping[str, object]], str | None]) -> Definition:
     """What a view is to be made of."""
     query_id, is_private = body.get("query_id"), body.get("is_private", False)
     if isinstance(query_id, bool) or not isinstance(query_id, int) or query_id < 1:
         raise BadRequestError(f"query_id must be the number of a query, not {reprlib.repr(query_id)}")
     if not isinstance(is_private, bool):
         raise BadRequestError(f"is_private must be true or false, not {reprlib.repr(is_private)}")
-    tier = tier_of(body, tiers)
+    tier = tier_of(body)
     schedule = _schedule_of(body, tier)
     return Definition(query_id=query_id, is_private=is_private, performance=tier, schedule=schedule)
 

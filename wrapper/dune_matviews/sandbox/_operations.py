@@ -2,8 +2,9 @@
 Must not know of keys, sockets or threads, nor decide on states and money, which belong to the world."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import attrs
@@ -39,11 +40,12 @@ _BYTES_ALLOWED: Final = 100_000_000_000
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Whose API it is. *tiers* are those that a refresh may ask for."""
+    """Whose API it is. *tiers* are those that a refresh may ask for, *refused* those that the plan does not have."""
 
     key: str = attrs.field(repr=False)
     team: str
     tiers: tuple[str, ...]
+    refused: tuple[str, ...]
     credits_included: float = attrs.field(validator=and_(ge(0.0), lt(math.inf)))
 
 
@@ -84,7 +86,7 @@ def list_views(context: Context) -> Answer:
 def upsert_view(context: Context) -> Answer:
     body = json_object(context.request)
     name = f"dune.{context.account.team}.{bare_name_of(body)}"
-    execution = context.world.define(name, definition_of(body, context.account.tiers))
+    execution = context.world.define(name, definition_of(body, partial(_tier_of, context.account)))
     return json_answer(200, {"name": name, "execution_id": execution.id})
 
 
@@ -103,7 +105,7 @@ def delete_view(context: Context, name: str) -> Answer:
 
 
 def refresh_view(context: Context, name: str) -> Answer:
-    execution = context.world.refresh(name, tier_of(json_object(context.request), context.account.tiers))
+    execution = context.world.refresh(name, _tier_of(context.account, json_object(context.request)))
     return json_answer(200, {"execution_id": execution.id, "sql_id": execution.name})
 
 
@@ -150,6 +152,11 @@ def get_usage(context: Context) -> Answer:
     return json_answer(200, content)
 
 
+def get_whoami(context: Context) -> Answer:
+    handle = context.account.team
+    return json_answer(200, {"api_key_id": "sandbox", "created_by": 1, "customer_id": "team_1", "handle": handle})
+
+
 OPERATIONS: Final = (
     Operation("list", "GET", "/api/v1/materialized-views", "high", list_views),
     Operation("upsert", "POST", "/api/v1/materialized-views", "low", upsert_view),
@@ -160,7 +167,12 @@ OPERATIONS: Final = (
     Operation("cancel", "POST", "/api/v1/execution/{}/cancel", "high", cancel_execution),
     Operation("pipeline", "GET", "/api/v1/query/{}/pipeline", "high", get_pipeline),
     Operation("usage", "POST", "/api/v1/usage", "high", get_usage),
+    Operation("whoami", "GET", "/api/whoami", "high", get_whoami),
 )
+
+
+def _tier_of(account: Account, values: Mapping[str, object]) -> str | None:
+    return tier_of(values, account.tiers, account.refused)
 
 
 def _summary(view: View, now: int) -> dict[str, object]:

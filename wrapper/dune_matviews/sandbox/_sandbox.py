@@ -56,12 +56,15 @@ class DuneSandbox:
     the wall clock, so that timestamps and Date headers are true.
     *default* is what an execution does for which nothing was planned.
     *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
-    *plan* limits the requests a minute: "free" (15 low, 40 high), "plus" (70, 200), "enterprise" (350, 1000) or numbers
-    of your own, (low, high); None is no limit. Refresh, upsert and delete are low, all else is high. A request past the
-    budget is answered 429 with Retry-After and does not count; any other with the right key does, also one that is
-    refused (400, 403, 404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed* does not
-    shorten it.
+    *plan* limits the requests a minute: "free" and "analyst" (15 low, 40 high), "plus" (70, 200), "enterprise"
+    (350, 1000) or numbers of your own, (low, high); None is no limit. Refresh, upsert and delete are low, all else is
+    high. Each response with the right key tells what is left, in the headers RateLimit-Policy and RateLimit. A request
+    past the budget is answered 429 with Retry-After and does not count; any other with the right key does, also one
+    that is refused (400, 403, 404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed*
+    does not shorten it. On the plan "free", the tiers `medium` and `large` are refused.
     *small* says whether the tier `small` is accepted: Dune's documentation says both.
+    *free_ends* are the kinds of end (see Scenario) that are not billed. Dune's pages contradict each other on failures;
+    by default they are free, as its newer ones say, and what is cancelled or expires costs what it has used.
     *team* is the account's part of the full name that a created view gets: dune.TEAM.NAME.
     *credits_included* is what usage reports as included in each billing period, which is a month of the sandbox's
     clock; nothing is refused when it is spent.
@@ -84,15 +87,21 @@ class DuneSandbox:
         max_parallel: int | None = None,
         plan: str | tuple[int, int] | None = None,
         small: bool = True,
+        free_ends: Iterable[str] = ("failed",),
         team: str = "my_team",
         credits_included: float = 2500.0,
         port: int = 0,
     ) -> None:
         self.api_key = api_key
         self._lock = Lock()
-        self._world = World(views, speed=speed, default=default, max_parallel=max_parallel)
-        tiers = ("small", "medium", "large") if small else ("medium", "large")
-        account = Account(key=api_key, team=team, tiers=tiers, credits_included=credits_included)
+        self._world = World(views, speed=speed, default=default, max_parallel=max_parallel, free_ends=free_ends)
+        account = Account(
+            key=api_key,
+            team=team,
+            tiers=("free", *(["small"] if small else []), "medium", "large"),
+            refused=("medium", "large") if plan == "free" else (),
+            credits_included=credits_included,
+        )
         self._api = Api(self._world, account, Budgets(plan))
         self._faults = FaultQueue(each.name for each in OPERATIONS)
         self._late = LateWork()
@@ -154,9 +163,9 @@ class DuneSandbox:
         """Says what goes wrong with the next requests of an operation, one fault each, after those planned before.
 
         *operation* is "list", "upsert", "get", "delete" or "refresh" (of views), "status" or "cancel" (of an
-        execution), "pipeline" (of a query) or "usage". None is any of these; its faults come after those of the
-        operation itself. A fault meets the next request that path and method lead to the operation,
-        whatever key or body that has. Where Dune does not do its work, no budget counts the request.
+        execution), "pipeline" (of a query), "usage" or "whoami". None is any of these; its faults come after those of
+        the operation itself. A fault meets the next request that path and method lead to the operation, whatever key or
+        body that has. Where Dune does not do its work, no budget counts the request.
         Raises ValueError for another word.
         """
         with self._present():
@@ -178,6 +187,8 @@ class DuneSandbox:
 
     def finish(self, execution_id: str, end: str | None = None) -> None:
         """Ends an execution now, at the whole cost that was planned, as planned or with another *end* (see Scenario).
+
+        An end that is not billed costs nothing all the same.
 
         Raises UnknownObjectError for an execution that does not exist, ValueError for one that has ended.
         """

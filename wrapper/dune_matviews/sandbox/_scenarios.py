@@ -46,8 +46,10 @@ class Scenario:
 
     *pending* and *running* are seconds in the queue and at work, before the sandbox's speed divides them;
     `math.inf` lasts until the execution is finished or canceled from outside.
-    *credits* is what it has cost at its end, whatever that end is; the cost grows evenly while it runs
-    (and not at all while there is no end in sight).
+    *credits* is what it has cost at its end; the cost grows evenly while it runs (and not at all while there is no
+    end in sight).
+    *billed* is whether that is billed; None leaves it to the kind of end, as the sandbox's *free_ends* have it. What is
+    not billed costs 0 once it has ended.
     *end* is "completed", "completed_partial", "failed", "canceled", "expired", or any other text that starts
     with QUERY_STATE_, to rehearse states that nobody knows yet.
     *error* is reported with an end that is no success; a failed execution has one in any case.
@@ -57,6 +59,7 @@ class Scenario:
     pending: float = attrs.field(default=1.0, validator=ge(0))
     running: float = attrs.field(default=4.0, validator=ge(0))
     credits: float = attrs.field(default=1.0, validator=[ge(0), lt(math.inf)])
+    billed: bool | None = None
     end: str = attrs.field(default="completed", validator=_is_an_end)
     error: Failure | None = attrs.field(default=None, validator=optional(instance_of(Failure)))
     rows: int = attrs.field(default=1_000, validator=ge(0))

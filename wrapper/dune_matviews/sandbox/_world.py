@@ -27,6 +27,7 @@ class World:
         speed: float = 1.0,
         default: Scenario = DEFAULT_SCENARIO,
         max_parallel: int | None = None,
+        free_ends: Iterable[str] = (),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         if isinstance(views, str):
@@ -38,6 +39,7 @@ class World:
         self.max_parallel = max_parallel
         self._speed = speed
         self._default = default
+        self._free_ends = frozenset(Scenario(end=each).end_state for each in free_ends)
         self._clock = clock
         self._advanced = 0
         self._latest = 0
@@ -83,6 +85,7 @@ class World:
             scenario=scenario,
             submitted=now,
             ready=now + self._duration(scenario.pending),
+            free_ends=self._free_ends,
         )
         view.executions.append(execution)
         self._executions[execution.id] = execution

@@ -1,0 +1,1 @@
+"""Single executions, as flows in virtual time."""

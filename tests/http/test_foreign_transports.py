@@ -1,0 +1,204 @@
+"""Faults met through a caller's own httpx client whose transport is not httpx's: each is billed as often as it says.
+
+These transports give resets the names that httpx has for connections which were never made. Each test begins with
+another request, so that the refresh meets its fault on a connection that was used before.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from curl_cffi import CurlOpt
+from httpx_aiohttp import AiohttpTransport
+from httpx_curl_cffi import AsyncCurlTransport, CurlTransport
+from pyreqwest.client import ClientBuilder, SyncClientBuilder
+from pyreqwest.compatibility.httpx import HttpxTransport, SyncHttpxTransport
+
+from dune_matviews import (
+    AmbiguousRefreshError,
+    BadRequestError,
+    MatviewsClient,
+    RequestFailedError,
+    UnexpectedResponseError,
+    WaitTimeoutError,
+)
+from dune_matviews.sandbox import DuneSandbox, Fault
+from tests.skipping import SkippedTime
+
+VIEW = "dune.my_team.result_daily_volume"
+BROKEN_GZIP = {"Content-Encoding": "gzip"}
+
+
+def curl(kind: str) -> Any:
+    """As the documentation asks for it: libcurl itself sends again on a connection that it has used before."""
+    never_again = {CurlOpt.FORBID_REUSE: 1}
+    return CurlTransport(curl_options=never_again) if kind == "sync" else AsyncCurlTransport(curl_options=never_again)
+
+
+def reqwest(kind: str) -> Any:
+    """As the documentation asks for it: by default it follows redirects, with the key."""
+    if kind == "sync":
+        return SyncHttpxTransport(SyncClientBuilder().follow_redirects(False).build())
+    return HttpxTransport(ClientBuilder().follow_redirects(False).build())
+
+
+FOREIGN = pytest.mark.parametrize(
+    ("kind", "transport"),
+    [
+        pytest.param("async", lambda kind: AiohttpTransport(), id="httpx-aiohttp"),
+        pytest.param("sync", reqwest, id="pyreqwest-sync"),
+        pytest.param("async", reqwest, id="pyreqwest-async"),
+        pytest.param("sync", curl, id="httpx-curl-cffi-sync"),
+        pytest.param("async", curl, id="httpx-curl-cffi-async"),
+    ],
+)
+
+FOUND_AGAIN = {
+    "closed": Fault(lost=True, accepted=True),
+    "reset": Fault(lost=True, reset=True, accepted=True),
+    "cut before the body": Fault(cut=0),
+    "cut in the body": Fault(cut=7),
+    "reset in the body": Fault(cut=7, reset=True),
+    "502": Fault(status=502, body=b"<h1>Bad gateway</h1>", accepted=True),
+    "empty": Fault(body=b"", accepted=True),
+    "no gzip": Fault(body=b"no gzip", headers=BROKEN_GZIP, accepted=True),
+    "cut gzip": Fault(body=gzip.compress(b"{}" * 100)[:-9], headers=BROKEN_GZIP, accepted=True),
+    "large gzip": Fault(body=gzip.compress(b"x" * 11_000_000), headers=BROKEN_GZIP, accepted=True),
+    "303": Fault(status=303, headers={"Location": "/done"}, accepted=True),
+}
+
+
+@pytest.fixture
+def through(
+    kind: str,
+    transport: Callable[[str], Any],
+    sandbox: DuneSandbox,
+    connect: Callable[..., MatviewsClient],
+    own_http_client: Callable[..., Any],
+    skipped: SkippedTime,
+) -> Callable[..., MatviewsClient]:
+    """Makes a client that sends through the transport, with options for httpx, and that has done so once."""
+
+    def make(**options: Any) -> MatviewsClient:
+        own = own_http_client(transport=transport(kind), **options)
+        dune = connect(sandbox.api_key, base_url=sandbox.url, http_client=own)
+        dune.usage()
+        return dune
+
+    return make
+
+
+@pytest.fixture
+def dune(through: Callable[..., MatviewsClient]) -> MatviewsClient:
+    """A client that sends through the transport, and has done so once."""
+    return through()
+
+
+def refreshes(sandbox: DuneSandbox) -> int:
+    """How many refreshes arrived."""
+    return sum(request.operation == "refresh" for request in sandbox.requests)
+
+
+@FOREIGN
+@pytest.mark.parametrize("fault", FOUND_AGAIN.values(), ids=FOUND_AGAIN)
+def test_an_accepted_refresh_is_billed_once(dune: MatviewsClient, sandbox: DuneSandbox, fault: Fault) -> None:
+    """Whatever a transport calls the loss of an accepted refresh, it is sent once, and found again."""
+    sandbox.fail("refresh", fault)
+    refresh = dune.refresh(VIEW)
+    assert [charge.execution_id for charge in sandbox.ledger] == [refresh.execution_id]
+    assert refreshes(sandbox) == 1
+
+
+SLOW = {"late": Fault(delay=1), "head drip": Fault(head_drip=0.01), "drip": Fault(drip=0.01)}
+
+
+@FOREIGN
+@pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
+def test_an_accepted_refresh_that_is_given_up_is_billed_once(
+    kind: str, through: Callable[..., MatviewsClient], sandbox: DuneSandbox, fault: Fault
+) -> None:
+    """However a transport counts its time, and whatever it calls the end of it, nothing is sent again."""
+
+    def hurry(request: httpx.Request) -> None:
+        if request.url.path.endswith("/refresh"):  # and not what looks for it
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), 0.1)
+
+    async def hurry_async(request: httpx.Request) -> None:
+        hurry(request)
+
+    dune = through(event_hooks={"request": [hurry if kind == "sync" else hurry_async]})
+    sandbox.fail("refresh", fault)
+    refresh = dune.refresh(VIEW)
+    assert [charge.execution_id for charge in sandbox.ledger] == [refresh.execution_id]
+    assert refreshes(sandbox) == 1
+
+
+@FOREIGN
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_refresh_that_was_not_accepted_is_not_sent_again(
+    dune: MatviewsClient, sandbox: DuneSandbox, reset: bool
+) -> None:
+    """A refresh that may have been accepted is left to its caller, though it was not."""
+    sandbox.fail("refresh", Fault(lost=True, reset=reset))
+    with pytest.raises(AmbiguousRefreshError):
+        dune.refresh(VIEW)
+    assert (refreshes(sandbox), len(sandbox.ledger)) == (1, 0)
+
+
+@FOREIGN
+def test_a_refusal_is_read_and_no_redirect_followed(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """A refusal is an error with its words, and a redirect one that says where it leads."""
+    sandbox.fail("refresh", Fault(status=400, body=json.dumps({"error": "in words"}).encode()))
+    with pytest.raises(BadRequestError, match="in words"):
+        dune.refresh(VIEW)
+    sandbox.fail("refresh", Fault(status=307, headers={"Location": "https://evil.example/"}))
+    with pytest.raises(UnexpectedResponseError, match="redirect"):
+        dune.refresh(VIEW)
+    assert (refreshes(sandbox), len(sandbox.ledger)) == (2, 0)
+
+
+@FOREIGN
+def test_a_wait_goes_on_through_faults(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """Reading is free, so a wait tries again, also what a transport says was never sent."""
+    refresh = dune.refresh(VIEW)
+    sandbox.fail("status", Fault(lost=True, reset=True), Fault(cut=7, reset=True), Fault(status=502))
+    assert refresh.wait(timeout=600).succeeded
+    assert len(sandbox.ledger) == 1
+
+
+@FOREIGN
+def test_nobody_listens(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """Where a foreign transport finds nobody, nothing proves it: the refresh ends in doubt, and a wait out of time."""
+    refresh = dune.refresh(VIEW)
+    sandbox.close()
+    with pytest.raises(AmbiguousRefreshError):
+        dune.refresh(VIEW)
+    with pytest.raises(WaitTimeoutError) as caught:
+        refresh.wait(timeout=60)
+    assert isinstance(caught.value.__cause__, RequestFailedError)
+    assert caught.value.__cause__.sent
+
+
+@pytest.mark.parametrize(("kind", "transport"), [("async", lambda kind: AsyncCurlTransport())])
+def test_why_libcurl_must_not_use_a_connection_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """With its own settings, libcurl sends a lost POST again where the connection was used before: billed twice."""
+    sandbox.fail("refresh", Fault(lost=True, reset=True, accepted=True))
+    dune.refresh(VIEW)
+    assert (refreshes(sandbox), len(sandbox.ledger)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "transport"), [("sync", lambda kind: SyncHttpxTransport()), ("async", lambda kind: HttpxTransport())]
+)
+def test_why_reqwest_must_not_follow_redirects(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+    """With its own settings, pyreqwest carries the key wherever a redirect leads."""
+    with DuneSandbox(api_key=sandbox.api_key) as elsewhere:
+        target = f"{elsewhere.url}/api/v1/materialized-views/{VIEW}/refresh"
+        sandbox.fail("refresh", Fault(status=307, headers={"Location": target}))
+        dune.refresh(VIEW)
+        assert len(elsewhere.ledger) == 1

@@ -1,0 +1,112 @@
+"""The progress of a run: one result for each view, the cost so far, and why nothing more is started.
+
+This module must not know order, requests or the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import attrs
+
+from ..models import ExecutionStatus
+from ..report import Outcome, RefreshReport, StopReason, ViewResult
+
+_log = logging.getLogger("dune_matviews")
+
+OnUpdate = Callable[[str, ViewResult], object]
+
+_OPEN = (Outcome.NOT_STARTED, Outcome.RUNNING, Outcome.AMBIGUOUS)
+
+
+class CallerError(Exception):
+    """An exception of the caller's `on_update`, so that it is not taken for a view's failure. Never leaves the flows.
+
+    Attributes:
+        failure: the exception itself.
+    """
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Progress:
+    """The results of a run, as they come in.
+
+    Attributes:
+        results: the result of each view by its name.
+        stopped: why nothing more is started, for people; None while the run goes on.
+    """
+
+    def __init__(
+        self, names: Iterable[str], max_credits: float, on_update: OnUpdate | None, now: Callable[[], datetime]
+    ) -> None:
+        self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in names}
+        self.stopped: str | None = None
+        self._causes: list[StopReason] = []
+        self._costs: dict[str, float] = {}
+        self._total = 0.0
+        self._max_credits = max_credits
+        self._on_update = on_update
+        self._now = now
+        self._began = now()
+
+    def update(self, name: str, **changes: object) -> None:
+        """Change the result of a view, and tell the caller."""
+        self.replace(name, attrs.evolve(self.results[name], **changes))  # type: ignore[arg-type]
+
+    def replace(self, name: str, result: ViewResult) -> None:
+        """Take over the result of a view, and tell the caller."""
+        self.results[name] = result
+        if self._on_update is not None:
+            try:
+                self._on_update(name, result)
+            except Exception as failure:
+                raise CallerError(failure) from failure
+
+    def note(self, name: str, execution_id: str) -> None:
+        """Dune has named an execution: whatever comes now, the report has its id."""
+        self.results[name] = attrs.evolve(self.results[name], outcome=Outcome.RUNNING, execution_id=execution_id)
+
+    def silence(self) -> None:
+        """Tell the caller nothing more."""
+        self._on_update = None
+
+    def see(self, name: str, status: ExecutionStatus) -> None:
+        """Take in the status of a view's execution."""
+        if status.cost_credits is not None:
+            self.spend({status.execution_id: status.cost_credits})
+        times = {"started_at": status.started_at, "ended_at": status.ended_at}
+        self.update(name, status=status, cost_credits=status.cost_credits, **times)
+
+    def spend(self, costs: Mapping[str, float]) -> None:
+        """Count the cost of executions so far, and start nothing more once all together are too much."""
+        for execution_id, cost in costs.items():
+            self._total += cost - self._costs.get(execution_id, 0.0)
+            self._costs[execution_id] = cost
+        if round(self._total, 9) > self._max_credits:  # such as 0.1 + 0.2, and 0.3
+            self.stop(StopReason.CREDITS, f"{self._total:g} credits are over max_credits={self._max_credits:g}")
+
+    def allowance(self, execution_id: str) -> float:
+        """What an execution may cost: what the others have left of the run's budget."""
+        return round(self._max_credits - self._total + self._costs.get(execution_id, 0.0), 9)
+
+    def stop(self, cause: StopReason, reason: str) -> None:
+        """Start nothing more; the first reason counts."""
+        self._causes.append(cause)
+        if self.stopped is None:
+            _log.info("Nothing more is started: %s", reason)
+            self.stopped = reason
+
+    @property
+    def is_complete(self) -> bool:
+        """Another call has nothing left to do."""
+        is_cut = StopReason.JOURNAL in self._causes or StopReason.REFUSED in self._causes
+        return not is_cut and all(each.outcome not in _OPEN for each in self.results.values())
+
+    def report(self) -> RefreshReport:
+        """The report, as of now."""
+        return RefreshReport(self.results, self._began, self._now(), self._causes[0] if self._causes else None)

@@ -1,0 +1,205 @@
+"""One run over many views, as one flow: which view is refreshed when, and what the end of one means for the others.
+
+This module must not know how one view is refreshed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from .._execution.journal import Journal
+from .._execution.records import Record
+from .._execution.session import Session
+from .._execution.wish import PreventedError, way_back
+from .._flow.effects import Flow, Result
+from .._flow.interleave import Interleave
+from ..errors import (
+    AlreadyRunningError,
+    AmbiguousRefreshError,
+    AuthenticationError,
+    DuneError,
+    JournalError,
+    PaymentRequiredError,
+)
+from ..report import Outcome, RefreshReport, StopReason, ViewResult
+from .graph import Order
+from .progress import CallerError, OnUpdate, Progress
+from .view import Limits, Plan, Shared, refreshed
+
+_log = logging.getLogger("dune_matviews")
+
+
+class Run:
+    """Refreshes each view once, only after the views that it reads are fresh."""
+
+    def __init__(
+        self,
+        session: Session,
+        plan: Plan,
+        limits: Limits,
+        on_update: OnUpdate | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self._session = session
+        self._plan = plan
+        self._limits = limits
+        self._journal = journal
+        self._order = Order(plan.reads)
+        self._flows: Interleave[str, ViewResult] = Interleave(session.clock)
+        self._ended: deque[tuple[str, Result[ViewResult]]] = deque()
+        self._progress = Progress(plan.reads, limits.max_credits, on_update, self._now)
+
+    def flow(self) -> Flow[RefreshReport]:
+        """Refresh everything. Whatever ends the run early passes on with the report so far, as `report`."""
+        try:
+            yield from self._carry_on()
+        except CallerError as caught:
+            self._end_early(caught.failure)
+            raise caught.failure from caught.failure.__cause__
+        except BaseException as failure:
+            self._end_early(failure)
+            raise
+        finally:
+            self._flows.close()
+            if self._journal is not None:
+                self._journal.close()
+        return self._progress.report()
+
+    def _carry_on(self) -> Flow[None]:
+        limits, session = self._limits, self._session
+        shared = Shared(
+            session=session,
+            plan=self._plan,
+            limits=limits,
+            progress=self._progress,
+            journal=self._journal,
+            deadline=session.clock() + limits.timeout,
+        )
+        if self._journal is not None:
+            yield from self._journal.opened()
+            self._take_over(self._journal)
+        while self._start_what_may(shared) or len(self._flows):
+            self._ended += yield from self._flows.step(shared.deadline)
+            while self._ended:
+                self._settle(*self._ended.popleft())
+            if session.clock() >= shared.deadline:
+                self._progress.stop(StopReason.TIMEOUT, f"the timeout of {limits.timeout:g} s is over")
+                self._abandon()
+                break
+        yield from self._conclude()
+
+    def _take_over(self, journal: Journal) -> None:
+        """Count what an earlier call has spent, before anything is started, and leave out nothing that it left open."""
+        records = journal.records
+        ours = {record.token for name in self._plan.reads if (record := records.of(name)) is not None}
+        missing = [each.view for each in records.views.values() if not each.is_settled and each.token not in ours]
+        if missing:
+            raise JournalError(
+                f"The journal {journal.path or ''} holds refreshes of {', '.join(missing)} that are not settled, and "
+                "this run leaves them out. Run it with them, or settle them: dune-matviews journal resolve",
+                path=journal.path,
+            )
+        self._progress.spend(records.costs)
+
+    def _start_what_may(self, shared: Shared) -> bool:
+        """Start views while there is room and nothing speaks against it; whether any was started."""
+        started = False
+        while self._has_room() and (name := self._order.take()) is not None:
+            if self._progress.stopped is None or self._record(name) is not None:
+                self._flows.add(name, refreshed(name, shared))
+                started = True
+        return started
+
+    def _has_room(self) -> bool:
+        """Fewer executions are under way than may be; a view in doubt has none, for all that is known."""
+        excess = len(self._flows) - self._limits.max_parallel
+        return excess < 0 or excess < self._session.intents.recovering(self._flows)
+
+    def _record(self, name: str) -> Record | None:
+        return None if self._journal is None else self._journal.records.of(name)
+
+    def _settle(self, name: str, ended: Result[ViewResult]) -> None:
+        """Take in the end of a view, and what it means for those that read it."""
+        failure = ended.failure
+        if ended.result is not None:
+            self._progress.replace(name, ended.result)
+        elif isinstance(failure, PreventedError):
+            self._progress.update(name, reason=str(failure))
+        elif isinstance(failure, DuneError):
+            known = failure.execution_id or self._progress.results[name].execution_id
+            self._progress.update(name, outcome=self._outcome(name, failure), reason=str(failure), execution_id=known)
+            if isinstance(failure, JournalError):
+                self._progress.stop(StopReason.JOURNAL, str(failure))
+            elif isinstance(failure, AuthenticationError | PaymentRequiredError):
+                self._progress.stop(StopReason.REFUSED, str(failure))
+        elif failure is not None:
+            raise failure
+        outcome = self._progress.results[name].outcome
+        if outcome.is_fresh:
+            self._order.done(name)
+        elif outcome is not Outcome.NOT_STARTED:
+            for reader in self._order.block(name):
+                self._progress.update(reader, outcome=Outcome.SKIPPED, reason=f"it reads {name}, which is {outcome}")
+
+    def _outcome(self, name: str, failure: DuneError) -> Outcome:
+        """The outcome of a view whose end is not known."""
+        if isinstance(failure, AmbiguousRefreshError) or self._is_in_doubt(name):
+            return Outcome.AMBIGUOUS
+        if isinstance(failure, JournalError):
+            return Outcome.NOT_STARTED
+        if isinstance(failure, AlreadyRunningError) or failure.execution_id is None:
+            return Outcome.FAILED
+        return Outcome.RUNNING
+
+    def _is_in_doubt(self, name: str) -> bool:
+        """A refresh of the view may have been accepted, and its execution is not known."""
+        record = self._record(name)
+        return self._session.intents.is_lost(name) or (record is not None and record.is_in_doubt)
+
+    def _conclude(self) -> Flow[None]:
+        """Everything has ended: say why the rest was not started, and let the next run start afresh."""
+        for name, result in self._progress.results.items():
+            if result.outcome is Outcome.NOT_STARTED and result.reason is None:
+                self._progress.update(name, reason=self._progress.stopped)
+        if self._journal is not None and self._progress.is_complete:
+            try:
+                yield from self._journal.finished()
+            except JournalError as failure:
+                _log.warning("The next run will take over the results of this one: %s", failure)
+
+    def _end_early(self, failure: BaseException) -> None:
+        self._progress.silence()
+        self._progress.stop(StopReason.INTERRUPTED, "the run was interrupted")
+        self._abandon()
+        failure.report = report = self._progress.report()  # type: ignore[attr-defined]
+        left = [name for name, each in report.results.items() if each.outcome in (Outcome.RUNNING, Outcome.AMBIGUOUS)]
+        if left:
+            again = "The same call with the same journal goes on with them" if self._journal else "See its `report`"
+            failure.add_note(f"The run leaves refreshes behind that may be under way: {', '.join(left)}. {again}.")
+
+    def _abandon(self) -> None:
+        """Let go of everything under way, as it stands; responses that have arrived are taken in."""
+        self._ended += self._flows.close()
+        while self._ended:
+            with suppress(Exception):  # something else ends the run already
+                self._settle(*self._ended.popleft())
+        for name, result in self._progress.results.items():
+            record = self._record(name)
+            if result.outcome not in (Outcome.RUNNING, Outcome.NOT_STARTED):
+                continue
+            known = result.execution_id or (record.execution_id if record else None)
+            if record is not None and record.result is not None:
+                self._progress.replace(name, record.result)
+            elif known is not None:
+                reason = f"{self._progress.stopped}; the execution goes on"
+                self._progress.update(name, outcome=Outcome.RUNNING, execution_id=known, reason=reason)
+            elif self._is_in_doubt(name):
+                doubt = result.reason or f"a refresh may have been started. {way_back(name, is_refresh=True)}"
+                reason = f"{self._progress.stopped}; {doubt}"
+                self._progress.update(name, outcome=Outcome.AMBIGUOUS, reason=reason)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._session.wall(), UTC)

@@ -1,0 +1,231 @@
+"""Intents: the wish for one refresh or upsert of one view, and what this client knows of those that are open.
+
+This module must not know requests or files. It is memory, shared by the threads and event loops of one client, none of
+which waits for another here: they look again a moment later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from enum import Enum, auto
+from typing import Literal, NamedTuple, TypeVar
+
+import attrs
+
+from .._api.values import Definition
+from .._http.locks import MomentLock
+from ..errors import AmbiguousRefreshError
+
+T = TypeVar("T")
+
+How = Literal["response", "inferred", "adopted"]
+"""How the id of an execution is known: by Dune's response to our request, by its history of the view, or it was there
+before us. Only the first is certainly ours."""
+
+REMEMBERED = 4096
+"""Executions that a client remembers as its own: far more than it can start while a lost one is looked for."""
+
+
+class Baseline(NamedTuple):
+    """The executions that a view had before anything was sent.
+
+    Attributes:
+        ids: their ids.
+        date: when Dune said so, by its own clock.
+        read_at: the same by the monotonic clock.
+    """
+
+    ids: tuple[str, ...]
+    date: datetime | None
+    read_at: float = 0.0
+
+
+class Permit(NamedTuple):
+    """The right to send, for so many seconds after both moments.
+
+    Attributes:
+        clock: when it was written, by the monotonic clock.
+        wall: the same by the wall clock, in seconds since 1970.
+        ends: the moment after which it permits nothing: the later one of this computer's and Dune's clock.
+    """
+
+    clock: float
+    wall: float
+    ends: datetime
+
+
+def new_token() -> str:
+    """A token that no other intent has, of any process."""
+    return os.urandom(8).hex()
+
+
+class Stage(Enum):
+    """How far an intent has come; one that is over is forgotten."""
+
+    PREPARING = auto()
+    """Nothing has been sent, or certainly nothing was accepted."""
+    SENDING = auto()
+    """A response is outstanding."""
+    RECOVERING = auto()
+    """A response was lost, and the execution is looked for."""
+    LOST = auto()
+    """The execution was not found, and it is open whether there is one."""
+
+
+@attrs.define(eq=False)
+class Intent:
+    """The wish for one refresh or upsert of one view.
+
+    Attributes:
+        view: the view's name.
+        tier: the performance tier that is asked for.
+        sent: the definition, where this is an upsert.
+        not_before: when the latest of what the view reads was fresh; an earlier execution is not the one.
+        token: tells this intent, and each of its requests that a journal permits, from all others.
+        replaces: the token of the claim in a journal whose place it takes.
+        baseline: the view's history before the first request; None where it could not be read.
+        permit: the latest right to send.
+        stage: how far it has come.
+        quiet_since: since when nothing of it can have been sent, by the monotonic clock of this process.
+        error: how its latest recovery has failed.
+        execution_id: the execution that fulfils it; None while it is open.
+    """
+
+    view: str
+    tier: str | None = None
+    sent: Definition | None = None
+    not_before: datetime | None = None
+    token: str = attrs.field(factory=new_token)
+    replaces: str | None = None
+    baseline: Baseline | None = None
+    permit: Permit | None = None
+    stage: Stage = Stage.PREPARING
+    quiet_since: float = 0.0
+    error: AmbiguousRefreshError | None = None
+    execution_id: str | None = None
+
+    def supersede(self) -> None:
+        """Take the place of the claim so far."""
+        self.replaces, self.token = self.token, new_token()
+
+    def begin_anew(self, tier: str | None, not_before: datetime | None) -> None:
+        """Be another intent of the same view: the one so far is settled."""
+        self.supersede()
+        self.stage, self.tier, self.not_before = Stage.PREPARING, tier, not_before
+        self.baseline = self.permit = self.execution_id = None
+
+
+class Intents:
+    """The open intents of one client, and the executions that it has started. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._open: list[Intent] = []
+        self._held: OrderedDict[str, tuple[str, str | None]] = OrderedDict()  # id: view, and token if by response
+        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._lock = MomentLock()
+
+    def start_over(self, now: float) -> None:
+        """In a forked child: locks may be held for ever, and what was in flight is another process's, so lost here."""
+        self._lock = MomentLock()
+        self._open = [each for each in self._open if each.stage is not Stage.PREPARING]  # the parent may still send it
+        for intent in self._open:
+            intent.stage, intent.quiet_since = Stage.LOST, now
+
+    def begin(self, intent: Intent, *, alone: bool) -> Intent | None:
+        """Take up *intent* unless another of its view is in the way, which is returned.
+
+        A lost one always is, and one that is in flight is in the way of an intent that has to be *alone*.
+        """
+        with self._lock:
+            for other in self._of(intent.view):
+                if other is not intent and (alone or other.stage in (Stage.RECOVERING, Stage.LOST)):
+                    return other
+            if intent not in self._open:
+                self._open.append(intent)
+            return None
+
+    def take(self, intent: Intent) -> bool:
+        """Begin to recover a lost intent; False if somebody else does so already."""
+        with self._lock:
+            if intent.stage is not Stage.LOST:
+                return False
+            intent.stage = Stage.RECOVERING
+            return True
+
+    def has_others(self, intent: Intent) -> bool:
+        """Another intent of the view is open, whose execution could be mistaken for this one's."""
+        with self._lock:
+            return any(each is not intent for each in self._of(intent.view))
+
+    def recovering(self, views: Iterable[str]) -> int:
+        """How many of these views are in doubt at this moment."""
+        with self._lock:
+            doubtful = [each.view for each in self._open if each.stage is Stage.RECOVERING]
+        return sum(any(same_view(each, view) for each in doubtful) for view in views) if doubtful else 0
+
+    def is_lost(self, view: str) -> bool:
+        """A request for the view may have been accepted, and its execution is not known."""
+        with self._lock:
+            return any(each.stage is Stage.LOST for each in self._of(view))
+
+    def close(self, intent: Intent) -> None:
+        """The intent is over."""
+        with self._lock:
+            if intent in self._open:
+                self._open.remove(intent)
+
+    def hold(self, execution_id: str, intent: Intent, how: How) -> None:
+        """The intent is over, and this is its execution."""
+        with self._lock:
+            intent.execution_id = execution_id
+            if intent in self._open:
+                self._open.remove(intent)
+            if how == "response" or execution_id not in self._held:
+                _remember(self._held, execution_id, (intent.view, intent.token if how == "response" else None))
+
+    def owner(self, execution_id: str) -> str | None:
+        """The token of the intent whose response named this execution."""
+        return self._held.get(execution_id, ("", None))[1]
+
+    def under_way(self, view: str) -> list[str]:
+        """Executions of the view that this client has started or found, and not seen the end of, the latest first."""
+        with self._lock:
+            held = [each for each, (name, _) in self._held.items() if same_view(name, view)]
+        return [each for each in reversed(held) if each not in self._finished]
+
+    def finish(self, execution_id: str) -> None:
+        """The execution has ended."""
+        with self._lock:
+            _remember(self._finished, execution_id, None)
+
+    def is_finished(self, execution_id: str) -> bool:
+        """The execution was seen to have ended: nothing about it changes any more."""
+        return execution_id in self._finished
+
+    def _of(self, view: str) -> Iterator[Intent]:
+        return (each for each in self._open if same_view(each.view, view))
+
+
+def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+
+
+def same_view(one: str, other: str) -> bool:
+    """Two names are of one view: SQL quotes parts that begin with a digit, and a bare name may stand for a full one."""
+    one, other = unquoted(one), unquoted(other)
+    return one == other or (bare(one) == bare(other) and (bare(one) == one or bare(other) == other))
+
+
+def unquoted(name: str) -> str:
+    """A view's name without the quotes of SQL, which are not a part of it."""
+    return name.replace('"', "")
+
+
+def bare(name: str) -> str:
+    """The last part of a view's name, by which it was created."""
+    return name.rpartition(".")[2]

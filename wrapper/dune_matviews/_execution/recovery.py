@@ -1,0 +1,201 @@
+"""Recovery: which execution a request has started whose response was lost, or the proof that it started none.
+
+This module must not know how a request is sent, nor what is done about its finding. It judges by Dune's own history of
+the view, against the history before the request; clocks can only add doubt, except for time that this process has
+watched pass. docs/reliability.md says the rule in plain words.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from .._api.values import ViewHistory
+from .._flow.effects import Flow, Sleep
+from ..errors import DuneError, NotFoundError
+from ..models import ExecutionStatus
+from .intents import Baseline, Intent, bare
+from .journal import Journal
+from .listing import full_name
+from .requests import TimeLimit, read
+from .session import Session
+
+_log = logging.getLogger("dune_matviews")
+
+SHORT_LIST = 10
+"""Executions that a view's history has at least, if there are so many: a shorter list is whole."""
+
+
+class Finding(NamedTuple):
+    """The end of a recovery: candidates, unless there is doubt; or a proven absence; or doubt, and why."""
+
+    candidates: tuple[str, ...] = ()
+    is_absent: bool = False
+    doubt: str = ""
+
+
+def baseline_of(history: ViewHistory, read_at: float) -> Baseline | None:
+    """The baseline that a view's history is, read at that moment; None where a cache told it, or it was left out."""
+    return None if history.is_cached or not history.is_stated else Baseline(history.ids, history.date, read_at)
+
+
+def read_history(session: Session, view: str, limit: TimeLimit) -> Flow[ViewHistory]:
+    """The view's history; that of a view that does not exist is empty."""
+    try:
+        return (yield from read(session, session.operations.history(view), limit))
+    except NotFoundError:
+        return ViewHistory((), None)
+
+
+class Recovery:
+    """One look-up, for one intent. *journal* may hear of the execution from another process."""
+
+    def __init__(self, session: Session, intent: Intent, journal: Journal | None = None) -> None:
+        self._session = session
+        self._intent = intent
+        self._journal = journal
+        self._too_old: dict[str, bool] = {}
+
+    def search(self, seconds: float, *, prove: bool, deadline: float) -> Flow[Finding]:
+        """Poll the view's history for so many seconds, and if it is to be proven, until absence is; in no case longer.
+
+        One candidate ends it at once; of several, more may be listed until its time is over.
+        A pause is a second, or a tenth of the time that the search has taken, whichever is longer.
+        """
+        session, intent = self._session, self._intent
+        if intent.baseline is None:
+            return Finding(doubt="the view's executions before the request are not known")
+        began = session.clock()
+        until = began + seconds
+        if prove:
+            until = max(until, intent.quiet_since + session.times.proof + 1.0)
+        until = min(until, deadline)
+        while True:
+            looked_at = session.clock()
+            finding = yield from self._look(until, deadline)
+            now = session.clock()
+            if finding.candidates:
+                until = min(until, began + seconds)
+            # The last look is one that began when the time was over, however long the one before has taken.
+            if finding.is_absent or (len(finding.candidates) == 1 and not finding.doubt):
+                return finding
+            if looked_at >= until or now >= deadline:
+                return finding
+            yield Sleep(max(min(max(1.0, (now - began) / 10), until - now), 0.0))
+
+    def _look(self, until: float, deadline: float) -> Flow[Finding]:
+        session, intent = self._session, self._intent
+        if self._journal is not None:
+            yield from self._journal.reread()
+            record = self._journal.records.of(intent.view)
+            if record is not None and record.token == intent.token:
+                if record.is_refused:  # so says who has sent it
+                    return Finding(is_absent=True)
+                if record.execution_id is not None:
+                    return Finding((record.execution_id,))
+        limit = TimeLimit(max(until, session.clock() + session.timeout), deadline)
+        looked_at = session.clock()
+        try:
+            history = yield from self._history(limit)
+        except DuneError as failure:
+            return Finding(doubt=f"its history cannot be read ({failure})")
+        candidates: list[str] = []
+        is_open = False
+        for execution_id in self._new(history):
+            if (yield from self._began_too_early(execution_id, limit)):
+                is_open = True
+            else:
+                candidates.append(execution_id)
+        if candidates:
+            others = "another request of this client for the same view is under way, or in doubt as well"
+            return Finding(tuple(candidates), doubt=others if session.intents.has_others(intent) else "")
+        if is_open or not self._is_whole(history):
+            return Finding(doubt="the history of the view does not tell")
+        return Finding(is_absent=self._is_proven(history, looked_at), doubt="its execution is not listed")
+
+    def _history(self, limit: TimeLimit) -> Flow[ViewHistory]:
+        session, intent = self._session, self._intent
+        if intent.sent is not None and bare(intent.view) == intent.view:  # listed under its full name, in time
+            full = yield from full_name(session, lambda name: bare(name) == intent.view, limit)
+            if full is None:
+                return ViewHistory((), None)
+            intent.view = full
+        return (yield from read_history(session, intent.view, limit))
+
+    def _new(self, history: ViewHistory) -> list[str]:
+        """Executions that the baseline does not have, and that are not another intent's by its own response."""
+        baseline, token = self._intent.baseline, self._intent.token
+        known = set(baseline.ids if baseline else ())
+        owners: list[Callable[[str], str | None]] = [self._session.intents.owner]
+        if self._journal is not None:
+            owners.append(self._journal.owner)
+        return [
+            each for each in history.ids if each not in known and all(owner(each) in (None, token) for owner in owners)
+        ]
+
+    def _began_too_early(self, execution_id: str, limit: TimeLimit) -> Flow[bool]:
+        """It began before the request can have been sent. An execution that cannot be read did not."""
+        if execution_id not in self._too_old:
+            status = yield from read_if_kept(self._session, execution_id, limit)
+            began = (status and status.submitted_at) or ulid_moment(execution_id)
+            slack = timedelta(seconds=self._session.times.slack)
+            baseline = self._intent.baseline and self._intent.baseline.date
+            self._too_old[execution_id] = began is not None and (
+                (baseline is not None and began < baseline - slack)
+                or (self._intent.not_before is not None and began < self._intent.not_before)
+            )
+        return self._too_old[execution_id]
+
+    def _is_whole(self, history: ViewHistory) -> bool:
+        """No execution that is newer than the baseline can be missing in this list."""
+        baseline = self._intent.baseline
+        if baseline is None or history.is_cached or not history.is_stated:
+            return False
+        if baseline.ids:
+            return newest_first(baseline.ids)[0] in history.ids
+        return len(history.ids) < SHORT_LIST
+
+    def _is_proven(self, history: ViewHistory, looked_at: float) -> bool:
+        """Whatever was sent had time enough to be listed, before Dune was asked: a response may be long on its way."""
+        session, intent = self._session, self._intent
+        watched = looked_at - intent.quiet_since
+        if watched >= session.times.proof:
+            return True
+        if history.date is None or intent.permit is None or watched < session.times.least_proof:
+            return False
+        return history.date >= intent.permit.ends + timedelta(seconds=session.times.proof)
+
+
+def read_if_kept(session: Session, execution_id: str, limit: TimeLimit) -> Flow[ExecutionStatus | None]:
+    """The status of an execution that a view lists; None where it cannot be read."""
+    try:
+        status = yield from read(session, session.operations.status(execution_id), limit)
+    except DuneError as failure:
+        _log.info("Execution %s cannot be read: %s", execution_id, failure)
+        return None
+    if status.is_finished:
+        session.intents.finish(execution_id)
+    return status
+
+
+def newest_first(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Executions in the order of their ids, where those are ULIDs, else as they are listed."""
+    return tuple(sorted(ids, reverse=True)) if all(map(ulid_moment, ids)) else ids
+
+
+_ULID = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def ulid_moment(execution_id: str) -> datetime | None:
+    """When an id was made, if it is a ULID."""
+    if len(execution_id) != 26 or not set(execution_id.upper()) <= set(_ULID) or execution_id[0] > "7":
+        return None
+    milliseconds = 0
+    for character in execution_id[:10].upper():
+        milliseconds = milliseconds * 32 + _ULID.index(character)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -1,0 +1,58 @@
+"""Finding the execution of a view that is under way.
+
+This module must not know why it is asked for, nor what is done about it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from .._api.values import ViewHistory
+from .._flow.effects import Flow
+from ..errors import NotFoundError
+from .recovery import newest_first, ulid_moment
+from .requests import read, time_limit
+from .session import Session
+from .wish import Wish
+
+RECENT = 10
+"""Executions of a view among which one that is under way is looked for."""
+
+LONGEST_EXECUTION = timedelta(hours=24)
+"""An execution that is older has ended: Dune ends those of half an hour."""
+
+MAY_BE_UNKNOWN = timedelta(minutes=10)
+"""For how long after its start Dune may not know an execution yet."""
+
+
+def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[ViewHistory, float]]]:
+    """The newest execution of the view that has not ended and counts; and the view's history, and when it was read.
+
+    An execution is read once it may run, and never again once it has ended.
+    """
+    limit = time_limit(session, wish.deadline)
+    read_at = session.clock()
+    history = yield from read(session, session.operations.history(wish.view), limit)
+    own = session.intents.under_way(wish.view)
+    for execution_id in [*own, *(each for each in newest_first(history.ids)[:RECENT] if each not in own)]:
+        made = ulid_moment(execution_id)
+        age = history.date - made if history.date is not None and made is not None else None
+        if session.intents.is_finished(execution_id) or (age is not None and age > LONGEST_EXECUTION):
+            continue
+        try:
+            status = yield from read(session, session.operations.status(execution_id), limit)
+        except NotFoundError:
+            is_new = execution_id in own or (age is not None and age < MAY_BE_UNKNOWN)
+            if is_new and began_in_time(made, wish.not_before):
+                return execution_id, (history, read_at)
+            continue
+        if status.is_finished:
+            session.intents.finish(execution_id)
+        elif began_in_time(status.submitted_at or made, wish.not_before):
+            return execution_id, (history, read_at)
+    return None, (history, read_at)
+
+
+def began_in_time(began: datetime | None, not_before: datetime | None) -> bool:
+    """An execution that began then has read all that was fresh at *not_before*."""
+    return not_before is None or (began is not None and began >= not_before)

@@ -1,0 +1,158 @@
+"""A view from its creation to its end, and its freshness, as flows.
+
+This module must not know how an execution is started or found, nor how requests travel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from .._api.values import Definition, Stored, ViewHistory
+from .._flow.effects import Flow
+from .._http.responses import printable
+from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
+from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
+from .intents import bare, unquoted
+from .listing import full_name
+from .recovery import newest_first
+from .requests import TimeLimit, is_ambiguous, read
+from .session import Session
+from .starting import start
+from .wish import Begun, Wish, name_explained
+
+_log = logging.getLogger("dune_matviews")
+
+
+def get(session: Session, name: str) -> Flow[Matview]:
+    """A view as it stands."""
+    with name_explained(name):
+        return (yield from read(session, session.operations.matview(name)))
+
+
+def upsert(session: Session, wish: Wish) -> Flow[Begun]:
+    """Create a view, or replace the one of that name."""
+    try:
+        begun = yield from start(session, wish)
+    except NotFoundError as refusal:
+        number = wish.definition.query_id if wish.definition else None
+        refusal.hint = f"Query {number} must be saved, without parameters, and owned by the key's account."
+        raise
+    return begun._replace(name=begun.name or wish.view)
+
+
+def update(
+    session: Session, name: str, changes: Mapping[str, Any], check_tier: Callable[[str | None], object]
+) -> Flow[Begun]:
+    """Change parts of a view, by their names in `Definition`, and send the others again as they are.
+
+    *check_tier* raises for a tier that is not to be sent, though the view has it.
+    """
+    read_at = session.clock()
+    with name_explained(name):
+        stored = yield from read(session, session.operations.stored(name))
+    view = _changed(stored, changes)
+    check_tier(view.performance)
+    # Dune may show views of others; an upsert of their bare name would make, or replace, one of the account's own.
+    if (yield from full_name(session, lambda each: unquoted(each) == unquoted(stored.name))) is None:
+        raise InvalidArgumentError(
+            f"{printable(stored.name)} is not among the views of the key's account: an update would create one of that "
+            "bare name there, or replace it, so nothing was changed"
+        )
+    history = stored.history and (stored.history, read_at)
+    wish = Wish(view=stored.name, tier=view.performance, definition=view, history=history)
+    begun = yield from upsert(session, wish)
+    if begun.name != stored.name:
+        told = printable(stored.name), printable(begun.name or "")
+        _log.warning("Dune responds to the update of %s with a view named %s", *told)
+    return begun
+
+
+def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
+    parts, shown = {**stored.parts, **changes}, printable(stored.name)
+    if changes.get("cron_expression", "") is None:
+        parts["expires_at"] = None
+    unknown = [each for each in Definition._fields if each != "name" and each not in parts]
+    if unknown:
+        raise UnexpectedResponseError(
+            f"the response does not tell the {' and '.join(unknown)} of {shown} in a form that can be read",
+            status_code=200,
+            hint=f"An update has to send it again, so nothing was changed; pass {' and '.join(unknown)} to update().",
+        )
+    if parts["expires_at"] is not None and parts["cron_expression"] is None:
+        raise InvalidArgumentError(f"expires_at ends a schedule, and {shown} has none; pass cron_expression, too")
+    if all(stored.parts.get(each, parts) == parts[each] for each in changes):
+        raise InvalidArgumentError(f"{shown} already is as asked for, and an update would be billed; nothing was sent")
+    return Definition(name=bare(stored.name), **parts)
+
+
+def delete(session: Session, name: str) -> Flow[None]:
+    """Delete a view. That it is not there is fine where a lost response may have been to its deletion."""
+    perhaps_gone = False
+
+    def note(failure: DuneError) -> None:
+        nonlocal perhaps_gone
+        perhaps_gone = perhaps_gone or is_ambiguous(failure)
+
+    with name_explained(name):
+        try:
+            yield from read(session, session.operations.delete(name), bucket="low", on_failure=note)
+        except NotFoundError:
+            if not perhaps_gone:
+                raise
+
+
+class Success(NamedTuple):
+    """A view's latest success, if it has one, and its history, read at that moment of the session's clock."""
+
+    status: ExecutionStatus | None
+    history: ViewHistory
+    read_at: float
+
+    def age(self) -> timedelta | None:
+        """How long ago it ended, by Dune's clock; None where Dune does not tell."""
+        if self.status is None or self.status.ended_at is None or self.history.date is None:
+            return None
+        return max(self.history.date - self.status.ended_at, timedelta())  # a `Date` header has whole seconds
+
+
+def last_success(session: Session, name: str, limit: TimeLimit | None = None) -> Flow[Success]:
+    """The view's latest successful execution."""
+    read_at = session.clock()
+    history = yield from read(session, session.operations.history(name), limit)
+    for execution_id in newest_first(history.ids):
+        try:
+            status = yield from read(session, session.operations.status(execution_id), limit)
+        except NotFoundError:  # Dune keeps it no longer, or not yet
+            continue
+        if status.is_finished:
+            session.intents.finish(execution_id)
+        if status.succeeded:
+            return Success(status, history, read_at)
+    return Success(None, history, read_at)
+
+
+def freshness(session: Session, name: str) -> Flow[Freshness]:
+    """How old a view's data is."""
+    with name_explained(name):
+        success = yield from last_success(session, name)
+    if success.status is None:
+        return Freshness(name=name)
+    return Freshness(
+        name=name,
+        completed_at=success.status.ended_at,
+        execution_id=success.status.execution_id,
+        age=success.age(),
+    )
+
+
+def usage(session: Session) -> Flow[Usage]:
+    """What the account has used in its present billing period."""
+    return (yield from read(session, session.operations.usage()))
+
+
+def whoami(session: Session) -> Flow[Account]:
+    """Whose the key is."""
+    return (yield from read(session, session.operations.whoami()))

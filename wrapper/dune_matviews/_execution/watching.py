@@ -1,0 +1,295 @@
+"""One execution from its start to its end: poll it, keep to its cap, cancel it.
+
+This module must not know how an execution was started, nor who drives the flows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import attrs
+
+from .._flow.effects import Flow, Sleep, noting
+from .._http.responses import printable
+from ..errors import (
+    APIError,
+    CreditLimitError,
+    DuneError,
+    NotFoundError,
+    RefreshCanceledError,
+    RefreshError,
+    RefreshExpiredError,
+    RefreshFailedError,
+    WaitTimeoutError,
+)
+from ..models import ExecutionState, ExecutionStatus
+from ..report import Outcome, ViewResult
+from .intents import How
+from .recovery import ulid_moment
+from .requests import LAST_TRY, TimeLimit, is_transient, read
+from .running import MAY_BE_UNKNOWN
+from .session import Session
+
+_log = logging.getLogger("dune_matviews")
+
+OnUpdate = Callable[[ExecutionStatus], object]
+
+SILENCE = 15 * 60.0
+"""Seconds without a successful poll after which waiting ends, if it has no timeout of its own."""
+
+_UNKNOWN_PAUSE = 1.0
+"""Seconds between polls of an execution that Dune does not know yet."""
+
+_FREE = (ExecutionState.PENDING, ExecutionState.CANCELED)
+"""States in which an execution may have no cost because it has cost nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Watch:
+    """An execution that is polled, and how.
+
+    Attributes:
+        execution_id: the execution.
+        view: its view; None where that is not known.
+        how: how the id is known; None where the caller named it. Only what is certainly ours is cancelled by a cap.
+        since: when it began, by the session's clock.
+        timeout: seconds, from the first poll on.
+        allowance: what it may cost, in credits.
+        pause: how long to rest between polls, of now and *since*; None keeps to the cadence of one execution.
+        on_update: called with each status.
+    """
+
+    execution_id: str
+    view: str | None = None
+    how: How | None = None
+    since: float = 0.0
+    timeout: float = math.inf
+    allowance: Callable[[], float] = lambda: math.inf
+    pause: Callable[[float, float], float] | None = None
+    on_update: OnUpdate | None = None
+
+
+def status(session: Session, execution_id: str, view: str | None) -> Flow[ExecutionStatus]:
+    """Poll an execution once."""
+    with about(execution_id, view):
+        found = yield from read(session, session.operations.status(execution_id))
+    if found.is_finished:
+        session.intents.finish(execution_id)
+    return found
+
+
+def cancel(session: Session, execution_id: str, view: str | None) -> Flow[bool]:
+    """Cancel an execution; False where Dune says that there was nothing to cancel."""
+    with about(execution_id, view):
+        return (yield from read(session, session.operations.cancel(execution_id)))
+
+
+def watch(session: Session, watched: Watch) -> Flow[ExecutionStatus]:
+    """Poll an execution to its end; return its status if the view is fresh, and raise a `RefreshError` if not."""
+    return _Watching(session, watched).flow()
+
+
+class _Watching:
+    """One wait for the end of an execution."""
+
+    __slots__ = ("_cost", "_exceeded", "_is_cost_missed", "_refusal", "_session", "_since", "_status", "_watched")
+
+    def __init__(self, session: Session, watched: Watch) -> None:
+        self._session = session
+        self._watched = watched
+        self._since = watched.since
+        self._status: ExecutionStatus | None = None
+        self._cost: float | None = None
+        self._is_cost_missed = False
+        self._exceeded: float | None = None
+        self._refusal: APIError | None = None
+
+    def flow(self) -> Flow[ExecutionStatus]:
+        session, watched = self._session, self._watched
+        pause = watched.pause or session.pace.pause
+        began = session.clock()
+        deadline = began + watched.timeout
+        silence = SILENCE if watched.timeout == math.inf else watched.timeout
+        execution_id = watched.execution_id
+        with (
+            session.pace.watching(self._since),
+            noting(lambda: f"The refresh goes on; attach({execution_id!r}) follows it."),
+        ):
+            while True:
+                polled_at = session.clock()
+                limit = TimeLimit(polled_at + silence, deadline)
+                status = yield from self._poll(limit, began)
+                if status is not None and (yield from self._take_in(status, limit)):
+                    return self._concluded(status)
+                rest = pause(polled_at, self._since) if status is not None else _UNKNOWN_PAUSE
+                due = _next_poll(
+                    polled_at, polled_at + min(rest, self._until_cap(polled_at)), deadline, watched.timeout
+                )
+                yield Sleep(max(due - session.clock(), 0.0))
+                if deadline - session.clock() < 0.001:
+                    raise self._out_of_time(f"the timeout of {watched.timeout:g} s is over")
+
+    def _poll(self, limit: TimeLimit, began: float) -> Flow[ExecutionStatus | None]:
+        """The execution's status; None where Dune does not know it yet."""
+        session, watched = self._session, self._watched
+        with self._waiting():
+            try:
+                return (yield from read(session, session.operations.status(watched.execution_id), limit))
+            except NotFoundError:
+                if self._status is None and self._is_new() and session.clock() - began < session.times.not_yet:
+                    return None
+                session.intents.finish(watched.execution_id)  # over long ago, or never there: nobody follows it now
+                raise
+
+    def _is_new(self) -> bool:
+        """Dune may not know it yet: it was started by this client, or not listed before, or made minutes ago."""
+        execution_id = self._watched.execution_id
+        if self._watched.how in ("response", "inferred") or self._session.intents.owner(execution_id) is not None:
+            return True
+        made = ulid_moment(execution_id)
+        return made is not None and datetime.fromtimestamp(self._session.wall(), UTC) - made < MAY_BE_UNKNOWN
+
+    def _take_in(self, status: ExecutionStatus, limit: TimeLimit) -> Flow[bool]:
+        """Take in a status, tell the caller, and keep to the cap; whether the execution has ended."""
+        session, watched = self._session, self._watched
+        status = self._status = self._costed(status)
+        if status.is_finished:
+            session.intents.finish(watched.execution_id)
+        if watched.on_update is not None:
+            watched.on_update(status)
+        if status.is_finished:
+            _log.info("Execution %s ended: %s, %s credits", status.execution_id, status.state, status.cost_credits)
+            return True
+        if self._refusal is not None:  # and it runs on all the same
+            raise self._refusal
+        allowed = watched.allowance()
+        if self._exceeded is None and (status.cost_credits or 0.0) > allowed:
+            yield from self._end_at_cap(status, allowed, limit)
+        return False
+
+    def _costed(self, status: ExecutionStatus) -> ExecutionStatus:
+        """A status without a cost costs what the one before did."""
+        if status.cost_credits is not None:
+            self._cost = status.cost_credits
+        elif self._cost is not None:
+            return attrs.evolve(status, cost_credits=self._cost)
+        elif not self._is_cost_missed and status.state not in _FREE and self._watched.allowance() < math.inf:
+            self._is_cost_missed = True
+            _log.warning("Dune does not tell the cost of execution %s: no cap can count it", status.execution_id)
+        return status
+
+    def _end_at_cap(self, status: ExecutionStatus, allowed: float, limit: TimeLimit) -> Flow[None]:
+        """Cancel an execution that costs too much, if it is certainly ours."""
+        watched = self._watched
+        if watched.how not in (None, "response"):
+            raise CreditLimitError(
+                f"Execution {status.execution_id} is at {status.cost_credits} credits, over max_credits={allowed:g}. "
+                "It goes on, because it may not be ours to cancel.",
+                execution_id=status.execution_id,
+                status=status,
+            )
+        _log.info("Cancelling execution %s at %s credits", status.execution_id, status.cost_credits)
+        self._since = self._session.clock()  # its end is near, so poll often again
+        try:
+            with self._waiting():
+                if (yield from read(self._session, self._session.operations.cancel(status.execution_id), limit)):
+                    self._exceeded = allowed
+        except APIError as failure:
+            self._refusal = failure  # it may have ended meanwhile: the next poll decides
+
+    def _until_cap(self, now: float) -> float:
+        """Seconds until the cap is reached, at the rate of cost so far."""
+        left = self._watched.allowance() - (self._cost or 0.0)
+        if left == math.inf or not self._cost or self._exceeded is not None:
+            return math.inf
+        rate = self._cost / max(now - self._watched.since, 0.1)
+        return max(left / rate, 1.0)
+
+    def _concluded(self, status: ExecutionStatus) -> ExecutionStatus:
+        """The status of an execution that has ended, if the view is fresh."""
+        status = self._status or status
+        if status.succeeded:
+            return status
+        of = f" of {self._watched.view}" if self._watched.view else ""
+        execution = f"execution {status.execution_id}"
+        if status.state is ExecutionState.CANCELED and self._exceeded is not None:
+            raise CreditLimitError(
+                f"The refresh{of} was cancelled at {status.cost_credits} credits, over "
+                f"max_credits={self._exceeded:g} ({execution}).",
+                execution_id=status.execution_id,
+                status=status,
+            )
+        unknown = (RefreshError, f"ended in an unknown state, {printable(repr(status.raw.get('state')))}")
+        kind, end = _ENDS.get(status.state, unknown)
+        why = f": {printable(status.error.message or status.error.type or 'no reason given')}" if status.error else ""
+        message = f"The refresh{of} {end} ({execution}){why}"
+        raise kind(message, execution_id=status.execution_id, status=status)
+
+    @contextmanager
+    def _waiting(self) -> Generator[None]:
+        """A failure that outlasted every retry ends the waiting, not the refresh."""
+        with about(self._watched.execution_id, self._watched.view):
+            try:
+                yield
+            except DuneError as failure:
+                if not is_transient(failure):
+                    raise
+                raise self._out_of_time(f"its status cannot be read ({failure})") from failure
+
+    def _out_of_time(self, why: str) -> WaitTimeoutError:
+        execution_id, view = self._watched.execution_id, self._watched.view
+        seen = f"last seen {self._status.state}" if self._status else "not seen yet"
+        message = (
+            f"Waiting for the refresh{f' of {view}' if view else ''} ended because {why}. The refresh goes on, {seen}; "
+            f"attach({execution_id!r}) follows it."
+        )
+        return WaitTimeoutError(message, execution_id=execution_id, status=self._status)
+
+
+_ENDS: dict[ExecutionState, tuple[type[RefreshError], str]] = {
+    ExecutionState.FAILED: (RefreshFailedError, "failed"),
+    ExecutionState.CANCELED: (RefreshCanceledError, "was cancelled"),
+    ExecutionState.EXPIRED: (RefreshExpiredError, "expired"),
+}
+
+_OUTCOMES: dict[ExecutionState, Outcome] = {
+    ExecutionState.COMPLETED: Outcome.SUCCEEDED,
+    ExecutionState.COMPLETED_PARTIAL: Outcome.SUCCEEDED,
+    ExecutionState.CANCELED: Outcome.CANCELED,
+    ExecutionState.EXPIRED: Outcome.EXPIRED,
+}
+
+
+def result_of(status: ExecutionStatus) -> ViewResult:
+    """The result of a view whose execution has ended."""
+    return ViewResult(
+        outcome=_OUTCOMES.get(status.state, Outcome.FAILED),
+        execution_id=status.execution_id,
+        status=status,
+        started_at=status.started_at,
+        ended_at=status.ended_at,
+        cost_credits=status.cost_credits,
+    )
+
+
+def _next_poll(polled_at: float, due: float, deadline: float, timeout: float) -> float:
+    """When to poll again: the last poll is shortly before the deadline, and after it the time runs out."""
+    if due < deadline:
+        return due
+    last_poll = deadline - min(LAST_TRY, timeout / 10)
+    return last_poll if polled_at < last_poll else deadline
+
+
+@contextmanager
+def about(execution_id: str, view: str | None) -> Generator[None]:
+    """Errors name the execution that they are about, and its view."""
+    try:
+        yield
+    except DuneError as failure:
+        failure.execution_id = execution_id
+        failure.view = view
+        raise

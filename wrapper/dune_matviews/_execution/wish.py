@@ -1,0 +1,133 @@
+"""A wish for an execution, on which terms, and its outcome; and words for what it can end in.
+
+This module must not know how a wish is fulfilled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, NamedTuple, get_args
+
+import attrs
+
+from .. import _tiers
+from .._api.values import Definition, ViewHistory
+from ..errors import BadRequestError, DuneError, JournalError, NotFoundError
+from ..report import ViewResult
+from .intents import How, Intent, Stage, bare
+
+IfRunning = Literal["start", "adopt", "refuse"]
+IF_RUNNING: tuple[IfRunning, ...] = get_args(IfRunning)
+IfLost = Literal["raise", "resend"]
+IF_LOST: tuple[IfLost, ...] = get_args(IfLost)
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """What is to be started, and on which terms.
+
+    Attributes:
+        view: the view's name; of an upsert the bare one, where the full one is not known.
+        tier: the performance tier, None to send none.
+        definition: what an upsert sends; None for a refresh.
+        if_running, if_lost, retry_failed: as for `MatviewsClient.refresh`.
+        is_overtaken: a recorded result does not count, as something that the view reads has become fresh since.
+        deadline: when the call is given up, by the session's clock.
+        not_before: when the latest of what the view reads was fresh; an execution that began earlier does not count.
+        history: the view's history, where it has just been read, and when.
+        check: called before each request; may prevent it by raising `PreventedError`.
+        on_response: called with the id of an execution the moment that Dune has named it.
+        takes_candidates: several candidates are a result.
+    """
+
+    view: str
+    tier: str | None = None
+    definition: Definition | None = None
+    if_running: IfRunning = "start"
+    if_lost: IfLost = "raise"
+    retry_failed: bool = False
+    is_overtaken: bool = False
+    deadline: float = math.inf
+    not_before: datetime | None = None
+    history: tuple[ViewHistory, float] | None = None
+    check: Callable[[], object] = lambda: None
+    on_response: Callable[[str], object] = lambda execution_id: None
+    takes_candidates: bool = False
+
+
+class PreventedError(Exception):
+    """Nothing more is to be sent; the message says why. Raised by a wish's `check`, and never leaves the flows."""
+
+
+class Begun(NamedTuple):
+    """An execution that was started, found or recorded.
+
+    Attributes:
+        execution_id: its id; None where there are several candidates.
+        how: how the id is known.
+        name: the view's full name, where Dune told it.
+        candidates: the executions one of which it is, where it is not known which.
+        result: how it ended, where a journal has that.
+        problem: why a journal could not record it.
+        intent: the intent that it fulfils, where that is still open.
+    """
+
+    execution_id: str | None
+    how: How
+    name: str | None = None
+    candidates: tuple[str, ...] = ()
+    result: ViewResult | None = None
+    problem: JournalError | None = None
+    intent: Intent | None = None
+
+
+def way_back(view: str, *, is_refresh: bool) -> str:
+    """What tells a user whether a request was accepted; an upsert is not to be followed by a refresh of what was."""
+    if is_refresh:
+        return (
+            f"refresh({view!r}, if_running='adopt') follows an execution that is under way. This client remembers the "
+            "request, and looks for it again before it sends another."
+        )
+    full = f"get({view!r})" if "." in view else "get() of the view's full name"
+    return f"{full} tells what it is now, and its latest executions."
+
+
+@contextmanager
+def noting_doubt(intent: Intent) -> Generator[None]:
+    """What interrupts a flow passes on unchanged, with a note (PEP 678) on what it leaves behind."""
+    try:
+        yield
+    except DuneError:
+        raise
+    except BaseException as interruption:
+        if intent.execution_id is not None:
+            interruption.add_note(f"The refresh goes on; attach({intent.execution_id!r}) follows it.")
+        elif intent.stage is not Stage.PREPARING:
+            way = way_back(intent.view, is_refresh=intent.sent is None)
+            interruption.add_note(f"A refresh of {intent.view} may have started. {way}")
+        raise
+
+
+@contextmanager
+def name_explained(name: str) -> Generator[None]:
+    """A refusal says more, where the name is a likely reason."""
+    try:
+        yield
+    except NotFoundError as refusal:
+        if bare(name) == name and refusal.hint is None:
+            refusal.hint = f"{name!r} is a bare name; the full name of a view looks like 'dune.my_team.{name}'."
+        raise
+
+
+@contextmanager
+def tier_explained(tier: str | None) -> Generator[None]:
+    """A refusal says more, where it is about the tier."""
+    try:
+        yield
+    except BadRequestError as refusal:
+        if not _tiers.is_about_a_tier(refusal, tier):
+            raise
+        raise _tiers.unsupported(refusal, tier) from refusal

@@ -1,0 +1,190 @@
+"""Checks of arguments: each returns the value ready for use, or an error with the problem and the next step.
+
+This module must not know the environment, nor anything that needs a request to be known.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from .errors import InvalidArgumentError
+
+Seconds = float | timedelta
+F = TypeVar("F", bound=Callable[..., object])
+C = TypeVar("C", bound=str)
+
+
+class Keep(Enum):
+    """The type of `KEEP`."""
+
+    KEEP = "keep"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+KEEP: Final = Keep.KEEP
+"""For `update`: leave this part as it is."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+LONGEST_SEGMENT = 1_000
+"""Characters of a name or id: more than Dune has, and, percent-encoded, few enough for a URL."""
+
+LONGEST_BARE_NAME = 128
+_BARE_NAME = re.compile(r"result_[a-z0-9_]*[a-z0-9]")
+
+LONGEST_TIME = 10 * 365 * 24 * 3600.0
+"""Seconds; clocks, sockets and `timedelta` cannot count much further, and nobody waits for so long."""
+
+
+def view_name(name: object) -> str:
+    """A view's name, as it will stand in a path."""
+    return _segment(name, "the name of a view", "such as 'dune.my_team.result_daily_volume'")
+
+
+def execution_id(value: object) -> str:
+    """An execution's id, as it will stand in a path."""
+    return _segment(value, "an execution id", "such as '01HZ065JVE23C23FM2HKWQP2RT'")
+
+
+def _segment(value: object, what: str, example: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{what} must be a str {example}, not {type(value).__name__}")
+    if not value.strip():
+        raise InvalidArgumentError(f"{what} is empty; pass one {example}")
+    if len(value) > LONGEST_SEGMENT:
+        raise InvalidArgumentError(f"{what} has {len(value):,} characters; pass one {example}")
+    if value in (".", ".."):  # they survive percent-encoding, and would change the path
+        raise InvalidArgumentError(f"{value!r} is not {what}; pass one {example}")
+    if _CONTROL.search(value):
+        raise InvalidArgumentError(f"{what} must not have control characters: {value!r}")
+    if _SURROGATE.search(value):
+        raise InvalidArgumentError(f"{what} must be valid Unicode: {value!r} has a lone surrogate")
+    return value
+
+
+def seconds(value: object, what: str, most: float = LONGEST_TIME) -> float:
+    """A length of time above zero, in seconds, from a number or a `timedelta`."""
+    found = _number(value.total_seconds() if isinstance(value, timedelta) else value)
+    if found is None:
+        raise InvalidArgumentError(f"{what} must be seconds or a timedelta, not {value!r}")
+    if not 0 < found <= most:
+        raise InvalidArgumentError(f"{what} must be above zero, and at most {most:,.0f} seconds, not {brief(value)}")
+    return found
+
+
+def credits(value: object, what: str) -> float:
+    """An amount of credits, zero or more."""
+    found = _number(value)
+    if found is None or not 0 <= found <= sys.float_info.max:
+        raise InvalidArgumentError(f"{what} must be a number of credits, zero or more, not {brief(value)}")
+    return found
+
+
+def _number(value: object) -> float | None:
+    """A number of any kind: Python's, `Decimal`, `Fraction`, numpy's. A truth value is none, nor is a time of numpy's.
+
+    One that is too large for a float is infinite.
+    """
+    is_another = type(value).__name__ in ("bool", "bool_", "timedelta64")
+    if is_another or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]  # or it raises
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):  # several numbers, or NaN that signals
+        return None
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: Python refuses to spell out an integer of thousands of digits."""
+    return "an enormous number" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
+
+
+def count(value: object, what: str) -> int:
+    """A whole number, one or more."""
+    found = _number(value)
+    if found is None or found < 1 or not found.is_integer():
+        raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {brief(value)}")
+    return int(found)
+
+
+def path(value: object, what: str) -> str:
+    """A file's path."""
+    if not isinstance(value, str | os.PathLike):
+        raise InvalidArgumentError(f"{what} must be a path, not {value!r}")
+    return os.fsdecode(value)
+
+
+def store(value: object, what: str) -> Any:
+    """A path, or an object that keeps lines."""
+    if not callable(getattr(value, "read", None)) or not callable(getattr(value, "append", None)):
+        raise InvalidArgumentError(f"{what} must be a path, or have read() and append(line); {value!r} is neither")
+    return value
+
+
+def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
+    """One of a few words."""
+    for each in choices:
+        if value == each:
+            return each
+    raise InvalidArgumentError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def callback(value: F | None, what: str) -> F | None:
+    """A plain function: the flows that call it are shared by both clients, and await nothing."""
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise InvalidArgumentError(f"{what} must be a plain function, not {value!r}")
+    return value
+
+
+def bare_name(value: object) -> str:
+    """The bare name that a view is created by."""
+    name = view_name(value)
+    if _BARE_NAME.fullmatch(name) and len(name) <= LONGEST_BARE_NAME:
+        return name
+    bare = name.rpartition(".")[2]
+    hint = f"; pass the bare one, {bare!r}" if bare != name and _BARE_NAME.fullmatch(bare) else ""
+    raise InvalidArgumentError(
+        "a view is created by its bare name: 'result_' and then lower-case letters, digits and underscores, the last "
+        f"no underscore, 8 to {LONGEST_BARE_NAME} characters in all; not {name!r}{hint}"
+    )
+
+
+def query_id(value: object) -> int:
+    """The number of a query."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
+        raise InvalidArgumentError(
+            f"query_id must be the number of a saved query, as in the URL of its page, not {brief(value)}"
+        )
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    """True or False, and nothing that merely counts as one of them."""
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def moment(value: object, what: str) -> str:
+    """An aware datetime, as RFC 3339 has it, in UTC."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise InvalidArgumentError(
+            f"{what} must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}"
+        )
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        raise InvalidArgumentError(f"{what} is out of range: {value!r}") from None

@@ -1,0 +1,126 @@
+"""What a journal has recorded, for people: read it, and settle by hand what no run can find out.
+
+This module must not know Dune, nor how journals are written: docs/journal.md says what they promise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from os import PathLike
+from pathlib import Path
+
+import attrs
+
+from . import _validate
+from ._execution.intents import How
+from ._execution.journal import Journal, Store
+from ._execution.records import Record
+from .report import ViewResult
+
+__all__ = ["JournalEntry", "JournalRun", "JournalState", "read_journal", "resolve"]
+
+
+class JournalState(StrEnum):
+    """How far the refresh of a view has come, as far as its journal knows."""
+
+    IN_DOUBT = "in doubt"  # it may have been sent; its execution is not known
+    STARTED = "started"  # its execution is known, and not how that ended
+    ENDED = "ended"  # the result is recorded
+    NOT_STARTED = "not started"  # certainly nothing was started; the next call sends it
+
+
+@attrs.frozen(kw_only=True)
+class JournalEntry:
+    """What a journal has recorded of one view.
+
+    Attributes:
+        state: how far its refresh has come.
+        execution_id: its execution; None where none is known.
+        how: how that is known: "response" (Dune's own, to the request), "inferred" (found in the view's history), or
+            "adopted" (it was under way already); None where none is known.
+        performance: the tier that was asked for; None for Dune's default.
+        result: how it ended; None where that is not recorded.
+        is_earlier: it is left from an earlier run in the same file.
+    """
+
+    state: JournalState
+    execution_id: str | None
+    how: How | None
+    performance: str | None
+    result: ViewResult | None
+    is_earlier: bool
+
+
+@attrs.frozen(kw_only=True)
+class JournalRun:
+    """The latest run of a journal.
+
+    Attributes:
+        run: its label; None where it has none.
+        is_finished: it has nothing left to do.
+        views: what is recorded of each view, by name.
+    """
+
+    run: str | None
+    is_finished: bool
+    views: Mapping[str, JournalEntry]
+
+
+def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
+    """What a journal has recorded. Nothing is written, no file is made, and nobody is kept from using it.
+
+    Args:
+        journal: a path, or an object with `read()` and `append(line)`.
+
+    Raises:
+        JournalError: it is damaged, foreign, or cannot be read.
+    """
+    found = _opened(journal).records
+    views = {name: _entry(record) for name, record in found.views.items()}
+    return JournalRun(run=found.run, is_finished=found.is_finished, views=views)
+
+
+def resolve(journal: str | PathLike[str] | Store, name: str, execution_id: str | None = None) -> None:
+    """Settle by hand the refresh of a view that is in doubt, or has been started: you know what has become of it.
+
+    Args:
+        journal: a path, or an object with `read()` and `append(line)`.
+        name: the view, in any spelling.
+        execution_id: its execution, which the next call follows; None says that there is none to wait for, so that the
+            next call starts one, which is billed.
+
+    Raises:
+        InvalidArgumentError: the name or the id cannot be used.
+        JournalError: the journal cannot be used, or has no refresh of the view that is open. Nothing was written.
+    """
+    name = _validate.view_name(name)
+    execution_id = None if execution_id is None else _validate.execution_id(execution_id)
+    _opened(journal).resolve(name, execution_id)
+
+
+def _opened(journal: str | PathLike[str] | Store) -> Journal:
+    is_path = isinstance(journal, str | PathLike)
+    store = Path(_validate.path(journal, "journal")) if is_path else _validate.store(journal, "journal")
+    found = Journal(store, wall=time.time)
+    found.read()
+    return found
+
+
+def _entry(record: Record) -> JournalEntry:
+    state = JournalState.STARTED
+    if record.is_refused:
+        state = JournalState.NOT_STARTED
+    elif record.result is not None:
+        state = JournalState.ENDED
+    elif record.is_in_doubt:
+        state = JournalState.IN_DOUBT
+    return JournalEntry(
+        state=state,
+        execution_id=None if record.is_refused else record.execution_id,
+        how=None if record.is_refused or record.execution_id is None else record.how,
+        performance=record.tier,
+        result=record.result,
+        is_earlier=record.is_earlier,
+    )
