@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -105,13 +106,9 @@ def test_a_free_account_is_told_that_tiers_depend_on_the_plan(connect: Connect) 
     """`medium` is refused on Free, for a refresh and for a view: the error says why, and does not advise `medium`."""
     with DuneSandbox(plan="free") as sandbox:
         dune = connect(sandbox.api_key, base_url=sandbox.url)
-        calls: list[Callable[[], object]] = [
-            lambda: dune.refresh(VIEW, performance="medium"),
-            lambda: dune.upsert("result_x", 7, performance="medium"),
-        ]
-        for refused in calls:
+        for refused in (partial(dune.refresh, VIEW), partial(dune.upsert, "result_x", 7)):
             with pytest.raises(UnsupportedTierError, match="depends on its plan") as caught:
-                refused()
+                refused(performance="medium")
             assert caught.value.message == "Invalid performance tier"
             assert "medium" not in str(caught.value).replace("The tier 'medium' is refused", "")
         assert sandbox.ledger == ()

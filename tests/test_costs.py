@@ -129,7 +129,7 @@ def test_polling_an_execution_is_one_request(connect: Connect, sandbox: DuneSand
 
 CALLS = {"refresh": 190, "status": 95}
 """A refresh is two requests, and an intent that outlives its call. Of each request three wait for a free connection,
-and six clear the frames that an interruption would show."""
+six clear the frames that an interruption would show, and one looks for notices in the response's headers."""
 
 
 @pytest.mark.parametrize("operation", CALLS)

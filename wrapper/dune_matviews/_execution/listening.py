@@ -26,7 +26,8 @@ class Listener:
         self._told: dict[str, object] = {}
 
     def __call__(self, request: Request, headers: Mapping[str, str]) -> None:
-        self._session.pace.learn(request.bucket, request.operation, limits(headers), self._session.clock())
+        if "ratelimit-policy" in headers or "ratelimit" in headers:
+            self._session.pace.learn(request.bucket, request.operation, limits(headers), self._session.clock())
         if "deprecation" in headers or "sunset" in headers:
             self._tell_retirement(request.operation, headers)
 

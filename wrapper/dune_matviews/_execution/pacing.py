@@ -68,11 +68,12 @@ class Pace:
             "low": Window(budget.low if budget else None, is_guess=learns),
             "high": Window(budget.high if budget else None, is_guess=learns),
         }
+        self._polls = self._count_polls()
         self._learns = learns
         self._policies: dict[str, Window] = {}
         self._settled: set[Bucket] = set()
         self._watched: dict[object, float] = {}
-        self._cadence_share = _Share(lambda ages: fair_share(map(polls_ahead, ages), self._polls() or math.inf))
+        self._cadence_share = _Share(lambda ages: fair_share(map(polls_ahead, ages), self._polls or math.inf))
         self._eager_share = _Share(lambda ages: sum(1 / math.sqrt(max(age, 1.0)) for age in ages))
         self._lock = MomentLock()
 
@@ -104,9 +105,10 @@ class Pace:
             if settles:
                 self._settled.add(bucket)
             if window is not None and window.follow(limit.quota, limit.seconds + MARGIN, now):
+                self._polls = self._count_polls()
                 self._cadence_share.forget()
 
-    def _polls(self) -> float | None:
+    def _count_polls(self) -> float | None:
         """How many polls the budget allows in a `PERIOD`; None for any number."""
         window = self.windows["high"]
         return None if window.limit is None else window.limit * PERIOD / window.period
@@ -126,7 +128,7 @@ class Pace:
     def pause(self, now: float, since: float) -> float:
         """Seconds to the next look at an execution that began at *since*: its cadence, or its share of the budget."""
         cadence = poll_pause(now - since)
-        if self._polls() is None:
+        if self._polls is None:
             return cadence
         return max(cadence, PERIOD / self._share(self._cadence_share, now))
 
@@ -136,11 +138,10 @@ class Pace:
         The chance that an execution ends in the next second falls with its age. The looks of a minute make for the
         least delay in all when each execution's pause grows with the square root of its age.
         """
-        polls = self._polls()
-        if polls is None:
+        if self._polls is None:
             return max(SHORTEST_PAUSE, (now - since) * EAGERNESS / 10)
         shares = self._share(self._eager_share, now)
-        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (polls * FOR_LOOKS))
+        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._polls * FOR_LOOKS))
 
     def _share(self, share: _Share, now: float) -> float:
         with self._lock:
