@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dune_matviews import AmbiguousRefreshError, ExecutionState, JournalError, Outcome, RefreshReport
 from dune_matviews._execution.intents import bare
 from dune_matviews._flow.effects import Flow
-from tests.world import BEGINNING, VIEWS, Execution, Get, Job, Key, MemoryStore, Post, Process, Put, World
+from tests.world import BEGINNING, VIEWS, Execution, Get, Job, Key, MemoryStore, Post, Process, Put, World, canonical
 
 A, B, C = VIEWS
 READS: dict[str, list[str]] = {A: [], B: [A], C: []}
@@ -249,21 +249,29 @@ def check(play: Play) -> None:
             billed[each.key].append(each)
         if each.canceled_by is not None:
             assert each.canceled_by.intent(each.view) == each.key, "an execution was cancelled that is another's"
-    recorded = {line.get("execution_id") for line in play.lines()}
+    lines = play.lines()
+    recorded = {line.get("execution_id") for line in lines}
     retried = {job.key for job in play.jobs if job.options.get("retry_failed")}
     for key, executions in list(billed.items()):
+        # A foreign start that is taken for ours remains, and so does all that follows from it.
+        inferred = [
+            line["execution_id"]
+            for line in lines
+            if line.get("how") == "inferred" and canonical(line["view"]) == key[1]
+        ]
         for one, two in pairwise(executions):
             may_be = key[0] in retried and any(
                 each.view == key[1] and each.end is not ExecutionState.COMPLETED and each.ends <= two.submitted
                 for each in play.world.ledger
                 if each is one or each.execution_id in recorded
             )
+            mistaken = any(play.world.execution(each).key != key for each in inferred)
             overtaken = any(
                 each.view in READS[key[1]] and one.submitted < each.ends <= two.submitted
                 for each in play.world.ledger
                 if each.key == (key[0], each.view) or each.execution_id in recorded
             )
-            assert may_be or overtaken, f"{key} was paid twice"
+            assert may_be or overtaken or mistaken, f"{key} was paid twice"
     for job in play.jobs:
         if isinstance(job.result, RefreshReport):
             check_order(play, job, job.result)

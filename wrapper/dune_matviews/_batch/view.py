@@ -64,6 +64,7 @@ class Shared:
     Attributes:
         deadline: when the run is given up, by the session's clock.
         fresh_since: when each view that is fresh became so, by Dune's clock.
+        recorded: views whose result is an earlier call's; they may have become fresh once more.
     """
 
     session: Session
@@ -73,6 +74,7 @@ class Shared:
     journal: Journal | None
     deadline: float
     fresh_since: dict[str, datetime] = attrs.field(factory=dict)
+    recorded: set[str] = attrs.field(factory=set)
 
 
 def refreshed(name: str, shared: Shared) -> Flow[ViewResult]:
@@ -101,7 +103,7 @@ class _View:
         success = None
         if limits.max_age is not None and not counts and (record is None or not record.is_in_doubt):
             success = yield from last_success(self._session, self._name, time_limit(self._session, shared.deadline))
-            if self._is_fresh(success, limits.max_age):
+            if shared.recorded.isdisjoint(self._reads) and self._is_fresh(success, limits.max_age):
                 return self._found_fresh(success)
         wish = Wish(
             view=self._name,
@@ -121,6 +123,7 @@ class _View:
         if begun.problem is not None:  # what is under way still comes to its end, and into the report
             self._progress.stop(StopReason.JOURNAL, str(begun.problem))
         if begun.result is not None:
+            shared.recorded.add(self._name)
             return attrs.evolve(begun.result, reason=begun.result.reason or "in an earlier run")
         return (yield from self._follow(begun))
 
