@@ -155,10 +155,10 @@ class Meeting(Lines):
         self.barrier = threading.Barrier(2)
 
     def append(self, line: str) -> None:
-        """Add a line; a claim waits for the other one."""
-        super().append(line)
+        """Add a line; a claim waits until the other one, too, is about to be made, and knows nothing of this one."""
         if '"intended"' in line:
-            self.barrier.wait(timeout=60)
+            self.barrier.wait(timeout=600)
+        super().append(line)
 
 
 def test_two_live_clients_on_one_object_bill_once(sandbox: DuneSandbox) -> None:
