@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -82,3 +84,31 @@ def test_without_a_plan_nothing_is_held_up() -> None:
     pace = Pace(None)
     assert [pace.windows["low"].reserve(1.0) for _ in range(1000)] == [Turn(1.0)] * 1000
     assert pace.pause(math.e, 0.0) == poll_pause(math.e)
+
+
+@pytest.mark.parametrize("pause", [Pace.pause, Pace.eager_pause])
+@pytest.mark.parametrize("count", [10, 10_000])
+def test_a_pause_costs_the_same_however_many_are_watched(
+    pause: Callable[[Pace, float, float], float], count: int
+) -> None:
+    """A thousand pauses go once through the executions that are watched, not once each."""
+    pace = Pace(RequestBudget(low=15, high=40))
+    computed: list[int] = []
+    for share in (pace._cadence_share, pace._eager_share):
+        share._compute = counting(computed, share._compute)
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(pace.watching(0.0))
+        for _ in range(1_000):
+            pause(pace, 100.0, 0.0)
+    assert computed == [count]
+
+
+def counting(computed: list[int], compute: Callable[[list[float]], float]) -> Callable[[list[float]], float]:
+    """A computation that notes of how many executions it is."""
+
+    def counted(ages: list[float]) -> float:
+        computed.append(len(ages))
+        return compute(ages)
+
+    return counted
