@@ -44,6 +44,8 @@ ALLOWED = {
         *{"attrs", "errors", "models"},
     },
     "journal": {"_execution", "_validate", "attrs", "report"},
+    "_plans": {"_execution", "_http", "_tiers"},
+    "plan": {"_plans", "_validate", "attrs", "errors"},
     "client": FACE,
     "async_client": FACE,
 }
@@ -157,6 +159,7 @@ def test_only_the_drivers_sleep_or_await() -> None:
     ("code", "absent"),
     [
         ("import dune_matviews", {"httpx", "dune_api", "attrs", "asyncio", "logging", "dateutil"}),
+        ("import dune_matviews.plan", {"httpx", "dune_api", "asyncio", "click", "dateutil"}),
         ("from dune_matviews import MatviewsClient, AsyncMatviewsClient", {"httpx", "dune_api", "asyncio", "dateutil"}),
         ("import dune_matviews; dune_matviews.MatviewsClient('key').close()", {"asyncio", "dateutil"}),
     ],

@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from dune_matviews import ExecutionState, ExecutionStatus, Outcome, RefreshReport, ViewResult
-from dune_matviews.cli import _plan, _tables
+from dune_matviews._plans import mistakes
+from dune_matviews.cli import _tables
 from dune_matviews.cli._app import app
 from dune_matviews.cli._exits import MEANING
+from dune_matviews.plan import read_plan
 from dune_matviews.sandbox import DuneSandbox
 
 from .conftest import COMMAND, Shell
@@ -86,10 +88,10 @@ def test_the_plan_file_of_the_manual_is_one(tmp_path: Path) -> None:
     (block,) = blocks("docs/cli.md", "toml")
     path = tmp_path / "plan.toml"
     path.write_text(block)
-    found = _plan.read(path)
+    found = read_plan(path)
     assert found.views == {BASE: (), DAILY: (BASE,)}
-    assert found.tiers == {BASE: "medium", DAILY: "large"}
-    keys = {*_plan._OF_THE_RUN, *_plan._OF_A_VIEW}
+    assert found.options["performance"] == {BASE: "medium", DAILY: "large"}
+    keys = {*mistakes.OF_THE_RUN, *mistakes.OF_A_VIEW}
     assert {key for key in keys if not re.search(rf"^{key} = |^\[{key}\.", block, re.MULTILINE)} == set()
     assert {key for key in keys if not re.search(rf"\| .*`.*\b{key}\b", MANUAL)} == set()
 

@@ -1,9 +1,8 @@
-"""The parts of the command line that are plain functions: durations, texts, exit codes, pictures, lines of TOML."""
+"""The parts of the command line that are plain functions: texts, exit codes, pictures, what is logged."""
 
 from __future__ import annotations
 
 import logging
-import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,45 +25,12 @@ from dune_matviews import (
     WaitTimeoutError,
 )
 from dune_matviews._execution.wish import way_back
-from dune_matviews.cli import _durations, _exits, _pictures, _text
+from dune_matviews.cli import _exits, _pictures, _text
 from dune_matviews.cli._exits import Exit
 from dune_matviews.cli._logs import Teller
 from dune_matviews.cli._output import Output
-from dune_matviews.cli._toml_lines import line_of
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
-
-# Durations
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("30m", 1800), ("6h", 21600), ("2d", 172800), ("1h30m", 5400), ("1d 12h", 129600), ("1.5h", 5400)],
-)
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
-    """A number and its unit, or several from the large to the small."""
-    assert _durations.duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("30", "write 30s, 30m, 30h or 30d"),
-        ("", "write it like 90s, 30m"),
-        ("30m1h", "no length of time"),
-        ("6 hours", "no length of time"),
-        ("-5m", "no length of time"),
-        ("0s", "above zero"),
-        ("4000d", "more than 3650 days"),
-        ("9" * 400 + "d", "more than 3650 days"),
-        ("٣m", "no length of time"),
-    ],
-)
-def test_durations_that_are_none_say_how_to_write_one(text: str, says: str) -> None:
-    """What has no unit, no number or no sense is refused, with what to write instead."""
-    with pytest.raises(ValueError, match=says):
-        _durations.duration(text)
-
 
 # Texts
 
@@ -239,63 +205,6 @@ def test_graphs_quote_what_their_languages_would_read() -> None:
         r'    "dune.\"21co\".b" -> "a\\";',
         "}",
     ]
-
-
-# Lines of TOML
-
-TEXT = """\
-# a comment
-first = 1
-inline = { a = 1, b = 2 }
-
-[views."x.y"]
-reads = [  # one a line
-  "a",
-
-  "b",
-]
-text = \"\"\"
-views
-\"\"\"
-[views.z]
-[[tables]]
-k = 1
-[[tables]]
-k = 2"""
-
-
-@pytest.mark.parametrize(
-    ("path", "line"),
-    [
-        (("first",), 2),
-        (("inline", "b"), 3),
-        (("views",), 5),
-        (("views", "x.y", "reads"), 6),
-        (("views", "x.y", "reads", 0), 7),
-        (("views", "x.y", "reads", 1), 9),
-        (("views", "x.y", "text"), 13),
-        (("views", "z"), 14),
-        (("tables", 1, "k"), 18),
-        (("views", "z", "absent"), 14),
-        (("absent",), 1),
-    ],
-)
-def test_the_line_of_a_thing_is_found(path: tuple[str | int, ...], line: int) -> None:
-    """Keys, tables and elements of arrays are found where they stand; what is absent, where it belongs."""
-    assert line_of(TEXT, path) == line
-    assert line_of(TEXT.replace("\n", "\r\n"), path) == line
-
-
-names = st.text(alphabet="abc", min_size=1, max_size=3)
-
-
-@given(st.lists(names, unique=True, min_size=1), st.data())
-def test_a_key_on_a_line_of_its_own_is_found_on_it(keys: list[str], data: st.DataObject) -> None:
-    """However many lines there are, each key is found on its own."""
-    text = "\n\n".join(f"{key} = 1" for key in keys)
-    assert tomllib.loads(text)
-    key = data.draw(st.sampled_from(keys))
-    assert line_of(text, (key,)) == 1 + 2 * keys.index(key)
 
 
 # What the SDK logs

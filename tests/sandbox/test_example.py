@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from dune_matviews import MatviewsClient, Outcome
-from dune_matviews.cli import _dry_run, _plan
+from dune_matviews.cli import _dry_run
+from dune_matviews.plan import read_plan
 from dune_matviews.sandbox import DuneSandbox
 from dune_matviews.sandbox.example import READS, example
 
 ROOT = Path(__file__).parents[2]
-PLAN = _plan.read(ROOT / "examples" / "plan.toml")
+PLAN = read_plan(ROOT / "examples" / "plan.toml")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def dune(sandbox: DuneSandbox) -> Iterator[MatviewsClient]:
 
 def run(dune: MatviewsClient) -> dict[str, str]:
     """What becomes of each view of the plan file, by the ends of their names."""
-    report = dune.refresh_all(PLAN.views, **PLAN.limits)
+    report = dune.refresh_all(PLAN.views, **PLAN.options)
     return {name.removeprefix("dune.my_team.result_"): each.outcome.value for name, each in report.results.items()}
 
 

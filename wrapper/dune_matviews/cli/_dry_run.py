@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dune_matviews import NotFoundError, PermissionDeniedError
+from dune_matviews.plan import RefreshPlan
 
 from . import _data, _text
 from ._exits import Exit
 from ._output import Answer
-from ._plan import Plan
 
 if TYPE_CHECKING:
     from dune_matviews import Freshness
@@ -32,7 +32,7 @@ class Forecast(NamedTuple):
     freshness: Freshness | None = None
 
 
-def dry_run(plan: Plan, ask: Callable[[str], Freshness] | None = None) -> Answer:
+def dry_run(plan: RefreshPlan, ask: Callable[[str], Freshness] | None = None) -> Answer:
     """Tell what a run would do. *ask* tells how old a view is; it is needed where the plan has a `max_age`."""
     forecasts = dict(_forecasts(plan, ask))
     layers = layers_of(plan.views)
@@ -62,8 +62,8 @@ def layers_of(views: Views) -> list[list[str]]:
     return layers
 
 
-def _forecasts(plan: Plan, ask: Callable[[str], Freshness] | None) -> Iterator[tuple[str, Forecast]]:
-    max_age, changed = plan.limits.get("max_age"), set[str]()
+def _forecasts(plan: RefreshPlan, ask: Callable[[str], Freshness] | None) -> Iterator[tuple[str, Forecast]]:
+    max_age, changed = plan.options.get("max_age"), set[str]()
     for layer in layers_of(plan.views):
         for name in layer:
             forecast = Forecast(True, "")
@@ -91,17 +91,17 @@ def _verdict(forecast: Forecast) -> str:
     return {True: "refresh", False: "skip, fresh", None: "impossible"}[forecast.refreshes]
 
 
-def _document(plan: Plan, name: str, forecast: Forecast) -> dict[str, Any]:
+def _document(plan: RefreshPlan, name: str, forecast: Forecast) -> dict[str, Any]:
     return {
         "name": name,
         "refreshes": forecast.refreshes,
         "reason": forecast.reason or None,
-        "performance": plan.tiers.get(name),
+        "performance": plan.options.get("performance", {}).get(name),
         "freshness": _data.plain(forecast.freshness),
     }
 
 
-def _of_journal(plan: Plan) -> Iterator[str]:
-    journal: Path | None = plan.limits.get("journal")
+def _of_journal(plan: RefreshPlan) -> Iterator[str]:
+    journal: Path | None = plan.options.get("journal")
     if journal is not None and journal.is_file() and journal.stat().st_size:
         yield f"The journal {journal} may hold an earlier run, to go on with; this picture leaves it out."

@@ -14,7 +14,10 @@ from dune_matviews import APIError, DuneError, RefreshError
 
 from . import _data, _exits, _text
 from ._exits import Exit
-from ._plan import PlanError
+
+
+class PlanError(click.ClickException):
+    """A plan file cannot be used. The text has a line for each mistake, with file and line."""
 
 
 class Failure(NamedTuple):
@@ -35,8 +38,6 @@ def failure(error: BaseException) -> Failure:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "dune-matviews"
         return _plain(Exit.USAGE, error, _text.line(f"{error.format_message()} See '{path} --help'."))
-    if isinstance(error, PlanError):
-        return _plain(Exit.USAGE, error, str(error))
     if isinstance(error, click.ClickException):
         return _plain(Exit.USAGE, error, error.format_message())
     what = _text.line(f"{type(error).__name__}: {error}")

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from dune_matviews import Performance, Plan
+from dune_matviews import InvalidArgumentError, Performance, Plan
+from dune_matviews.plan import parse_duration
 
-from . import _durations, _text
+from . import _text
 from ._output import Output
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the new
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """The time as a `timedelta`."""
         try:
-            return _durations.duration(value)
-        except ValueError as problem:
+            return parse_duration(value)
+        except InvalidArgumentError as problem:
             self.fail(f"{problem}.", param, ctx)
 
 

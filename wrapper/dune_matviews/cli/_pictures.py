@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from . import _plan, _text
+from dune_matviews.plan import format_plan
+
+from . import _text
 
 Lineage = Mapping[str, tuple[str, ...]]
 
@@ -65,5 +67,5 @@ def _arrows(lineage: Lineage) -> Iterator[tuple[str, str]]:
             yield upstream, name
 
 
-FORMATS: dict[str, Callable[[Lineage], str]] = {"tree": tree, "mermaid": mermaid, "dot": dot, "toml": _plan.written}
+FORMATS: dict[str, Callable[[Lineage], str]] = {"tree": tree, "mermaid": mermaid, "dot": dot, "toml": format_plan}
 """How lineage is drawn, by the names that people choose from."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dune_matviews import AuthenticationError, DuneError, PaymentRequiredError
+from dune_matviews import AuthenticationError, DuneError, InvalidArgumentError, PaymentRequiredError
+from dune_matviews.plan import RefreshPlan, read_plan
 
-from . import _dry_run, _exits, _github, _plan, _running, _text
+from . import _dry_run, _exits, _github, _running, _text
 from ._exits import Exit
-from ._failures import failure
+from ._failures import PlanError, failure
 from ._options import (
     IF_RUNNING,
     Command,
@@ -126,19 +127,29 @@ def run(
 
     'dune-matviews lineage NAME --format toml' writes such a file.
     """
-    plan = _plan.read(plan_file)
-    options = {"if_lost": if_lost, **_of_journal(journal, label, retry_failed)}
-    plan.limits.update({name: value for name, value in options.items() if value is not None})
-    max_age = plan.limits.get("max_age")
-    if dry_run and max_age is None:
+    given = {"if_lost": if_lost, **_of_journal(journal, label, retry_failed)}
+    plan = _plan_of(plan_file, {name: value for name, value in given.items() if value is not None})
+    if dry_run and plan.options.get("max_age") is None:
         return _dry_run.dry_run(plan)
     if settings.plan == "auto":
         settings.plan = plan.dune_plan or "auto"
     with settings.client() as dune:
         if dry_run:
             return _dry_run.dry_run(plan, dune.freshness)
-        performance: Any = plan.tiers
-        return _running.refresh(dune, settings.output, plan.views, performance=performance, **plan.limits)
+        return _running.refresh(dune, settings.output, plan.views, **plan.options)
+
+
+def _plan_of(plan_file: Path, given: dict[str, Any]) -> RefreshPlan:
+    """The plan in a file, in which the options given on the command line count more than those of the file.
+
+    Raises:
+        PlanError: the file cannot be used.
+    """
+    try:
+        plan = read_plan(plan_file)
+    except InvalidArgumentError as mistakes:
+        raise PlanError(str(mistakes)) from mistakes
+    return RefreshPlan(views=plan.views, options={**plan.options, **given}, dune_plan=plan.dune_plan)
 
 
 def _of_journal(journal: Path | None, label: str | None, retry_failed: bool) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews.cli import _plan
-from dune_matviews.cli._plan import PlanError
+from dune_matviews import InvalidArgumentError
+from dune_matviews.plan import RefreshPlan, format_plan, read_plan
 
 WHOLE = """\
 max_parallel = 2
@@ -41,11 +41,10 @@ def plan(folder: Path, text: str | bytes) -> Path:
 
 def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
     """Views with what they read, a tier for each, and limits; the journal lies beside the file."""
-    found = _plan.read(plan(tmp_path, WHOLE))
+    found = read_plan(plan(tmp_path, WHOLE))
     assert found.views == {"dune.t.base": (), "dune.t.daily": ("dune.t.base",)}
-    assert found.tiers == {"dune.t.base": "medium", "dune.t.daily": "large"}
     assert found.dune_plan == "plus"
-    assert found.limits == {
+    assert found.options == {
         "max_parallel": 2,
         "max_credits": 200,
         "max_age": timedelta(hours=6),
@@ -54,12 +53,13 @@ def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
         "if_running": "adopt",
         "if_lost": "resend",
         "retry_failed": True,
+        "performance": {"dune.t.base": "medium", "dune.t.daily": "large"},
     }
 
 
 def test_a_plan_may_say_nothing_but_views(tmp_path: Path) -> None:
     """What is not said is left to the SDK's defaults."""
-    assert _plan.read(plan(tmp_path, "[views.a]")) == ({"a": ()}, {}, {}, None)
+    assert read_plan(plan(tmp_path, "[views.a]")) == RefreshPlan(views={"a": ()}, options={}, dune_plan=None)
 
 
 MISTAKES = [
@@ -95,8 +95,8 @@ MISTAKES = [
 def test_a_mistake_is_told_with_its_line(text: str, says: str, tmp_path: Path) -> None:
     """File, line, what is wrong and what would be right."""
     path = plan(tmp_path, f"{text}\n[views.a]\n")
-    with pytest.raises(PlanError) as caught:
-        _plan.read(path)
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_plan(path)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path}:")
     assert says in line
@@ -105,19 +105,21 @@ def test_a_mistake_is_told_with_its_line(text: str, says: str, tmp_path: Path) -
 def test_a_circle_is_told_where_one_of_its_views_says_what_it_reads(tmp_path: Path) -> None:
     """The line is one on which the circle can be cut."""
     path = plan(tmp_path, '[views.b]\n\nreads = ["c"]\n[views.c]\nreads = ["b"]')
-    with pytest.raises(PlanError, match=r":(3: .*circle: b reads c reads b|5: .*circle: c reads b reads c)$"):
-        _plan.read(path)
+    with pytest.raises(
+        InvalidArgumentError, match=r":(3: .*circle: b reads c reads b|5: .*circle: c reads b reads c)$"
+    ):
+        read_plan(path)
 
 
 def test_all_mistakes_are_told_at_once_in_their_order(tmp_path: Path) -> None:
     """A file is mended in one go; of very many mistakes, the first are enough."""
     path = plan(tmp_path, 'max_credits = -1\n[views.a]\nreads = ["b"]\nperformance = 1')
-    with pytest.raises(PlanError) as caught:
-        _plan.read(path)
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_plan(path)
     assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["1", "3", "4"]
     path = plan(tmp_path, "".join(f"k{number} = 1\n" for number in range(1000)) + "[views.a]")
-    with pytest.raises(PlanError, match=r"and 980 more mistakes$") as caught:
-        _plan.read(path)
+    with pytest.raises(InvalidArgumentError, match=r"and 980 more mistakes$") as caught:
+        read_plan(path)
     assert len(str(caught.value).splitlines()) == 21
 
 
@@ -135,14 +137,14 @@ def test_all_mistakes_are_told_at_once_in_their_order(tmp_path: Path) -> None:
 )
 def test_what_is_no_plan_is_told(text: str | bytes, says: str, tmp_path: Path) -> None:
     """Syntax, encoding and emptiness have a line, too."""
-    with pytest.raises(PlanError, match=says):
-        _plan.read(plan(tmp_path, text))
+    with pytest.raises(InvalidArgumentError, match=says):
+        read_plan(plan(tmp_path, text))
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The reason is the system's own."""
-    with pytest.raises(PlanError, match=r"plan\.toml: it cannot be read: No such file"):
-        _plan.read(tmp_path / "plan.toml")
+    with pytest.raises(InvalidArgumentError, match=r"plan\.toml: it cannot be read: No such file"):
+        read_plan(tmp_path / "plan.toml")
 
 
 names = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: name.strip() and name.isprintable())
@@ -158,7 +160,7 @@ def test_lineage_written_is_a_plan_read(
         for place, name in enumerate(views)
     }
     shuffled = {name: lineage[name] for name in data.draw(st.permutations(views))}
-    found = _plan.read(plan(tmp_path_factory.getbasetemp(), _plan.written(shuffled)))
+    found = read_plan(plan(tmp_path_factory.getbasetemp(), format_plan(shuffled)))
     assert dict(found.views) == lineage
     order = list(found.views)
     assert all(order.index(each) < order.index(name) for name, reads in lineage.items() for each in reads)

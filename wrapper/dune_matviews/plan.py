@@ -1,0 +1,136 @@
+"""Plan files: views, what each reads, tiers and limits, in TOML, to be read and written by programs.
+
+This module must not know how views are refreshed.
+
+    max_parallel = 3
+    max_credits = 200
+    max_age = "6h"
+    timeout = "2h"
+    journal = "refresh.jsonl"       # beside the plan file
+    if_running = "adopt"
+    if_lost = "resend"
+    retry_failed = true
+    performance = "medium"          # of the views that have none of their own
+    dune_plan = "plus"              # the account's, for its request limits
+
+    [views."dune.my_team.result_base"]
+
+    [views."dune.my_team.result_daily"]
+    reads = ["dune.my_team.result_base"]
+    performance = "large"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from graphlib import TopologicalSorter
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from . import _validate
+from ._plans import durations
+from ._plans.mistakes import mistakes, quoted
+from ._plans.toml_lines import line_of
+from .errors import InvalidArgumentError
+
+__all__ = ["RefreshPlan", "format_plan", "parse_duration", "read_plan"]
+
+_MOST_MISTAKES = 20
+_AS_THEY_ARE = ("max_parallel", "max_credits", "if_running", "if_lost", "retry_failed")
+
+
+@attrs.frozen(kw_only=True)
+class RefreshPlan:
+    """The content of a plan file: `dune.refresh_all(plan.views, **plan.options)` carries it out.
+
+    Attributes:
+        views: each view with the views that it reads, in the order of the file.
+        options: the keyword arguments for `refresh_all` that the file sets. `performance` is a mapping of views to
+            tiers, `max_age` and `timeout` are a `timedelta`, `journal` is a path beside the plan file.
+        dune_plan: the account's plan, for `MatviewsClient(plan=…)`; None where the file has none.
+    """
+
+    views: Mapping[str, tuple[str, ...]]
+    options: Mapping[str, Any]
+    dune_plan: str | None
+
+
+def read_plan(path: str | PathLike[str]) -> RefreshPlan:
+    """Read a plan file. Nothing is sent.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or has mistakes. The message has a line for each of them, with
+            the file and the number of the line.
+    """
+    file = Path(_validate.path(path, "path"))
+    try:
+        text = file.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a mark
+    except OSError as problem:
+        raise InvalidArgumentError(f"{file}: it cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object.count(b"\n", 0, problem.start) + 1
+        raise InvalidArgumentError(f"{file}:{line}: this is no UTF-8 text") from problem
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise InvalidArgumentError(f"{file}:{_line_of_syntax(problem, text)}") from problem
+    if found := list(mistakes(data)):
+        told = sorted({(line_of(text, mistake.path), mistake.message) for mistake in found[:_MOST_MISTAKES]})
+        rest = [f"{file}: and {len(found) - _MOST_MISTAKES} more mistakes"] * (len(found) > _MOST_MISTAKES)
+        raise InvalidArgumentError("\n".join([*(f"{file}:{line}: {message}" for line, message in told), *rest]))
+    return _plan(data, file.parent)
+
+
+def format_plan(views: Mapping[str, Iterable[str]]) -> str:
+    """The text of a plan file for *views*, each with the views that it reads; those that are read come first.
+
+    Args:
+        views: for example what `MatviewsClient.lineage` returns.
+    """
+    reads = {name: tuple(upstream) for name, upstream in views.items()}
+    lines: list[str] = []
+    for name in TopologicalSorter(reads).static_order():
+        lines += [f"[views.{quoted(name)}]"]
+        if reads.get(name):
+            lines += [f"reads = [{', '.join(map(quoted, reads[name]))}]"]
+        lines += [""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def parse_duration(text: str) -> timedelta:
+    """The length of time that *text* names as plan files do: `90s`, `30m`, `6h`, `2d` or `1h30m`.
+
+    Raises:
+        InvalidArgumentError: it names none. The message says why, and how to write one.
+    """
+    try:
+        return durations.duration(text)
+    except ValueError as problem:
+        raise InvalidArgumentError(str(problem)) from problem
+
+
+def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
+    """The line and the message of a mistake that the parser found."""
+    message = str(problem)
+    if place := re.fullmatch(r"(?s)(.*) \(at line (\d+), column (\d+)\)", message):
+        return f"{place[2]}: {place[1]} (column {place[3]})"
+    return f"{text.count(chr(10)) + 1}: {message}"
+
+
+def _plan(data: dict[str, Any], folder: Path) -> RefreshPlan:
+    views: dict[str, dict[str, Any]] = data["views"]
+    options: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
+    options |= {key: durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
+    if "journal" in data:
+        options["journal"] = folder / data["journal"]
+    tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
+    if tiers:
+        options["performance"] = tiers
+    reads = {name: tuple(dict.fromkeys(view.get("reads", ()))) for name, view in views.items()}
+    return RefreshPlan(views=reads, options=options, dune_plan=data.get("dune_plan"))
