@@ -76,6 +76,9 @@ class Post(NamedTuple):
 Get = Literal["whole", "slow", "failed", "cached", "reversed", "forgetful", "unstated"]
 """What becomes of one request that reads."""
 
+WHOLE: Get = "whole"
+SLOW: Get = "slow"
+
 Put = Literal["kept", "slow", "failed", "failed though kept"]
 """What becomes of one line that is appended to the store."""
 
@@ -183,7 +186,7 @@ class Job:
     key: str
     options: dict[str, Any] = attrs.field(factory=dict)
     began: float = 0.0
-    fates: list[str] = attrs.field(factory=list)
+    fates: list[tuple[str, str]] = attrs.field(factory=list)
     execution: Any = None
     result: Any = None
     failure: BaseException | None = None
@@ -279,7 +282,7 @@ class World:
     ) -> None:
         self.now = BEGINNING
         self.posts, self.gets = iter(posts), iter(gets)
-        self.get: Get = "whole"
+        self.get = WHOLE
         self.lag = 0.0
         self.ulids, self.ahead = ulids, ahead
         self.ledger: list[Execution] = []
@@ -451,8 +454,8 @@ class World:
                 self._send(job, request, post, respond)
 
     def _send(self, job: Job, request: Request, post: Post, respond: Respond) -> None:
-        job.fates.append(post.fate)
         key, started = job.intent(request.view), list[str]()
+        job.fates.append((key[1], post.fate))
         if job.options.get("if_running") == "adopt" and any(
             each.view == key[1] and max(each.listed, each.known) <= self.now < each.ends for each in self.ledger
         ):
@@ -466,15 +469,14 @@ class World:
             respond(min(post.travel, 1.0), lambda: Result(failure=_FAILURES[post.fate]()))
 
     def _read(self, request: Request) -> tuple[float, Callable[[], Result[Any]]]:
-        get: Any = next(self.gets, "whole")
-        if get == "failed":
-            return 0.1, lambda: Result(failure=ServerError("no", status_code=503))
-        self.get = get
+        self.get = next(self.gets, WHOLE)
         try:
+            if self.get == "failed":
+                raise ServerError("no", status_code=503)
             result: Result[Any] = Result(request.perform())
         except Exception as failure:
             result = Result(failure=failure)
-        return (9.0 if get == "slow" else 0.1), lambda: result
+        return (9.0 if self.get == "slow" else 0.1), lambda: result
 
     # Dune.
 

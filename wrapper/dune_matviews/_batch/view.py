@@ -64,7 +64,6 @@ class Shared:
     Attributes:
         deadline: when the run is given up, by the session's clock.
         fresh_since: when each view that is fresh became so, by Dune's clock.
-        recorded: views whose result is an earlier call's; they may have become fresh once more.
     """
 
     session: Session
@@ -74,7 +73,6 @@ class Shared:
     journal: Journal | None
     deadline: float
     fresh_since: dict[str, datetime] = attrs.field(factory=dict)
-    recorded: set[str] = attrs.field(factory=set)
 
 
 def refreshed(name: str, shared: Shared) -> Flow[ViewResult]:
@@ -96,6 +94,25 @@ class _View:
         self._reads = shared.plan.reads[name]
 
     def flow(self) -> Flow[ViewResult]:
+        result = yield from self._once()
+        if self._shared.journal is not None and result.outcome is Outcome.SUCCEEDED and self._began_early(result):
+            result = yield from self._once()  # an earlier call's, of which that is known only now
+        return result
+
+    def _began_early(self, result: ViewResult) -> bool:
+        """The execution began before this run has refreshed what the view reads.
+
+        What another program has refreshed since does not count: a result that is recorded stays so.
+        """
+        return result.started_at is not None and any(
+            result.started_at < self._shared.fresh_since[each] for each in self._refreshed()
+        )
+
+    def _refreshed(self) -> list[str]:
+        """What this view reads, and this run has refreshed."""
+        return [each for each in self._reads if self._progress.results[each].outcome is Outcome.SUCCEEDED]
+
+    def _once(self) -> Flow[ViewResult]:
         shared, limits = self._shared, self._shared.limits
         record = None if shared.journal is None else shared.journal.records.of(self._name)
         is_overtaken = record is not None and self._is_overtaken(record)
@@ -103,7 +120,7 @@ class _View:
         success = None
         if limits.max_age is not None and not counts and (record is None or not record.is_in_doubt):
             success = yield from last_success(self._session, self._name, time_limit(self._session, shared.deadline))
-            if shared.recorded.isdisjoint(self._reads) and self._is_fresh(success, limits.max_age):
+            if self._is_fresh(success, limits.max_age):
                 return self._found_fresh(success)
         wish = Wish(
             view=self._name,
@@ -123,20 +140,15 @@ class _View:
         if begun.problem is not None:  # what is under way still comes to its end, and into the report
             self._progress.stop(StopReason.JOURNAL, str(begun.problem))
         if begun.result is not None:
-            shared.recorded.add(self._name)
             return attrs.evolve(begun.result, reason=begun.result.reason or "in an earlier run")
         return (yield from self._follow(begun))
 
     def _is_overtaken(self, record: Record) -> bool:
-        """This run has refreshed something that the view reads since; by Dune's own times, where it told them.
-
-        What another program has refreshed since does not count: a result that is recorded stays so.
-        """
-        journal, began = self._shared.journal, record.result.started_at if record.result else None
-        ours = [each for each in self._reads if self._progress.results[each].outcome is Outcome.SUCCEEDED]
-        if began is not None:
-            return any(began < self._shared.fresh_since[each] for each in ours)
-        upstream = [journal.records.of(each) for each in ours] if journal is not None else []
+        """Something that the view reads has become fresh since: by Dune's own times, where it has told them."""
+        if record.result is not None and record.result.started_at is not None:
+            return self._began_early(record.result)
+        journal = self._shared.journal
+        upstream = [journal.records.of(each) for each in self._refreshed()] if journal is not None else []
         return any(each is not None and each.ended > record.began for each in upstream)
 
     def _is_fresh(self, success: Success, max_age: timedelta) -> bool:
@@ -145,7 +157,13 @@ class _View:
         if age is None or latest is None or age > max_age:
             return False
         began = latest.submitted_at or latest.started_at
-        return all(began is not None and began >= self._shared.fresh_since[each] for each in self._reads)
+        for each in self._reads:
+            # Of what was refreshed or taken up, only its own execution is known, which need not be the latest.
+            if self._progress.results[each].outcome is not Outcome.FRESH:
+                return False
+            if began is None or began < self._shared.fresh_since[each]:
+                return False
+        return True
 
     def _found_fresh(self, success: Success) -> ViewResult:
         latest = success.status

@@ -75,14 +75,12 @@ class Recovery:
         while True:
             looked_at = session.clock()
             finding = yield from self._look(until, deadline)
-            now = session.clock()
             if finding.candidates:
                 until = min(until, began + seconds)
-            # The last look is one that began when the time was over, however long the one before has taken.
-            if finding.is_absent or (len(finding.candidates) == 1 and not finding.doubt):
+            is_over = looked_at >= until or session.clock() >= deadline
+            if finding.is_absent or (len(finding.candidates) == 1 and not finding.doubt) or is_over:
                 return finding
-            if looked_at >= until or now >= deadline:
-                return finding
+            now = session.clock()
             yield Sleep(max(min(max(1.0, (now - began) / 10), until - now), 0.0))
 
     def _look(self, until: float, deadline: float) -> Flow[Finding]:

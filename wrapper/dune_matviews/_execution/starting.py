@@ -178,15 +178,19 @@ class _Start:
         running: list[str] = []
         for execution_id in begun.candidates or (begun.execution_id or "",):
             status, began = yield from self._state(execution_id)
-            is_over = record.is_earlier and (status is None or status.is_finished)
-            if not is_over and began_in_time(began, self._wish.not_before):
+            if record.is_earlier:
+                counts = status is not None and not status.is_finished and began_in_time(began, self._wish.not_before)
+            else:  # of this run: when it began may not be known yet
+                counts = began is None or began_in_time(began, self._wish.not_before)
+            if counts:
                 running.append(execution_id)
         if len(running) > 1:
             return begun._replace(candidates=tuple(running))
         self._intent.begin_anew(self._wish.tier, self._wish.not_before)
         self._intent.replaces = record.token
         self._intents.begin(self._intent, alone=False)
-        return (yield from self._follow(running[0], begun.how)) if running else None
+        # What another run has started is not this one's to cancel.
+        return (yield from self._follow(running[0], "adopted" if record.is_earlier else begun.how)) if running else None
 
     def _entered(self, begun: Begun) -> Flow[Begun]:
         """Have the journal, too, know of an execution that this client has found."""
