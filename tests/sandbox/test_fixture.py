@@ -8,9 +8,20 @@ import pytest
 
 from tests.skipping import CONFTEST
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "testing-your-code.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "testing-your-code.md"
 
-pytest_plugins = ["pytester"]
+
+@pytest.fixture(autouse=True)
+def only_our_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all plugins that are installed here, the process that runs a user's tests loads the sandbox's only."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where `tests.skipping` is
+
+
+def run(pytester: pytest.Pytester) -> pytest.RunResult:
+    """Run the tests in a process of their own: in this one, the modules that they import would be imported twice."""
+    return pytester.runpytest_subprocess("-p", "dune_matviews", "-p", "no:cacheprovider")
 
 
 def test_the_environment_points_at_the_sandbox(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +44,7 @@ def test_the_environment_points_at_the_sandbox(pytester: pytest.Pytester, monkey
             assert ["QUERY_STATE_COMPLETED"] == [charge.state for charge in dune_sandbox.ledger]
         """
     )
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    run(pytester).assert_outcomes(passed=1)
 
 
 def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +68,7 @@ def test_each_test_has_a_sandbox_of_its_own(pytester: pytest.Pytester, monkeypat
             assert not [thread for thread in threading.enumerate() if thread.name.startswith("sandbox")]
         """
     )
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=3)
+    run(pytester).assert_outcomes(passed=3)
 
 
 def test_a_fault_that_met_no_request_fails_the_test(pytester: pytest.Pytester) -> None:
@@ -78,7 +89,7 @@ def test_a_fault_that_met_no_request_fails_the_test(pytester: pytest.Pytester) -
             dune_sandbox.fail(None, Fault())
         """
     )
-    result = pytester.runpytest("-p", "no:cacheprovider")
+    result = run(pytester)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         ["These faults met no request, *", "  dune_sandbox.fail('refresh', Fault(status=502, accepted=True))"]
@@ -96,7 +107,7 @@ def test_a_test_that_failed_is_told_its_own_reason_only(pytester: pytest.Pyteste
             raise RuntimeError("its own reason")
         """
     )
-    result = pytester.runpytest("-p", "no:cacheprovider")
+    result = run(pytester)
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line("*met no request*")
 
@@ -115,7 +126,7 @@ def test_another_fixture_of_that_name_is_left_alone(pytester: pytest.Pytester) -
             assert "mine" == dune_sandbox
         """
     )
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    run(pytester).assert_outcomes(passed=1)
 
 
 def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
@@ -123,4 +134,4 @@ def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
     snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})
-    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=5)
+    run(pytester).assert_outcomes(passed=5)
