@@ -18,7 +18,7 @@ from dune_matviews.sandbox import DuneSandbox, Fault, _delivery
 
 VIEW = "/v1/materialized-views/dune.my_team.result_x"
 REFRESH = f"{VIEW}/refresh"
-WIRE_REQUEST = f"POST /api{REFRESH} HTTP/1.1\r\nX-Dune-Api-Key: sandbox-key\r\n\r\n".encode()
+WIRE_REQUEST = f"POST /api{REFRESH} HTTP/1.1\r\nHost: localhost\r\nX-Dune-Api-Key: sandbox-key\r\n\r\n".encode()
 
 
 @pytest.fixture

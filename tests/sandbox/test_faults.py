@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from dune_matviews.sandbox import Fault
-from dune_matviews.sandbox._faults import NO_FAULT, FaultQueue, LateWork, answer_under
-from dune_matviews.sandbox._http import Answer, raw_answer
+from dune_matviews.sandbox._faults import NO_FAULT, FaultQueue, LateWork, response_under
+from dune_matviews.sandbox._http import Response, raw_response
 
-TRUTH = raw_answer(200, b"true")
+TRUTH = raw_response(200, b"true")
 
 
-def meet(fault: Fault) -> tuple[Answer | None, int]:
+def meet(fault: Fault) -> tuple[Response | None, int]:
     """The answer to a request that meets *fault*, and how often the work was done."""
     work: list[None] = []
 
-    def handle() -> Answer:
+    def handle() -> Response:
         work.append(None)
         return TRUTH
 
-    return answer_under(fault, handle), len(work)
+    return response_under(fault, handle), len(work)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_a_fault_on_the_way_leaves_the_work_alone(fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("fault", "answer"),
     [
-        ({"status": 502, "body": b"<html>"}, raw_answer(502, b"<html>")),
-        ({"status": 520}, raw_answer(520, b"")),
-        ({"body": b"[]"}, raw_answer(200, b"[]")),
-        ({"body": b""}, raw_answer(200, b"")),
+        ({"status": 502, "body": b"<html>"}, raw_response(502, b"<html>")),
+        ({"status": 520}, raw_response(520, b"")),
+        ({"body": b"[]"}, raw_response(200, b"[]")),
+        ({"body": b""}, raw_response(200, b"")),
         ({"lost": True, "delay": 1, "reset": True}, None),
     ],
 )
 def test_another_answer_or_none_takes_its_place(
-    fault: dict[str, Any], answer: Answer | None, accepted: bool | None
+    fault: dict[str, Any], answer: Response | None, accepted: bool | None
 ) -> None:
     """Where the true answer is replaced or lost, the work is done only if the fault says so."""
     assert meet(Fault(**fault, accepted=accepted)) == (answer, 1 if accepted else 0)

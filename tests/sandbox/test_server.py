@@ -79,7 +79,9 @@ def test_clients_that_go_away_disturb_nobody() -> None:
     """A client that breaks off in the middle of a request leaves the others their sandbox."""
     with DuneSandbox() as sandbox:
         with connect(sandbox) as connection:
-            connection.sendall(f"POST {PATH}/refresh HTTP/1.1\r\nContent-Length: 10\r\n\r\n{{".encode())
+            connection.sendall(
+                f"POST {PATH}/refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{".encode()
+            )
         assert httpx.get(sandbox.url + PATH, trust_env=False, timeout=600).status_code == 401
         assert len(sandbox.requests) == 1
 
@@ -102,9 +104,9 @@ def test_closing_ends_threads_and_connections() -> None:
     before = set(threading.enumerate())
     sandbox = DuneSandbox()
     with connect(sandbox) as busy, connect(sandbox) as idle:
-        busy.sendall(b"GET / HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        busy.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
         # Connections are accepted in order: once the second has an answer, both are being served.
-        idle.sendall(b"HEAD / HTTP/1.1\r\n\r\n")
+        idle.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(4096).endswith(b"\r\n\r\n")
         sandbox.close()
         assert before == set(threading.enumerate())
@@ -141,7 +143,7 @@ def test_a_fault_of_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         def fail(_: object) -> None:
             raise ZeroDivisionError("broken")
 
-        monkeypatch.setattr(sandbox._api, "answer", fail)
+        monkeypatch.setattr(sandbox._api, "respond", fail)
         answer = client.get(sandbox.url)
         assert (
             answer.status_code,

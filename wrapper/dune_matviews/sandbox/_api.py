@@ -10,7 +10,7 @@ import attrs
 
 from ._budgets import Budgets
 from ._catalog import ForeignObjectError, UnknownObjectError
-from ._http import MAX_BODY, Answer, Request, refusal
+from ._http import MAX_BODY, Request, Response, error_response
 from ._inputs import BadRequestError
 from ._operations import OPERATIONS, Account, Context, Operation
 from ._world import World
@@ -42,49 +42,49 @@ def _at(path: str) -> list[tuple[Operation, tuple[str, ...]]]:
 
 
 class Api:
-    """Answers requests as Dune's API does."""
+    """Responds to requests as Dune's API does."""
 
     def __init__(self, world: World, account: Account, budgets: Budgets) -> None:
         self._world = world
         self._account = account
         self._budgets = budgets
 
-    def answer(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Response:
         if _is_foreign(request):
-            return refusal(403, "the sandbox serves this machine only; the header Host names another")
+            return error_response(403, "the sandbox serves this machine only; the header Host names another")
         found = _at(request.path)
         if not found:
-            return refusal(404, f"the API has no path {request.path}")
+            return error_response(404, f"the API has no path {request.path}")
         for operation, segments in found:
             if operation.method == request.method:
                 return self._run(operation, segments, request)
         allowed = ", ".join(operation.method for operation, _ in found)
-        return refusal(405, f"this path allows {allowed}, not {request.method}", {"Allow": allowed})
+        return error_response(405, f"this path allows {allowed}, not {request.method}", {"Allow": allowed})
 
-    def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Answer:
+    def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Response:
         if request.headers.get(KEY_HEADER) != self._account.key:
-            return refusal(401, "Invalid API Key")
+            return error_response(401, "Invalid API Key")
         # What is refused further on has been counted: Dune's gate knows the account by its key, but reads no request.
         now = self._world.now()
         seconds = self._budgets.admit(operation.bucket, now)
         limits = self._budgets.headers(operation.bucket, now)
-        answer = self._counted(operation, segments, request, seconds)
-        return attrs.evolve(answer, headers={**answer.headers, **limits})
+        response = self._counted(operation, segments, request, seconds)
+        return attrs.evolve(response, headers={**response.headers, **limits})
 
-    def _counted(self, operation: Operation, segments: Iterable[str], request: Request, seconds: int) -> Answer:
+    def _counted(self, operation: Operation, segments: Iterable[str], request: Request, seconds: int) -> Response:
         if seconds:
             sentence = f"Too many requests: the {operation.bucket} budget of this minute is spent"
-            return refusal(429, sentence, {"Retry-After": str(seconds)})
+            return error_response(429, sentence, {"Retry-After": str(seconds)})
         if len(request.body) > MAX_BODY:
-            return refusal(400, f"the body is longer than {MAX_BODY} bytes")
+            return error_response(400, f"the body is longer than {MAX_BODY} bytes")
         try:
             return operation.run(Context(self._world, self._account, request), *map(_decoded, segments))
         except BadRequestError as error:
-            return refusal(400, str(error))
+            return error_response(400, str(error))
         except UnknownObjectError:
-            return refusal(404, "Object not found")
+            return error_response(404, "Object not found")
         except ForeignObjectError as error:
-            return refusal(403, str(error))
+            return error_response(403, str(error))
 
 
 def _decoded(segment: str) -> str:

@@ -1,5 +1,5 @@
-"""Knows how an answer leaves through a socket: at once and whole, or as a fault makes it.
-Must not know what the answer says, nor why there is a fault."""
+"""Knows how a response leaves through a socket: at once and whole, or as a fault distorts it.
+Must not know what the response says, nor why there is a fault."""
 
 import socket
 import struct
@@ -11,41 +11,37 @@ from typing import Final
 import attrs
 
 from ._faults import NO_FAULT, Fault
-from ._http import Answer, write_head
+from ._http import Response, head_of
 
 # The option that makes closing a reset: lingering is on, for zero seconds.
 _RESET: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
-def _note_nothing() -> None:
-    """For answers of which no record is kept."""
-
-
 @attrs.frozen
-class Reply:
-    """What becomes of one request: its answer, None for none, and how that travels.
+class Delivery:
+    """A response, None for none, and the fault that it meets on its way.
 
-    *on_departure* is called before the first byte leaves, so that a client which has the answer finds it on record.
+    *on_departure* is called before the first byte leaves, so that a client which has the response finds it on record.
     """
 
-    answer: Answer | None
+    response: Response | None
     fault: Fault = NO_FAULT
-    on_departure: Callable[[], None] = _note_nothing
+    on_departure: Callable[[], None] = lambda: None
 
 
 def deliver(
-    reply: Reply, connection: socket.socket, closing: Event, *, keep_alive: bool, with_body: bool = True
+    delivery: Delivery, connection: socket.socket, closing: Event, *, keep_alive: bool, with_body: bool = True
 ) -> bool:
-    """Sends *reply*; says whether another may follow on the connection.
+    """Send the response; return whether another may follow on the connection.
 
     Raises OSError where the client is gone, or where *closing* is set while a fault takes its time.
     """
-    answer, fault = reply.answer, reply.fault
+    response, fault = delivery.response, delivery.fault
     _pause(fault.delay, closing)
-    if answer is not None:
-        reply.on_departure()
-        head = write_head(answer, keep_alive=keep_alive)
-        body = answer.body[: fault.cut] if with_body else b""
+    if response is not None:
+        delivery.on_departure()
+        head = head_of(response, keep_alive=keep_alive)
+        body = response.body[: fault.cut] if with_body else b""
         if fault.head_drip or fault.drip:
             _drip(head, fault.head_drip, connection, closing)
             _drip(body, fault.drip, connection, closing)

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 from attrs.validators import and_, ge, instance_of, le, lt, optional
 
-from ._http import Answer, raw_answer
+from ._http import Response, raw_response
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # What a header's value may hold: Latin-1 without control characters.
@@ -31,12 +31,12 @@ def _leaves_nothing_to_shape(fault: "Fault", attribute: object, lost: bool) -> N
 
 
 def _fits_the_answer(fault: "Fault", attribute: object, accepted: bool | None) -> None:
-    if accepted is False and not fault.replaces_answer:
+    if accepted is False and not fault.replaces_response:
         raise ValueError("Dune's true answer leaves only where it did the work: give a status or body, or lost=True")
 
 
 def _is_for_accepted_work(fault: "Fault", attribute: object, late: float) -> None:
-    if late and not (fault.accepted and fault.replaces_answer):
+    if late and not (fault.accepted and fault.replaces_response):
         raise ValueError("only work that is accepted behind another answer, or none, can be done late")
 
 
@@ -95,7 +95,7 @@ class Fault:
         return f"Fault({', '.join(given)})"
 
     @property
-    def replaces_answer(self) -> bool:
+    def replaces_response(self) -> bool:
         """Whether the client gets something else than Dune's true answer, or nothing."""
         return self.lost or self.status is not None or self.body is not None
 
@@ -109,18 +109,18 @@ class Fault:
 NO_FAULT: Final = Fault()
 
 
-def answer_under(fault: Fault, handle: Callable[[], Answer]) -> Answer | None:
+def response_under(fault: Fault, handle: Callable[[], Response]) -> Response | None:
     """The answer to a request that meets *fault*, None for no answer; *handle* does the work and answers truly.
 
     Late work is the caller's to do.
     """
-    if not fault.replaces_answer:
+    if not fault.replaces_response:
         return handle()
     if fault.accepted and not fault.late:
         handle()
     if fault.lost:
         return None
-    return raw_answer(200 if fault.status is None else fault.status, fault.body or b"")
+    return raw_response(200 if fault.status is None else fault.status, fault.body or b"")
 
 
 class LateWork:

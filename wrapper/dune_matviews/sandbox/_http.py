@@ -1,23 +1,18 @@
-"""Knows HTTP/1.1 as bytes: how a request is read, strictly, and how an answer is written.
+"""Knows HTTP/1.1 as bytes: requests are read with h11, and the head of a response is written.
 Must not know of sockets, threads or Dune."""
 
 import json
-import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import BinaryIO, Final
+from typing import Final
 
 import attrs
+import h11
 
-MAX_LINE: Final = 65_536
-# What is kept of a body. The byte past the limit lets a reader see that the body was too long.
+MAX_HEAD: Final = 65_536
 MAX_BODY: Final = 1_000_000
+# One byte past the limit is kept, which shows that the body was too long.
 _KEPT: Final = MAX_BODY + 1
-_DIGITS: Final = {10: string.digits, 16: string.hexdigits}
-
-
-class MalformedRequestError(ValueError):
-    """These bytes are no HTTP/1.1 request; what follows them cannot be read either."""
 
 
 @attrs.frozen
@@ -33,118 +28,80 @@ class Request:
 
 
 @attrs.frozen
-class Answer:
-    """One answer, with all its headers but the one that follows from its connection."""
+class Response:
+    """One response. Whether its connection is kept is not among its headers."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
-def raw_answer(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(status, body, {**(headers or {}), "Content-Length": str(len(body))})
+def raw_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, body, {**(headers or {}), "Content-Length": str(len(body))})
 
 
-def json_answer(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Answer:
+def json_response(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
     body = json.dumps(content).encode()
-    return raw_answer(status, body, {"Content-Type": "application/json", **(headers or {})})
+    return raw_response(status, body, {"Content-Type": "application/json", **(headers or {})})
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return json_answer(status, {"error": sentence}, headers)
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return json_response(status, {"error": message}, headers)
 
 
 def changed_headers(headers: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """*headers* with *changes* in place of those of the same name, in any case; None leaves one out."""
+    """Replace those of *headers* that *changes* name, in any case; None removes one."""
     changing = {name.lower() for name in changes}
     kept = {name: value for name, value in headers.items() if name.lower() not in changing}
     return kept | {name: value for name, value in changes.items() if value is not None}
 
 
-def write_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """All that precedes the body."""
+def head_of(response: Response, *, keep_alive: bool) -> bytes:
+    """The bytes that precede the body. They are not h11's, which refuses to write much of what a fault may say."""
     try:
-        phrase = HTTPStatus(answer.status).phrase
-    except ValueError:  # a status that no standard lists, as proxies send them
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:  # a status in no standard, such as the 520 of a proxy
         phrase = ""
-    lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{name}: {value}" for name, value in answer.headers.items())]
+    lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{name}: {value}" for name, value in response.headers.items())]
     if not keep_alive:
         lines.append("Connection: close")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
-def read_request(stream: BinaryIO) -> Request:
-    """Reads the next request. Raises MalformedRequestError, and EOFError where the client has nothing more to say."""
-    method, target, version = _request_line(_line(stream))
-    headers = _headers(stream)
-    body = _body(stream, headers)
-    path, _, query = target.partition("?")
-    tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
-    return Request(method, path, query, headers, body, version == "HTTP/1.1" and "close" not in tokens)
+class RequestReader:
+    """Reads the requests on one connection. *receive* returns the next bytes, and none at the end of them."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._ahead = b""
+
+    def read(self) -> Request | None:
+        """Read the next request; None where the client has closed the connection.
+
+        Raises h11.RemoteProtocolError for bytes that are no request, after which no other can be read.
+        """
+        # One parser for each request: it would wait for a response that is sent by way of itself.
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        if self._ahead:
+            parser.receive_data(self._ahead)
+        head, body = None, bytearray()
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data[: _KEPT - len(body)]
+            elif isinstance(event, h11.ConnectionClosed):
+                return None
+            else:
+                parser.receive_data(self._receive())
+        assert head is not None  # noqa: S101 - h11 ends no message that did not begin
+        self._ahead, _ = parser.trailing_data
+        return _request(head, bytes(body), keep_alive=parser.their_state is h11.DONE)
 
 
-def _line(stream: BinaryIO) -> str:
-    line = stream.readline(MAX_LINE)
-    if line.endswith(b"\n"):
-        return line.rstrip(b"\r\n").decode("latin-1")
-    if len(line) == MAX_LINE:
-        raise MalformedRequestError(f"a line is longer than {MAX_LINE} bytes")
-    raise EOFError
-
-
-def _request_line(line: str) -> tuple[str, str, str]:
-    words = line.split(" ")
-    if not line.isascii():
-        raise MalformedRequestError("the first line has characters that must be percent-encoded")
-    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1"):
-        raise MalformedRequestError("the first line is not METHOD TARGET HTTP/1.1")
-    return words[0], words[1], words[2]
-
-
-def _headers(stream: BinaryIO) -> dict[str, str]:
+def _request(head: h11.Request, body: bytes, *, keep_alive: bool) -> Request:
     headers: dict[str, str] = {}
-    while line := _line(stream):
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise MalformedRequestError("a header is not NAME: VALUE")
-        name, value = name.lower(), value.strip(" \t")
+    for name, value in ((name.decode(), value.decode("latin-1")) for name, value in head.headers):
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-def _body(stream: BinaryIO, headers: Mapping[str, str]) -> bytes:
-    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
-    if coding is not None:
-        if coding.lower() != "chunked" or length is not None:
-            raise MalformedRequestError("a body is either chunked or has a Content-Length")
-        return _chunks(stream)
-    return b"" if length is None else _take(stream, _number(length, base=10), _KEPT)
-
-
-def _chunks(stream: BinaryIO) -> bytes:
-    body = b""
-    while size := _number(_line(stream).partition(";")[0].strip(), base=16):
-        body += _take(stream, size, _KEPT - len(body))
-        if _line(stream):
-            raise MalformedRequestError("a chunk is longer than it says")
-    _headers(stream)  # trailers, which say nothing here
-    return body
-
-
-def _number(text: str, *, base: int) -> int:
-    # int() alone would also take signs, underscores, prefixes and the digits of other scripts.
-    if not 0 < len(text) < 16 or text.strip(_DIGITS[base]):
-        raise MalformedRequestError(f"not a length: {text[:16]!r}")
-    return int(text, base)
-
-
-def _take(stream: BinaryIO, size: int, room: int) -> bytes:
-    """Reads *size* bytes and keeps the first *room* of them, so that no body costs more memory than that."""
-    kept = stream.read(min(size, room))
-    left = size - len(kept)
-    while left:
-        dropped = stream.read(min(left, MAX_LINE))
-        if not dropped:
-            raise EOFError
-        left -= len(dropped)
-    return kept
+    path, _, query = head.target.decode().partition("?")
+    return Request(head.method.decode(), path, query, headers, body, keep_alive)

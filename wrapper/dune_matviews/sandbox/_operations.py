@@ -13,7 +13,7 @@ from attrs.validators import and_, ge, lt
 from ._budgets import Bucket
 from ._catalog import View
 from ._execution import moment
-from ._http import Answer, Request, json_answer
+from ._http import Request, Response, json_response
 from ._inputs import (
     bare_name_of,
     check_parameters,
@@ -69,10 +69,10 @@ class Operation:
     method: str
     path: str
     bucket: Bucket
-    run: Callable[..., Answer]
+    run: Callable[..., Response]
 
 
-def list_views(context: Context) -> Answer:
+def list_views(context: Context) -> Response:
     limit, offset = page_of(context.request)
     world = context.world
     views, now = world.catalog.owned(), world.now()
@@ -80,53 +80,53 @@ def list_views(context: Context) -> Answer:
         "materialized_views": [_summary(each, now) for each in views[offset : offset + limit]],
         "next_offset": offset + limit if offset + limit < len(views) else 0,
     }
-    return json_answer(200, content)
+    return json_response(200, content)
 
 
-def upsert_view(context: Context) -> Answer:
+def upsert_view(context: Context) -> Response:
     body = json_object(context.request)
     name = f"dune.{context.account.team}.{bare_name_of(body)}"
     execution = context.world.define(name, definition_of(body, partial(_tier_of, context.account)))
-    return json_answer(200, {"name": name, "execution_id": execution.id})
+    return json_response(200, {"name": name, "execution_id": execution.id})
 
 
-def get_view(context: Context, name: str) -> Answer:
+def get_view(context: Context, name: str) -> Response:
     view, now = context.world.catalog.find_owned(name), context.world.now()
     newest_first = reversed(view.executions[-_LISTED_EXECUTIONS:])
     content = {**_summary(view, now), "last_execution_ids": [each.id for each in newest_first]}
     if schedule := view.definition.schedule:
         content["schedule"] = _schedule(schedule, moment(now))
-    return json_answer(200, content)
+    return json_response(200, content)
 
 
-def delete_view(context: Context, name: str) -> Answer:
+def delete_view(context: Context, name: str) -> Response:
     context.world.catalog.delete(name)
-    return json_answer(200, {"message": f"The materialized view {name} is deleted"})
+    return json_response(200, {"message": f"The materialized view {name} is deleted"})
 
 
-def refresh_view(context: Context, name: str) -> Answer:
+def refresh_view(context: Context, name: str) -> Response:
     execution = context.world.refresh(name, _tier_of(context.account, json_object(context.request)))
-    return json_answer(200, {"execution_id": execution.id, "sql_id": execution.name})
+    return json_response(200, {"execution_id": execution.id, "sql_id": execution.name})
 
 
-def get_execution_status(context: Context, execution_id: str) -> Answer:
+def get_execution_status(context: Context, execution_id: str) -> Response:
     world = context.world
-    return json_answer(200, status_of(world, world.execution(execution_id), world.now()))
+    return json_response(200, status_of(world, world.execution(execution_id), world.now()))
 
 
-def cancel_execution(context: Context, execution_id: str) -> Answer:
-    return json_answer(200, {"success": context.world.cancel(execution_id)})
+def cancel_execution(context: Context, execution_id: str) -> Response:
+    return json_response(200, {"success": context.world.cancel(execution_id)})
 
 
-def get_pipeline(context: Context, query_id: str) -> Answer:
+def get_pipeline(context: Context, query_id: str) -> Response:
     values = query_values(context.request, "performance", "query_parameters")
     tier = tier_of(values, _PIPELINE_TIERS) or _PIPELINE_TIERS[0]
     check_parameters(values)
     steps = context.world.pipeline(query_id_of(query_id))
-    return json_answer(200, {"pipeline": {"nodes": [_node(each, tier) for each in steps]}})
+    return json_response(200, {"pipeline": {"nodes": [_node(each, tier) for each in steps]}})
 
 
-def get_usage(context: Context) -> Answer:
+def get_usage(context: Context) -> Response:
     world, account = context.world, context.account
     start, end = days_of(json_object(context.request))
     now = world.now()
@@ -149,12 +149,12 @@ def get_usage(context: Context) -> Answer:
         "private_queries": 0,
         "private_dashboards": 0,
     }
-    return json_answer(200, content)
+    return json_response(200, content)
 
 
-def get_whoami(context: Context) -> Answer:
+def get_whoami(context: Context) -> Response:
     handle = context.account.team
-    return json_answer(200, {"api_key_id": "sandbox", "created_by": 1, "customer_id": "team_1", "handle": handle})
+    return json_response(200, {"api_key_id": "sandbox", "created_by": 1, "customer_id": "team_1", "handle": handle})
 
 
 OPERATIONS: Final = (

@@ -14,10 +14,10 @@ import attrs
 
 from ._api import Api, named_operation
 from ._budgets import Budgets
-from ._delivery import Reply
+from ._delivery import Delivery
 from ._execution import Charge, moment
-from ._faults import NO_FAULT, Fault, FaultQueue, LateWork, answer_under
-from ._http import Answer, Request, changed_headers, refusal
+from ._faults import NO_FAULT, Fault, FaultQueue, LateWork, response_under
+from ._http import Request, Response, changed_headers, error_response
 from ._operations import OPERATIONS, Account
 from ._scenarios import DEFAULT_SCENARIO, Scenario
 from ._server import HOST, Server
@@ -207,7 +207,7 @@ class DuneSandbox:
         with self._present():
             return tuple(self._requests)
 
-    def _respond(self, request: Request) -> Reply:
+    def _respond(self, request: Request) -> Delivery:
         with self._present():
             now, place = self._world.now(), len(self._requests)
             operation = named_operation(request)
@@ -224,25 +224,25 @@ class DuneSandbox:
             )
             self._requests.append(received)
             fault = self._faults.take(operation) if operation else NO_FAULT
-            work = partial(self._true_answer, request, place)
-            answer = answer_under(fault, work)
+            work = partial(self._true_response, request, place)
+            response = response_under(fault, work)
             if fault.late:
                 self._late.add(now + fault.late * 1e9, work)
             date = formatdate(self._world.now() // 1_000_000_000, usegmt=True)
-        if answer is None:
-            return Reply(None, fault)
-        headers = {**answer.headers, "Date": date, "X-Request-Id": received.id}
-        answer = attrs.evolve(answer, headers=changed_headers(headers, fault.headers))
-        return Reply(answer, fault, partial(self._note_status, place, answer.status))
+        if response is None:
+            return Delivery(None, fault)
+        headers = {**response.headers, "Date": date, "X-Request-Id": received.id}
+        response = attrs.evolve(response, headers=changed_headers(headers, fault.headers))
+        return Delivery(response, fault, partial(self._note_status, place, response.status))
 
-    def _true_answer(self, request: Request, place: int) -> Answer:
+    def _true_response(self, request: Request, place: int) -> Response:
         try:
-            answer = self._api.answer(request)
-        except Exception as error:  # whatever went wrong here, the client gets an answer
-            return refusal(500, f"the sandbox itself is at fault: {error!r}")
-        if answer.status >= 400:
+            response = self._api.respond(request)
+        except Exception as error:  # whatever went wrong here, the client gets an response
+            return error_response(500, f"the sandbox itself is at fault: {error!r}")
+        if response.status >= 400:
             self._requests[place] = attrs.evolve(self._requests[place], body=b"")
-        return answer
+        return response
 
     @contextmanager
     def _present(self) -> Iterator[None]:

@@ -1,15 +1,17 @@
 """Knows sockets and threads, one that accepts and one for each connection, and how to stop them at once.
-Must not know what is asked or answered."""
+Must not know what requests and responses say."""
 
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from io import BufferedReader
+from functools import partial
 from threading import Event, Lock, Thread, current_thread
 from typing import Final
 
-from ._delivery import Reply, deliver
-from ._http import MalformedRequestError, Request, read_request, refusal
+import h11
+
+from ._delivery import Delivery, deliver
+from ._http import MAX_HEAD, Request, RequestReader, error_response
 
 HOST: Final = "127.0.0.1"
 
@@ -17,10 +19,10 @@ HOST: Final = "127.0.0.1"
 class Server:
     """Serves *respond* on *port* of the loopback interface (0: any free one) until it is closed.
 
-    *respond* is called by many threads at once.
+    Many threads call *respond* at once.
     """
 
-    def __init__(self, respond: Callable[[Request], Reply], port: int) -> None:
+    def __init__(self, respond: Callable[[Request], Delivery], port: int) -> None:
         self._respond = respond
         self._listener = socket.create_server((HOST, port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
@@ -32,7 +34,7 @@ class Server:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Ends every connection, and returns once all threads have ended. Closing twice is fine."""
+        """End every connection, and return once all threads have ended. Closing twice is fine."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -64,22 +66,23 @@ class Server:
                 thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(EOFError, OSError):  # the client is gone, or the sandbox closes
-            # Otherwise an answer may wait for the client's delayed acknowledgement of the one before.
+        with connection, suppress(OSError):  # the client is gone, or the sandbox closes
+            # Otherwise a response may wait for the client's delayed acknowledgement of the one before.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection.makefile("rb") as stream:
-                while self._exchange(connection, stream):
-                    pass
+            reader = RequestReader(partial(connection.recv, MAX_HEAD))
+            while self._exchange(connection, reader):
+                pass
         with self._lock:
             del self._connections[current_thread()]
 
-    def _exchange(self, connection: socket.socket, stream: BufferedReader) -> bool:
-        """Answers one request; says whether another may follow."""
+    def _exchange(self, connection: socket.socket, reader: RequestReader) -> bool:
+        """Respond to one request; return whether another may follow."""
         try:
-            request = read_request(stream)
-        except MalformedRequestError as error:
-            last = Reply(refusal(400, f"this is no HTTP request: {error}"))
+            request = reader.read()
+        except h11.RemoteProtocolError as error:
+            last = Delivery(error_response(error.error_status_hint, f"this is no HTTP request: {error}"))
             return deliver(last, connection, self._closing, keep_alive=False)
-        reply = self._respond(request)
-        with_body = request.method != "HEAD"
-        return deliver(reply, connection, self._closing, keep_alive=request.keep_alive, with_body=with_body)
+        if request is None:
+            return False
+        delivery, with_body = self._respond(request), request.method != "HEAD"
+        return deliver(delivery, connection, self._closing, keep_alive=request.keep_alive, with_body=with_body)
