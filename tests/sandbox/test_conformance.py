@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 
 from dune_matviews.sandbox import DuneSandbox, Failure, Scenario
 from dune_matviews.sandbox._operations import OPERATIONS
@@ -171,6 +171,7 @@ def test_answers_are_what_the_spec_says(
     case: schemathesis.Case[Any], running_sandbox: DuneSandbox, executions: dict[str, str]
 ) -> None:
     """Right requests are accepted, wrong ones refused, and every answer has a status and a body of the spec."""
+    assume([] not in (case.query or {}).values())  # a wrong parameter that is an empty list would not be sent at all
     names = NAMES
     if case.method == "DELETE":
         running_sandbox.add_view(DOOMED)
