@@ -119,7 +119,8 @@ O, S = Outcome, StopReason  # noqa: E741  # the table below is to be read
     [
         ([], None, 0),
         ([O.SUCCEEDED, O.FRESH], None, 0),
-        ([O.SUCCEEDED], S.CREDITS, 0),
+        ([O.SUCCEEDED], S.CREDITS, 4),
+        ([O.SUCCEEDED], S.TIMEOUT, 0),
         ([O.SUCCEEDED, O.FAILED, O.SKIPPED], None, 1),
         ([O.CANCELED], None, 1),
         ([O.FAILED, O.NOT_STARTED, O.RUNNING], S.REFUSED, 1),
@@ -133,7 +134,7 @@ O, S = Outcome, StopReason  # noqa: E741  # the table below is to be read
     ],
 )
 def test_the_code_of_a_run(outcomes: list[Outcome], stopped_by: StopReason | None, code: int) -> None:
-    """All fresh is 0, an interruption 130; of what else applies, the first of 4, 3, 5, 1 is told."""
+    """All fresh below the cap is 0, an interruption 130; of what else applies, the first of 4, 3, 5, 1."""
     assert _exits.of_report(report(*outcomes, stopped_by=stopped_by)) == code
 
 

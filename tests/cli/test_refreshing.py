@@ -394,3 +394,22 @@ def test_files_that_cannot_be_written_change_nothing(shell: Shell, dune: DuneSan
     done = shell("refresh", DAILY, *FAST, environment={"GITHUB_STEP_SUMMARY": str(tmp_path)})
     assert done.err.startswith("Warning: The files of GitHub Actions cannot be written:")
     assert billed(dune) == [DAILY]
+
+
+# Caps
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_a_view_that_became_fresh_above_the_cap_is_4(quiet: tuple[str, ...], shell: Shell, dune: DuneSandbox) -> None:
+    """`ok` tells that it is fresh, `stopped_by` and the exit code that it cost more, and --quiet speaks."""
+    dune.rehearse(DAILY, *[Scenario(pending=0, running=0, credits=12.5)] * 3)
+    done = shell("refresh", DAILY, "--max-credits", "1", *FAST, *quiet, code=4)
+    assert "The cap of 1.00 credits was passed: the cost is 12.50 credits." in done.err
+    assert "succeeded" in done.out
+    document = shell("refresh", DAILY, "--max-credits", "1", "--output", "json", *FAST, *quiet, code=4).document
+    assert (document["ok"], document["stopped_by"], document["exit_code"]) == (True, "credits", 4)
+    execution_id = shell("refresh", DAILY, "--no-wait").out.strip()
+    done = shell("wait", execution_id, "--max-credits", "1", "--output", "json", *quiet, code=4)
+    assert (done.document["ok"], done.document["exit_code"]) == (True, 4)
+    assert "The cap of 1.00 credits was passed" in done.err
+    assert [charge.state for charge in dune.ledger] == ["QUERY_STATE_COMPLETED"] * 3

@@ -10,6 +10,7 @@ import pytest
 
 from dune_matviews import ErrorDetail, ExecutionState, ExecutionStatus, Outcome, RefreshReport, StopReason, ViewResult
 from dune_matviews.cli import _data, _github, _progress, _tables
+from dune_matviews.cli._live import Live
 from dune_matviews.cli._output import Output
 from dune_matviews.cli._tables import Look
 
@@ -229,3 +230,19 @@ def test_outside_of_github_nothing_is_left(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     _github.leave_report(REPORT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_of_a_view_is_the_same_live_and_in_the_end() -> None:
+    """While it runs, its execution is counted alone, as in the table; once it has ended, Dune's own times count."""
+    now = 0.0
+    live = Live(Output("text"), 1, clock=lambda: now)
+    for now, result, shown in (
+        (0.0, ViewResult(outcome=Outcome.RUNNING, execution_id="E1"), "0.0s"),
+        (30.0, ran(Outcome.RUNNING, 0, None, None, 0.0), "30.0s"),
+        (40.0, ran(Outcome.RUNNING, 0, 39, None, 0.1), "0.0s"),
+        (95.0, ran(Outcome.RUNNING, 0, 39, None, 0.2), "55.0s"),
+        (100.0, ran(Outcome.SUCCEEDED, 0, 39, 98, 0.3), "59.0s"),
+    ):
+        live.update("v", result)
+        assert live._rows["v"].cells(now)[1] == shown
+    assert _tables.figures(result)[1] == "59.0s"

@@ -216,3 +216,10 @@ def test_shells_can_complete(name: str, nowhere: Shell) -> None:
     assert "_DUNE_MATVIEWS_COMPLETE" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_source"})
     asked = {"COMP_WORDS": "dune-matviews refresh --perf", "COMP_CWORD": "--perf" if name == "fish" else "2"}
     assert "--performance" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_complete", **asked})
+
+
+def test_a_port_in_use_comes_with_the_next_step(nowhere: Shell, dune: DuneSandbox) -> None:
+    """The system's words alone would leave people to guess."""
+    port = dune.url.rpartition(":")[2]
+    (line,) = nowhere("sandbox", "--port", port, code=2).err.splitlines()
+    assert f"cannot listen on port {port}: Address already in use. Choose another --port, or leave it out" in line

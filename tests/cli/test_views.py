@@ -171,3 +171,26 @@ def test_refusals_are_one_line_with_the_next_step(shell: Shell, dune: DuneSandbo
     assert (document["exit_code"], document["error"]["type"]) == (1, "AuthenticationError")
     assert document["error"]["message"].startswith("Dune responded with 401")
     assert "(or --api-key-file)" in document["error"]["message"]
+
+
+def test_lineage_has_one_form(shell: Shell, dune: DuneSandbox) -> None:
+    """A picture within a JSON document would be neither: nothing is sent."""
+    assert "goes without --format" in shell("lineage", DAILY, "--format", "toml", "--output", "json", code=2).err
+    assert dune.requests == ()
+
+
+def test_an_end_in_the_past_is_refused_before_it_is_billed(shell: Shell, dune: DuneSandbox) -> None:
+    """Neither `create` nor `update` builds a view for a schedule that would never run."""
+    schedule = ("--cron", "0 6 * * *", "--expires-at", "2020-01-31")
+    for command in (["create", "result_new", "7"], ["update", DAILY]):
+        assert "must be in the future" in shell(*command, *schedule, code=2).err
+    assert dune.ledger == ()
+
+
+def test_an_update_that_changes_nothing_is_refused(shell: Shell, dune: DuneSandbox) -> None:
+    """However it is spelled, what the view already is would be billed once more for nothing."""
+    shell("create", "result_new", "7", "--cron", "0 6 * * *", "--expires-at", "2090-01-31", "--plan", "enterprise")
+    name = dune.ledger[0].name
+    for change in (["--cron", "0  6 * * *"], ["--expires-at", "2090-01-31T02:00+02:00"], ["--query", "7", "--public"]):
+        assert "already is as asked for" in shell("update", name, *change, code=2).err
+    assert len(dune.ledger) == 1

@@ -40,7 +40,7 @@ k = 2"""
         (("views", "x.y", "reads"), 6),
         (("views", "x.y", "reads", 0), 7),
         (("views", "x.y", "reads", 1), 9),
-        (("views", "x.y", "text"), 13),
+        (("views", "x.y", "text"), 11),
         (("views", "z"), 14),
         (("tables", 1, "k"), 18),
         (("views", "z", "absent"), 14),

@@ -153,7 +153,7 @@ class Core:
             query_id=_validate.query_id(query_id),
             is_private=_validate.flag(is_private, "is_private"),
             cron_expression=None if cron_expression is None else cron.cron(cron_expression),
-            expires_at=None if expires_at is None else _validate.moment(expires_at, "expires_at"),
+            expires_at=None if expires_at is None else self._to_come(expires_at),
             performance=self.tiers.choose(performance, stacklevel=3),
         )
         return self._begun(views.upsert(self.session, Wish(view=view.name, tier=view.performance, definition=view)))
@@ -180,12 +180,19 @@ class Core:
         if cron_expression is not KEEP:
             changes["cron_expression"] = None if cron_expression is None else cron.cron(cron_expression)
         if expires_at is not KEEP:
-            changes["expires_at"] = None if expires_at is None else _validate.moment(expires_at, "expires_at")
+            changes["expires_at"] = None if expires_at is None else self._to_come(expires_at)
         if performance is not KEEP:
             changes["performance"] = self.tiers.choose(performance, stacklevel=3, by_default=False)
         if not changes:
             raise InvalidArgumentError("update was given nothing to change, and would be billed; refresh() refreshes")
         return self._begun(views.update(self.session, name, changes, self.tiers.check))
+
+    def _to_come(self, expires_at: datetime) -> str:
+        """The end of a schedule. One in the past is a slip that would be billed: the view is built all the same."""
+        written = _validate.moment(expires_at, "expires_at")
+        if expires_at.timestamp() <= self.session.wall():
+            raise InvalidArgumentError(f"expires_at must be in the future, not {written}: the schedule would never run")
+        return written
 
     def delete(self, name: str) -> Flow[None]:
         return views.delete(self.session, _validate.view_name(name))

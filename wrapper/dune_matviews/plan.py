@@ -27,6 +27,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from graphlib import TopologicalSorter
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,14 @@ from .errors import InvalidArgumentError
 
 __all__ = ["RefreshPlan", "format_plan", "parse_duration", "read_plan"]
 
+_LARGEST = 1_000_000
+"""Bytes: thousands of views. Python's parser takes minutes for what is much larger, and never ends with a device."""
+_DEEPEST = 100
+"""Parts of a name with dots outside of quotes: plans have a handful, and the parser takes minutes for thousands."""
+_TOO_DEEP = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){{{_DEEPEST}}}""")
 _MOST_MISTAKES = 20
+_MOST_MISTAKES_OF_A_LARGE_FILE = 3  # finding the line of each takes seconds there
+_LARGE = 100_000
 _AS_THEY_ARE = ("max_parallel", "max_credits", "if_running", "if_lost", "retry_failed")
 
 
@@ -69,20 +77,21 @@ def read_plan(path: str | PathLike[str]) -> RefreshPlan:
             the file and the number of the line.
     """
     file = Path(_validate.path(path, "path"))
-    try:
-        text = file.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a mark
-    except OSError as problem:
-        raise InvalidArgumentError(f"{file}: it cannot be read: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        line = problem.object.count(b"\n", 0, problem.start) + 1
-        raise InvalidArgumentError(f"{file}:{line}: this is no UTF-8 text") from problem
+    text = _text_of(file)
+    if _TOO_DEEP.search(text):
+        raise InvalidArgumentError(f"{file}: a name has more than {_DEEPEST} parts; put names with dots in quotes")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise InvalidArgumentError(f"{file}:{_line_of_syntax(problem, text)}") from problem
-    if found := list(mistakes(data)):
-        told = sorted({(line_of(text, mistake.path), mistake.message) for mistake in found[:_MOST_MISTAKES]})
-        rest = [f"{file}: and {len(found) - _MOST_MISTAKES} more mistakes"] * (len(found) > _MOST_MISTAKES)
+    except RecursionError:
+        raise InvalidArgumentError(f"{file}: its arrays or tables are nested too deeply for a plan") from None
+    except ValueError:
+        raise InvalidArgumentError(f"{file}: it has a number of thousands of digits") from None
+    most = _MOST_MISTAKES if len(text) < _LARGE else _MOST_MISTAKES_OF_A_LARGE_FILE
+    if found := list(islice(mistakes(data), most + 1)):
+        told = sorted({(line_of(text, mistake.path), mistake.message) for mistake in found[:most]})
+        rest = [f"{file}: there are more mistakes"] * (len(found) > most)
         raise InvalidArgumentError("\n".join([*(f"{file}:{line}: {message}" for line, message in told), *rest]))
     return _plan(data, file.parent)
 
@@ -113,6 +122,21 @@ def parse_duration(text: str) -> timedelta:
         return durations.duration(text)
     except ValueError as problem:
         raise InvalidArgumentError(str(problem)) from problem
+
+
+def _text_of(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST + 1)
+    except OSError as problem:
+        raise InvalidArgumentError(f"{file}: it cannot be read: {problem.strerror}") from problem
+    if len(content) > _LARGEST:
+        raise InvalidArgumentError(f"{file}: it is larger than {_LARGEST // 1_000_000} MB, which no plan is")
+    try:
+        return content.decode("utf-8-sig")  # editors of Windows begin with a mark
+    except UnicodeDecodeError as problem:
+        line = problem.object.count(b"\n", 0, problem.start) + 1
+        raise InvalidArgumentError(f"{file}:{line}: this is no UTF-8 text") from problem
 
 
 def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:

@@ -176,8 +176,12 @@ class RefreshReport:
 
     @property
     def cost_credits(self) -> float:
-        """The cost of the run, in credits, as far as it is known."""
-        return math.fsum(result.cost_credits or 0.0 for result in self.results.values())
+        """The cost of the run, in credits, as far as it is known; finite, whatever Dune says."""
+        costs = [result.cost_credits or 0.0 for result in self.results.values()]
+        try:
+            return math.fsum(costs)
+        except OverflowError:
+            return sys.float_info.max
 
     @property
     def seconds(self) -> float:

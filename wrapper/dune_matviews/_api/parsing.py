@@ -18,7 +18,7 @@ from .._http.messages import Response
 from .._http.responses import http_date
 from ..errors import UnexpectedResponseError
 from ..models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
-from .scalars import day, integer, moment, number, text
+from .scalars import amount, day, integer, moment, number, text
 from .values import Node, Page, Started, Stored, ViewHistory
 
 
@@ -237,7 +237,7 @@ def status(response: Response, execution_id: str) -> ExecutionStatus:
         ended_at=moment(found.execution_ended_at),
         expires_at=moment(found.expires_at),
         cancelled_at=moment(found.cancelled_at),
-        cost_credits=number(found.execution_cost_credits),
+        cost_credits=amount(found.execution_cost_credits),
         error=_error(found.error),
         row_count=integer(result.total_row_count, result.row_count),
         size_bytes=integer(result.total_result_set_bytes, result.result_set_bytes),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime
 
 
 def text(value: object) -> str | None:
@@ -26,32 +26,47 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def amount(value: object) -> float | None:
+    """A finite number, zero or more, or a text that is one."""
+    found = number(value)
+    return found if found is not None and found >= 0 else None
+
+
 def integer(*values: object) -> int | None:
-    """The first of *values* that is a whole number."""
+    """The first of *values* that is a whole number of at most 64 bits: a larger one is no count, and overflows."""
     for value in values:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
         if isinstance(value, float) and value.is_integer():
-            return int(value)
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+            return value
     return None
 
 
 def moment(value: object) -> datetime | None:
-    """An aware datetime; a moment without a zone is in UTC."""
-    written = (text(value) or "").strip()
-    if not written:
+    """An aware datetime in UTC, as is a moment without a zone.
+
+    None in the first and the last year of the calendar: no moment is meant there, and arithmetic with it overflows.
+    """
+    found = _written_moment(value)
+    if found is None or not MINYEAR < found.year < MAXYEAR:
         return None
-    try:
-        found: datetime | None = datetime.fromisoformat(written)
-    except ValueError:
-        found = _odd_moment(written)
-    return found.replace(tzinfo=UTC) if found and not found.tzinfo else found
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def day(value: object) -> date | None:
     """A calendar date; of a moment, the date that it is written with."""
-    found = moment(value)
+    found = _written_moment(value)
     return found and found.date()
+
+
+def _written_moment(value: object) -> datetime | None:
+    written = (text(value) or "").strip()
+    if not written:
+        return None
+    try:
+        return datetime.fromisoformat(written)
+    except ValueError:
+        return _odd_moment(written)
 
 
 def _odd_moment(written: str) -> datetime | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from .._api.scalars import moment
 from .._api.values import Definition, Page, Stored
@@ -50,10 +51,20 @@ def is_as_sent(stored: Stored, sent: Definition) -> bool:
     told = {**sent._asdict(), **stored.parts}
     return (
         (told["query_id"], told["is_private"]) == (sent.query_id, sent.is_private)
-        and (told["cron_expression"] or "").split() == (sent.cron_expression or "").split()
-        and _second(told["expires_at"]) == _second(sent.expires_at)
+        and all(is_same(name, told[name], getattr(sent, name)) for name in ("cron_expression", "expires_at"))
         and (sent.performance is None or told["performance"] in (None, sent.performance))
     )
+
+
+def is_same(part: str, one: Any, other: Any) -> bool:
+    """Two spellings of a part of a view, by its name in `Definition`, mean the same."""
+    match part:
+        case "cron_expression":
+            return (one or "").split() == (other or "").split()
+        case "expires_at":
+            return _second(one) == _second(other)
+        case _:
+            return bool(one == other)
 
 
 def _second(text: str | None) -> datetime | None:

@@ -16,7 +16,7 @@ from .._http.responses import printable
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
 from .intents import bare, unquoted
-from .listing import full_name
+from .listing import full_name, is_same
 from .recovery import newest_first
 from .requests import TimeLimit, is_ambiguous, read
 from .session import Session
@@ -83,7 +83,7 @@ def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
         )
     if parts["expires_at"] is not None and parts["cron_expression"] is None:
         raise InvalidArgumentError(f"expires_at ends a schedule, and {shown} has none; pass cron_expression, too")
-    if all(stored.parts.get(each, parts) == parts[each] for each in changes):
+    if all(each in stored.parts and is_same(each, stored.parts[each], parts[each]) for each in changes):
         raise InvalidArgumentError(f"{shown} already is as asked for, and an update would be billed; nothing was sent")
     return Definition(name=bare(stored.name), **parts)
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -75,10 +75,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(value: str) -> datetime | None:
-    """The moment that a header such as `Date` names; None where it names none."""
+    """The moment that a header such as `Date` names; None where it names none, or an end of the calendar."""
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError, IndexError):
+        return None
+    if not MINYEAR < moment.year < MAXYEAR:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

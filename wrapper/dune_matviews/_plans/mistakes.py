@@ -17,6 +17,11 @@ from .._tiers import TIERS
 from .durations import duration
 from .toml_lines import Step
 
+LONGEST_SHOWN = 100
+"""Characters of a value in a message."""
+LONGEST_CIRCLE = 10
+"""Views of a circle that a message names."""
+
 
 class Mistake(NamedTuple):
     """What is wrong, and where: the keys and indices that lead there."""
@@ -28,8 +33,17 @@ class Mistake(NamedTuple):
 def quoted(text: str) -> str:
     """*text* as TOML has it, with nothing that a terminal would act on."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    shown = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped)
-    return f'"{shown}"'
+    harmless = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped)
+    return f'"{harmless}"'
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: not in full where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python spells out neither thousands of digits nor thousands of brackets
+        text = f"this {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
@@ -72,7 +86,7 @@ def _wrong_with_view(name: str, view: Any, views: dict[str, Any]) -> Iterator[Mi
     reads = view.get("reads", [])
     for place, upstream in enumerate(reads if isinstance(reads, list) else []):
         if not isinstance(upstream, str):
-            yield Mistake((*path, "reads", place), f"reads must be names of views, not {upstream!r}")
+            yield Mistake((*path, "reads", place), f"reads must be names of views, not {shown(upstream)}")
         elif upstream not in views:
             close = get_close_matches(upstream, views, n=1)
             meant = f"did you mean {close[0]!r}?" if close else f"add [views.{quoted(upstream)}], or take it out"
@@ -99,8 +113,10 @@ def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
         TopologicalSorter(reads).prepare()
     except CycleError as cycle:
         circle: list[str] = cycle.args[1][::-1]
-        shown = " reads ".join(name if name.isprintable() else repr(name) for name in circle)
-        yield Mistake(("views", circle[0], "reads"), f"views read each other in a circle: {shown}")
+        names = [name if name.isprintable() else repr(name) for name in circle]
+        if len(names) > LONGEST_CIRCLE:
+            names[LONGEST_CIRCLE // 2 : -1] = ["…"]
+        yield Mistake(("views", circle[0], "reads"), f"views read each other in a circle: {' reads '.join(names)}")
 
 
 Check = Callable[[Any], str | None]
@@ -109,28 +125,28 @@ Check = Callable[[Any], str | None]
 
 def _one_of(words: tuple[str, ...]) -> Check:
     def check(value: Any) -> str | None:
-        return None if value in words else f"must be one of {', '.join(words)}, not {value!r}"
+        return None if value in words else f"must be one of {', '.join(words)}, not {shown(value)}"
 
     return check
 
 
 def _count(value: Any) -> str | None:
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return None if fits else f"must be a whole number, one or more, not {value!r}"
+    return None if fits else f"must be a whole number, one or more, not {shown(value)}"
 
 
 def _credits(value: Any) -> str | None:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    return None if fits else f"must be a number of credits, zero or more, not {value!r}"
+    return None if fits else f"must be a number of credits, zero or more, not {shown(value)}"
 
 
 def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+    return None if isinstance(value, bool) else f"must be true or false, not {shown(value)}"
 
 
 def _time(value: Any) -> str | None:
     if not isinstance(value, str):
-        return f'must be a text such as "90s", "30m", "6h" or "2d", not {value!r}'
+        return f'must be a text such as "90s", "30m", "6h" or "2d", not {shown(value)}'
     try:
         duration(value)
     except ValueError as problem:
@@ -140,7 +156,7 @@ def _time(value: Any) -> str | None:
 
 def _file(value: Any) -> str | None:
     fits = isinstance(value, str) and value.strip() and value.isprintable()
-    return None if fits else f"must be the path of a file, not {value!r}"
+    return None if fits else f"must be the path of a file, not {shown(value)}"
 
 
 def _table(value: Any) -> str | None:
@@ -148,7 +164,7 @@ def _table(value: Any) -> str | None:
 
 
 def _names(value: Any) -> str | None:
-    return None if isinstance(value, list) else f"must be an array of names of views, not {value!r}"
+    return None if isinstance(value, list) else f"must be an array of names of views, not {shown(value)}"
 
 
 OF_THE_RUN: Mapping[str, Check] = {

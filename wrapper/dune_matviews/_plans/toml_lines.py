@@ -3,7 +3,8 @@
 This module must not know what the text is for.
 
 The parser itself is asked: a beginning of the text that holds the thing, while the one that is a line shorter does
-not, ends with the line in question. A beginning may end in the middle of an array, which is then closed for it.
+not, ends with the line in question. A beginning may end in the middle of an array or a text, which is then closed for
+it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from collections.abc import Sequence
 
 Step = str | int
 
-_CLOSINGS = ("", "]", "}", "]}", "}]")
+_CLOSINGS = tuple(f"{string}{rest}" for string in ("", '"""', "'''") for rest in ("", "]", "}", "]}", "}]"))
+_MOST_TRIES = 100
+"""Beginnings that are tried before one is taken for unreadable: of a file that nests more than a plan does."""
 
 
 def line_of(text: str, path: Sequence[Step]) -> int:
@@ -30,12 +33,12 @@ def line_of(text: str, path: Sequence[Step]) -> int:
     if not path:
         return 1
     # Whether the beginning of so many lines has it: false up to some number, true from there on.
-    return bisect_left(range(len(lines) + 1), True, key=lambda count: _has(_beginning(lines[:count]), path))
+    return bisect_left(range(len(lines)), True, key=lambda count: _has(_beginning(lines[:count]), path))
 
 
 def _beginning(lines: Sequence[str]) -> object:
     """What the longest beginning of *lines* holds that can be read."""
-    for count in range(len(lines), 0, -1):
+    for count in range(len(lines), max(len(lines) - _MOST_TRIES, 0), -1):
         for closing in _CLOSINGS if count == len(lines) else ("",):
             try:
                 return tomllib.loads("".join(lines[:count]) + closing)

@@ -40,7 +40,7 @@ MEANING = {
     Exit.FAILED: "a view did not become fresh, or Dune refused or could not be reached",
     Exit.USAGE: "wrong usage, settings, plan file or journal; nothing was started",
     Exit.TIMEOUT: "the time was over, or Dune tells no end; what was started goes on",
-    Exit.CREDITS: "the cap on credits was passed; what ran was cancelled",
+    Exit.CREDITS: "the cap on credits was passed, fresh or not; what ran was cancelled",
     Exit.AMBIGUOUS: "a refresh may have been started, and was not found again",
     Exit.INTERRUPTED: "interrupted (Ctrl-C, SIGTERM); what was started goes on",
 }
@@ -68,14 +68,13 @@ def of_report(report: RefreshReport) -> Exit:
 
     if report.stopped_by is StopReason.INTERRUPTED:
         return Exit.INTERRUPTED
-    if report.ok:
-        return Exit.OK
-    codes = [Exit.FAILED]
+    codes = [Exit.OK if report.ok else Exit.FAILED]
     if report.stopped_by is StopReason.CREDITS:
         codes.append(Exit.CREDITS)
     outcomes = {result.outcome for result in report.results.values()}
-    # Left running without any limit: Dune did not answer for too long, or refused to be asked.
-    if report.stopped_by is StopReason.TIMEOUT or (report.stopped_by is None and Outcome.RUNNING in outcomes):
+    # Left running without any limit: Dune did not respond for too long, or refused to be asked.
+    is_left = report.stopped_by is None and Outcome.RUNNING in outcomes
+    if is_left or (report.stopped_by is StopReason.TIMEOUT and not report.ok):
         codes.append(Exit.TIMEOUT)
     if Outcome.AMBIGUOUS in outcomes:
         codes.append(Exit.AMBIGUOUS)

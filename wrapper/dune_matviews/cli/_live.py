@@ -68,7 +68,8 @@ class Live:
     def update(self, name: str, result: ViewResult) -> None:
         """Show the view as it stands now."""
         now, row = self._clock(), self._rows.get(name)
-        row = _Row(result, row.since if row else now, None if is_under_way(result) else now)
+        waits = row is not None and not row.result.started_at and result.started_at
+        row = _Row(result, now if row is None or waits else row.since, None if is_under_way(result) else now)
         self._rows = {**self._rows, name: row}  # anew, because the thread that draws may be reading the old one
         self._live.refresh()
 
@@ -110,7 +111,7 @@ class Live:
 
 
 class _Row(NamedTuple):
-    """A view's line: its latest result, since when it is shown, and until when it was under way."""
+    """A view's line: its latest result, since when it has waited or run, and until when it was under way."""
 
     result: ViewResult
     since: float
@@ -119,8 +120,13 @@ class _Row(NamedTuple):
     def cells(self, now: float) -> tuple[str, ...]:
         """State, time and cost."""
         cost = "" if self.result.cost_credits is None else _text.credits(self.result.cost_credits)
-        lasted = _text.lasted((self.until or now) - self.since) if self.result.execution_id else ""
-        return state(self.result), lasted, cost
+        return state(self.result), self._lasted(now) if self.result.execution_id else "", cost
+
+    def _lasted(self, now: float) -> str:
+        """How long it has waited or run; once it has ended, by Dune's own times, as the table tells it."""
+        if self.until is not None and self.result.started_at and self.result.ended_at:
+            return _text.lasted(self.result.ended_at - self.result.started_at)
+        return _text.lasted((self.until or now) - self.since)
 
     @property
     def place(self) -> str:

@@ -23,6 +23,8 @@ def refresh(
     dune: MatviewsClient, output: Output, views: Iterable[str] | Mapping[str, Iterable[str]], **limits: Any
 ) -> Answer:
     """Refresh the views in order, show how it goes, and answer with what came of it."""
+    from dune_matviews import StopReason
+
     try:
         with following(output, set(views)) as progress:
             report = dune.refresh_all(views, on_update=progress.update, **limits)
@@ -32,6 +34,8 @@ def refresh(
             raise
         report = so_far
     hints = list(_tables.what_to_do(report.results))
+    if report.ok and report.stopped_by is StopReason.CREDITS:
+        hints.append(_above(limits["max_credits"], report.cost_credits))
     if report.stopped_by is not None and not report.ok and limits.get("journal"):
         hints.append(f"The journal {limits['journal']} remembers: the same command goes on from here.")
     return _answer(report, output, hints)
@@ -63,8 +67,16 @@ def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
         if not getattr(interruption, "__notes__", None):  # it came before the SDK waited, or after
             interruption.add_note(f"The refresh goes on; attach({refresh.execution_id!r}) follows it.")
         raise
-    document = {"execution": _data.plain(status)}
+    document = {"ok": True, "execution": _data.plain(status)}
+    cap, cost = limits.get("max_credits"), status.cost_credits
+    if cap is not None and cost is not None and cost > cap:
+        return Answer(Exit.CREDITS, document, _data.execution(status), (_above(cap, cost),))
     return Answer(Exit.OK, document, "" if output.quiet else _data.execution(status))
+
+
+def _above(cap: float, cost: float) -> str:
+    """The cap was passed, and all is fresh nevertheless: the execution had ended before it could be cancelled."""
+    return f"The cap of {_text.credits(cap)} was passed: the cost is {_text.credits(cost)}."
 
 
 def _as_result(status: ExecutionStatus) -> ViewResult:

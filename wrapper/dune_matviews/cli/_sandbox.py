@@ -5,6 +5,8 @@ This module must not know how a sandbox works.
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ._exits import Exit
@@ -32,7 +34,10 @@ def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Answe
 
     try:
         serve(port, speed, with_example=example)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        where = f"The sandbox cannot listen on port {port}: {os.strerror(error.errno or 0)}"
+        raise click.UsageError(f"{where}. Choose another --port, or leave it out for any free one.") from error
+    except ValueError as error:
         raise click.UsageError(f"{error}.") from error
     return Answer(Exit.OK, {})
 

@@ -50,18 +50,20 @@ def list_views(settings: Settings) -> Answer:
     "--format",
     "picture",
     type=click.Choice(list(_pictures.FORMATS)),
-    default="tree",
     help="A tree, a graph for Mermaid or Graphviz (dot), or a plan file for 'run' (toml).  [default: tree]",
 )
 @options_of_dune
 @click.pass_obj
-def lineage(settings: Settings, name: str, picture: str) -> Answer:
+def lineage(settings: Settings, name: str, picture: str | None) -> Answer:
     """Show what a view reads, directly or not.
 
     That is what has to be refreshed before it, and in which order, as Dune knows it.
     """
+    if picture is not None and settings.output.form == "json":
+        raise click.UsageError("--output json prints the lineage as JSON: it goes without --format.")
     with settings.client() as dune:
         found = dune.lineage(name)
+    picture = picture or "tree"
     plain = not _text.can_show("├──└│", sys.stdout.encoding)
     drawn = _pictures.tree(found, plain) if picture == "tree" else _pictures.FORMATS[picture](found)
     return Answer(Exit.OK, {"lineage": _data.plain(dict(found))}, drawn)
