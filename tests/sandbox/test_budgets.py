@@ -61,7 +61,7 @@ def sandbox() -> Iterator[DuneSandbox]:
 
 
 def statuses(client: httpx.Client, method: str, path: str, times: int) -> list[int]:
-    """What a request that is sent so many times is answered with."""
+    """The responses to a request that is sent so many times."""
     return [client.request(method, path).status_code for _ in range(times)]
 
 
@@ -83,8 +83,8 @@ def test_a_request_past_the_budget_is_refused_and_free(sandbox: DuneSandbox, cli
 def test_what_writes_draws_on_the_low_budget(client: httpx.Client, method: str, path: str) -> None:
     """Upserts and deletions share the budget of refreshes, and leave the other one alone."""
     definition = {"name": "result_x", "query_id": 77}
-    answers = [client.post(REFRESH, json={}), *(client.request(method, path, json=definition) for _ in range(2))]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    responses = [client.post(REFRESH, json={}), *(client.request(method, path, json=definition) for _ in range(2))]
+    assert [response.status_code for response in responses] == [200, 200, 429]
     assert statuses(client, "GET", "/v1/materialized-views", 4) == [200, 200, 200, 429]
 
 
@@ -101,7 +101,7 @@ def test_everything_about_executions_draws_on_the_high_budget(client: httpx.Clie
     """Status, cancel and look-up share one budget, which refreshes leave alone."""
     execution_id = client.post(REFRESH).json()["execution_id"]
     execution = f"/v1/execution/{execution_id}"
-    answers = [
+    responses = [
         client.get(f"{execution}/status"),
         client.post(f"{execution}/cancel"),
         client.get(VIEW),
@@ -109,7 +109,7 @@ def test_everything_about_executions_draws_on_the_high_budget(client: httpx.Clie
         client.post(f"{execution}/cancel"),
         client.get(VIEW),
     ]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429, 429]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429, 429]
     assert statuses(client, "POST", REFRESH, 2) == [200, 429]
 
 
@@ -124,14 +124,14 @@ def test_refused_requests_count_if_they_have_the_key(sandbox: DuneSandbox, clien
 
 
 def test_what_dune_never_saw_does_not_count(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A request that fails before Dune leaves the budget alone; one that Dune accepted counts, whatever its answer."""
+    """A request that fails before Dune leaves the budget alone; one that Dune accepted counts with any response."""
     sandbox.fail("refresh", *[Fault(status=502)] * 3, Fault(status=502, accepted=True))
     assert statuses(client, "POST", REFRESH, 6) == [502, 502, 502, 502, 200, 429]
     assert len(sandbox.ledger) == 2
 
 
 def test_a_fault_does_not_lift_the_budget(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Past the budget even an accepted refresh is none, and the answer on which a fault works is the refusal."""
+    """Past the budget even an accepted refresh is none, and a fault then shapes the refusal."""
     assert statuses(client, "POST", REFRESH, 2) == [200, 200]
     sandbox.fail("refresh", Fault(status=502, accepted=True), Fault(headers={"Retry-After": "soon"}))
     assert statuses(client, "POST", REFRESH, 1) == [502]
@@ -149,10 +149,10 @@ def test_without_a_plan_there_is_no_limit() -> None:
 def test_each_response_tells_what_is_left(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """Each policy that counts a request is told with its quota, what remains and until when, refusals included."""
     for left, status in ((1, 200), (0, 200), (0, 429)):
-        answer = client.post(REFRESH)
-        assert answer.status_code == status
-        assert answer.headers["RateLimit-Policy"] == '"ip";q=1000;w=1, "write";q=2;w=60'
-        address, write = answer.headers["RateLimit"].split(", ")
+        response = client.post(REFRESH)
+        assert response.status_code == status
+        assert response.headers["RateLimit-Policy"] == '"ip";q=1000;w=1, "write";q=2;w=60'
+        address, write = response.headers["RateLimit"].split(", ")
         assert re.fullmatch(r'"ip";r=99\d;t=1', address)
         assert re.fullmatch(rf'"write";r={left};t=(59|60)', write)
     assert '"read";r=2;t=60' in client.get(VIEW).headers["RateLimit"]
@@ -164,5 +164,7 @@ def test_what_no_budget_counts_tells_none(client: httpx.Client) -> None:
     """A wrong key has no account, and no budget; a sandbox without a plan has none either."""
     assert "RateLimit" not in client.get(VIEW, headers={"X-Dune-Api-Key": "wrong"}).headers
     with DuneSandbox() as unlimited:
-        answer = httpx.get(f"{unlimited.url}/api{VIEW}", headers={"X-Dune-Api-Key": unlimited.api_key}, trust_env=False)
-        assert (answer.status_code, "RateLimit" in answer.headers) == (200, False)
+        response = httpx.get(
+            f"{unlimited.url}/api{VIEW}", headers={"X-Dune-Api-Key": unlimited.api_key}, trust_env=False
+        )
+        assert (response.status_code, "RateLimit" in response.headers) == (200, False)

@@ -52,7 +52,7 @@ def tightened_spec() -> dict[str, Any]:
     document = correct(*(parse(name, (ROOT / name).read_text()) for name in SPEC_FILES)).document
     keep_what_the_sandbox_offers(document["paths"])
     schemas = document["components"]["schemas"]
-    # The spec lets an answer have any further field; ours would be a misspelled one.
+    # The spec lets a response have any further field; ours would be a misspelled one.
     for name, schema in schemas.items():
         if not name.endswith("Request"):
             schema["additionalProperties"] = False
@@ -61,8 +61,8 @@ def tightened_spec() -> dict[str, Any]:
     document["paths"]["/v1/materialized-views"]["post"]["requestBody"]["required"] = True
     # The published page does not say what happens to whoever does not own the view.
     for path, method in (("/v1/materialized-views/{name}/refresh", "post"), ("/v1/materialized-views", "post")):
-        answers = document["paths"][path][method]["responses"]
-        answers["403"] = document["paths"]["/v1/materialized-views/{name}"]["get"]["responses"]["403"]
+        responses = document["paths"][path][method]["responses"]
+        responses["403"] = document["paths"]["/v1/materialized-views/{name}"]["get"]["responses"]["403"]
     return document
 
 
@@ -167,10 +167,10 @@ schema = schemathesis.openapi.from_dict(tightened_spec())
 # One sandbox meets all requests to an operation, as Dune does.
 @schema.parametrize()
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_answers_are_what_the_spec_says(
+def test_responses_are_what_the_spec_says(
     case: schemathesis.Case[Any], running_sandbox: DuneSandbox, executions: dict[str, str]
 ) -> None:
-    """Right requests are accepted, wrong ones refused, and every answer has a status and a body of the spec."""
+    """Right requests are accepted, wrong ones refused, and every response has a status and a body of the spec."""
     assume([] not in (case.query or {}).values())  # a wrong parameter that is an empty list would not be sent at all
     names = NAMES
     if case.method == "DELETE":

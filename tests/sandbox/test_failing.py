@@ -57,7 +57,7 @@ def pauses(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 
 
 def time_out(client: httpx.Client, sandbox: DuneSandbox) -> None:
-    """Send a refresh, and wait for an answer in vain, until it has arrived at least."""
+    """Send a refresh, and wait for a response in vain, until the request has arrived."""
     with pytest.raises(httpx.ReadTimeout):
         client.post(REFRESH, json={}, timeout=httpx.Timeout(600, read=0.05))
     while not sandbox.requests:
@@ -76,23 +76,23 @@ def tiers(sandbox: DuneSandbox) -> list[str | None]:
 
 
 @pytest.mark.parametrize("accepted", [False, True])
-def test_another_answer_can_take_the_place_of_the_true_one(
+def test_another_response_can_take_the_place_of_the_own_one(
     sandbox: DuneSandbox, client: httpx.Client, accepted: bool
 ) -> None:
     """Status, body and headers are those of the fault, whether Dune accepted the refresh or not; then all is well."""
     headers = {"Content-Type": "text/html", "Retry-After": "7"}
     sandbox.fail("refresh", Fault(status=520, body=b"<html>", headers=headers, accepted=accepted))
-    answer = client.post(REFRESH, json={})
-    assert (answer.status_code, answer.content) == (520, b"<html>")
-    assert headers == {name: answer.headers[name] for name in headers}
-    assert answer.headers["X-Request-Id"] == sandbox.requests[0].id
+    response = client.post(REFRESH, json={})
+    assert (response.status_code, response.content) == (520, b"<html>")
+    assert headers == {name: response.headers[name] for name in headers}
+    assert response.headers["X-Request-Id"] == sandbox.requests[0].id
     assert outcome(sandbox) == (520, 1 if accepted else 0)
     assert client.post(REFRESH, json={}).status_code == 200
 
 
 @pytest.mark.parametrize("accepted", [False, True])
 @pytest.mark.parametrize(("reset", "error"), [(False, None), (True, ConnectionResetError)])
-def test_an_answer_can_be_lost(
+def test_a_response_can_be_lost(
     sandbox: DuneSandbox, wire: socket.socket, accepted: bool, reset: bool, error: type[Exception] | None
 ) -> None:
     """The connection is closed or reset without a byte, before or after the refresh was accepted."""
@@ -116,15 +116,15 @@ def test_a_body_can_be_cut(
     assert outcome(sandbox) == (200, 1)
 
 
-def test_a_whole_answer_may_be_the_last(sandbox: DuneSandbox, wire: socket.socket) -> None:
-    """A reset alone leaves the answer whole, and harms only what the client wants of the connection next."""
+def test_a_whole_response_may_be_the_last(sandbox: DuneSandbox, wire: socket.socket) -> None:
+    """A reset alone leaves the response whole, and harms only what the client wants of the connection next."""
     sandbox.fail("refresh", Fault(reset=True))
     _, body, error = exchange(wire)
     assert json.loads(body)["execution_id"] == sandbox.ledger[0].execution_id
     assert error is ConnectionResetError
 
 
-def test_headers_of_the_true_answer_can_be_wrong(sandbox: DuneSandbox, client: httpx.Client) -> None:
+def test_headers_of_the_own_response_can_be_wrong(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A header can be replaced, added or left out, while status, body and work stay true."""
     wrong_date = "Thu, 01 Jan 1970 00:00:00 GMT"
     sandbox.fail("refresh", Fault(headers={"date": wrong_date, "Age": "9"}), Fault(headers={"Date": None}))
@@ -149,18 +149,18 @@ def test_a_body_without_a_length_ends_with_its_connection(sandbox: DuneSandbox, 
     assert b"content-length" not in head.lower()
 
 
-def test_an_answer_can_be_late(
+def test_a_response_can_be_late(
     sandbox: DuneSandbox, client: httpx.Client, pauses: list[tuple[float, int, int | None]]
 ) -> None:
-    """The answer leaves only after the delay, although the work was done at once."""
+    """The response leaves only after the delay, although the work was done at once."""
     sandbox.fail("refresh", Fault(delay=30))
-    answer = client.post(REFRESH, json={})
+    response = client.post(REFRESH, json={})
     assert pauses == [(30, 1, None)]
-    assert sandbox.ledger[0].execution_id == answer.json()["execution_id"]
+    assert sandbox.ledger[0].execution_id == response.json()["execution_id"]
 
 
 @pytest.mark.parametrize(("fault", "billed"), [(Fault(delay=math.inf), 1), (Fault(delay=math.inf, lost=True), 0)])
-def test_an_answer_can_fail_to_come(sandbox: DuneSandbox, client: httpx.Client, fault: Fault, billed: int) -> None:
+def test_a_response_can_fail_to_come(sandbox: DuneSandbox, client: httpx.Client, fault: Fault, billed: int) -> None:
     """A client that waits in vain times out; no status is on record, and the refresh is billed if it was accepted."""
     sandbox.fail("refresh", fault)
     time_out(client, sandbox)
@@ -168,7 +168,7 @@ def test_an_answer_can_fail_to_come(sandbox: DuneSandbox, client: httpx.Client, 
 
 
 @pytest.mark.parametrize(("drip", "head_drip"), [(2, 0), (0, 3), (2, 3)])
-def test_an_answer_can_drip(
+def test_a_response_can_drip(
     sandbox: DuneSandbox,
     wire: socket.socket,
     pauses: list[tuple[float, int, int | None]],
@@ -186,8 +186,8 @@ def test_an_answer_can_drip(
 
 def see_it_begin(client: httpx.Client, _: DuneSandbox) -> None:
     """Send a refresh, and receive what precedes the body."""
-    with client.stream("POST", REFRESH, json={}) as answer:
-        assert answer.status_code == 200
+    with client.stream("POST", REFRESH, json={}) as response:
+        assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_closing_does_not_wait_for_a_fault(
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sandbox")]
 
 
-def test_a_slow_answer_keeps_nobody_else_waiting(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """While a fault delays one answer, others leave as ever."""
+def test_a_slow_response_keeps_nobody_else_waiting(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """While a fault delays one response, others leave as ever."""
     sandbox.fail("refresh", Fault(delay=math.inf))
     time_out(client, sandbox)
     assert client.post(REFRESH, json={}).status_code == 200
@@ -225,28 +225,28 @@ def test_a_slow_answer_keeps_nobody_else_waiting(sandbox: DuneSandbox, client: h
 def test_a_fault_meets_wrong_requests_as_well(
     sandbox: DuneSandbox, client: httpx.Client, operation: str | None, key: str, body: bytes
 ) -> None:
-    """Whatever a request holds, the next one to the operation meets the fault; but no wrong one is ever accepted."""
+    """The next request to the operation meets the fault, valid or not; but no wrong one is ever accepted."""
     sandbox.fail(operation, Fault(status=503, accepted=True))
-    answer = client.post(REFRESH, content=body, headers={"X-Dune-Api-Key": key})
-    assert (answer.status_code, sandbox.ledger) == (503, ())
+    response = client.post(REFRESH, content=body, headers={"X-Dune-Api-Key": key})
+    assert (response.status_code, sandbox.ledger) == (503, ())
 
 
 def test_a_fault_waits_for_its_operation(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """Requests of other operations, and those that are for none, do not meet it."""
     sandbox.fail("cancel", Fault(status=503))
     sandbox.fail(None, Fault(status=504))
-    answers = [
+    responses = [
         client.get("/v1/elsewhere"),
         client.get(REFRESH),
         client.post("/v1/execution/01/cancel"),
         client.get(VIEW),
         client.get(VIEW),
     ]
-    assert [answer.status_code for answer in answers] == [404, 405, 503, 504, 200]
+    assert [response.status_code for response in responses] == [404, 405, 503, 504, 200]
 
 
 def test_an_accepted_cancel_is_carried_out(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Any operation may be accepted although its answer says otherwise."""
+    """Any operation may be accepted although its response says otherwise."""
     execution_id = client.post(REFRESH, json={}).json()["execution_id"]
     sandbox.fail("cancel", Fault(status=500), Fault(status=500, accepted=True))
     states = []

@@ -15,7 +15,7 @@ TRUTH = raw_response(200, b"true")
 
 
 def meet(fault: Fault) -> tuple[Response | None, int]:
-    """The answer to a request that meets *fault*, and how often the work was done."""
+    """The response to a request that meets *fault*, and how often the work was done."""
     work: list[None] = []
 
     def handle() -> Response:
@@ -38,13 +38,13 @@ def meet(fault: Fault) -> tuple[Response | None, int]:
     ids=str,
 )
 def test_a_fault_on_the_way_leaves_the_work_alone(fault: Fault) -> None:
-    """Where only the way of the answer is disturbed, the work is done, and the answer is the true one."""
+    """A fault that only shapes the response leaves the work done, and the response is Dune's own."""
     assert meet(fault) == (TRUTH, 1)
 
 
 @pytest.mark.parametrize("accepted", [None, False, True])
 @pytest.mark.parametrize(
-    ("fault", "answer"),
+    ("fault", "response"),
     [
         ({"status": 502, "body": b"<html>"}, raw_response(502, b"<html>")),
         ({"status": 520}, raw_response(520, b"")),
@@ -53,16 +53,16 @@ def test_a_fault_on_the_way_leaves_the_work_alone(fault: Fault) -> None:
         ({"lost": True, "delay": 1, "reset": True}, None),
     ],
 )
-def test_another_answer_or_none_takes_its_place(
-    fault: dict[str, Any], answer: Response | None, accepted: bool | None
+def test_another_response_or_none_takes_its_place(
+    fault: dict[str, Any], response: Response | None, accepted: bool | None
 ) -> None:
-    """Where the true answer is replaced or lost, the work is done only if the fault says so."""
-    assert meet(Fault(**fault, accepted=accepted)) == (answer, 1 if accepted else 0)
+    """Where Dune's own response is replaced or lost, the work is done only if the fault says so."""
+    assert meet(Fault(**fault, accepted=accepted)) == (response, 1 if accepted else 0)
 
 
 @pytest.mark.parametrize("fault", [{"status": 502}, {"body": b"{}"}, {"lost": True}], ids=str)
-def test_late_work_is_not_done_with_the_answer(fault: dict[str, Any]) -> None:
-    """Where the work is to be done late, the answer in its place does not wait for it."""
+def test_late_work_is_not_done_with_the_response(fault: dict[str, Any]) -> None:
+    """Where the work is to be done late, the response in its place does not wait for it."""
     early, late = meet(Fault(**fault, accepted=True)), meet(Fault(**fault, accepted=True, late=1))
     assert (early[0], [early[1], late[1]]) == (late[0], [1, 0])
 
@@ -83,10 +83,10 @@ def test_late_work_is_done_once_in_its_order() -> None:
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ({"accepted": False}, "true answer"),
-        ({"accepted": False, "cut": 0}, "true answer"),
+        ({"accepted": False}, "needs another response"),
+        ({"accepted": False, "cut": 0}, "needs another response"),
         *(
-            ({"lost": True, **shape}, "where the answer is lost")
+            ({"lost": True, **shape}, "a lost response")
             for shape in (
                 {"status": 502},
                 {"body": b""},
@@ -96,7 +96,7 @@ def test_late_work_is_done_once_in_its_order() -> None:
                 {"head_drip": 1},
             )
         ),
-        *(({"late": 1, **rest}, "done late") for rest in ({}, {"status": 502}, {"accepted": True}, {"cut": 0})),
+        *(({"late": 1, **rest}, "late needs") for rest in ({}, {"status": 502}, {"accepted": True}, {"cut": 0})),
         ({"status": 502, "accepted": True, "late": -1}, "late"),
         ({"status": 502, "accepted": True, "late": math.inf}, "late"),
         ({"status": 100}, "status"),
@@ -139,7 +139,7 @@ def test_wrong_types_are_refused(fault: dict[str, Any]) -> None:
     ids=str,
 )
 def test_some_faults_end_the_connection(fault: Fault, ends: bool) -> None:
-    """A cut, a reset, a lost answer and one without a length are the last on their connection."""
+    """A cut, a reset, a lost response and one without a length are the last on their connection."""
     assert fault.ends_connection is ends
 
 
@@ -157,5 +157,5 @@ def test_each_request_meets_one_fault_in_order() -> None:
 
 def test_a_fault_needs_an_operation_that_exists() -> None:
     """A misspelled operation is refused, with the words there are."""
-    with pytest.raises(ValueError, match="refresh, status, or None for any of them; not 'refesh'"):
+    with pytest.raises(ValueError, match="refresh, status, or None for any of them, not 'refesh'"):
         FaultQueue(["refresh", "status"]).add("refesh", [Fault()])

@@ -66,9 +66,9 @@ def test_a_lineage_may_be_deep() -> None:
 
 def pipeline(client: httpx.Client, query_id: int, **parameters: str) -> list[dict[str, Any]]:
     """The nodes behind a query that must exist."""
-    answer = client.get(f"/v1/query/{query_id}/pipeline", params=parameters)
-    assert answer.status_code == 200, answer.text
-    return list(answer.json()["pipeline"]["nodes"])
+    response = client.get(f"/v1/query/{query_id}/pipeline", params=parameters)
+    assert response.status_code == 200, response.text
+    return list(response.json()["pipeline"]["nodes"])
 
 
 def query_of(client: httpx.Client, name: str) -> int:
@@ -166,8 +166,8 @@ def test_a_circle_is_told_as_one(sandbox: DuneSandbox, client: httpx.Client) -> 
 @pytest.mark.parametrize("query_id", ["4712", "0", "-1", "1" + 50 * "0"])
 def test_an_unknown_query_is_not_found(client: httpx.Client, query_id: str) -> None:
     """A number that is no query of any view, and was never named, is 404."""
-    answer = client.get(f"/v1/query/{query_id}/pipeline")
-    assert (answer.status_code, answer.json()) == (404, {"error": "Object not found"})
+    response = client.get(f"/v1/query/{query_id}/pipeline")
+    assert (response.status_code, response.json()) == (404, {"error": "Object not found"})
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_an_unknown_query_is_not_found(client: httpx.Client, query_id: str) -> N
 def test_a_wrong_pipeline_is_refused(sandbox: DuneSandbox, client: httpx.Client, path: str, sentence: str) -> None:
     """What is no number, tier or parameters is 400."""
     sandbox.reads(4711)
-    answer = client.get(f"/v1/query/{path}")
-    assert answer.status_code == 400
-    assert sentence in answer.json()["error"]
+    response = client.get(f"/v1/query/{path}")
+    assert response.status_code == 400
+    assert sentence in response.json()["error"]
 
 
 def test_only_what_exists_reads_and_is_read() -> None:
@@ -200,6 +200,6 @@ def test_only_what_exists_reads_and_is_read() -> None:
 
 
 def test_a_pipeline_can_fail(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """An answer that Dune's lineage would never give can be rehearsed."""
+    """A response that Dune's lineage would never give can be rehearsed."""
     sandbox.fail("pipeline", Fault(body=b'{"pipeline": {}}'))
     assert client.get("/v1/query/4711/pipeline").json() == {"pipeline": {}}

@@ -1,4 +1,4 @@
-"""Knows what each operation answers and what is refused, as a client sees it over a real connection.
+"""Knows the responses and refusals of each operation, as a client sees them over a real connection.
 Must not reach into the sandbox by any other way than users have."""
 
 import json
@@ -22,16 +22,16 @@ JSON = {"Content-Type": "application/json"}
 
 def refresh(client: httpx.Client, name: str = NAME) -> str:
     """Start a refresh that must be accepted; its execution id."""
-    answer = client.post(f"/v1/materialized-views/{quote(name, safe='')}/refresh", json={})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["execution_id"])
+    response = client.post(f"/v1/materialized-views/{quote(name, safe='')}/refresh", json={})
+    assert response.status_code == 200, response.text
+    return str(response.json()["execution_id"])
 
 
 def status(client: httpx.Client, execution_id: str) -> dict[str, Any]:
     """The status of an execution that must exist."""
-    answer = client.get(f"/v1/execution/{execution_id}/status")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+    response = client.get(f"/v1/execution/{execution_id}/status")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def status(client: httpx.Client, execution_id: str) -> dict[str, Any]:
 def test_an_accepted_refresh_is_billed_once(
     sandbox: DuneSandbox, client: httpx.Client, body: bytes, performance: str | None
 ) -> None:
-    """A refresh answers with its execution and its view, and is in the ledger with the tier that it asked for."""
-    answer = client.post(REFRESH, content=body, headers=JSON)
+    """The response to a refresh has its execution and its view, and the ledger has the tier that it asked for."""
+    response = client.post(REFRESH, content=body, headers=JSON)
     [charge] = sandbox.ledger
-    assert (200, {"execution_id": charge.execution_id, "sql_id": NAME}) == (answer.status_code, answer.json())
+    assert (200, {"execution_id": charge.execution_id, "sql_id": NAME}) == (response.status_code, response.json())
     assert (NAME, performance) == (charge.name, charge.performance)
 
 
@@ -77,10 +77,10 @@ def test_the_media_type_may_have_parameters(sandbox: DuneSandbox, client: httpx.
 def test_a_wrong_refresh_is_refused_and_free(
     sandbox: DuneSandbox, client: httpx.Client, body: bytes, headers: Mapping[str, str], sentence: str
 ) -> None:
-    """A body that the spec does not allow is answered with 400 and a sentence, and nobody pays."""
-    answer = client.post(REFRESH, content=body, headers=headers)
-    assert answer.status_code == 400
-    assert sentence in answer.json()["error"]
+    """A body that the spec does not allow is refused with 400 and a message, and nobody pays."""
+    response = client.post(REFRESH, content=body, headers=headers)
+    assert response.status_code == 400
+    assert sentence in response.json()["error"]
     assert sandbox.ledger == ()
 
 
@@ -93,8 +93,8 @@ def test_a_plan_has_its_tiers(plan: str, statuses: list[int]) -> None:
             asked = [
                 client.post(path, json={**body, "performance": tier}) for tier in ("free", "small", "medium", "large")
             ]
-            assert [answer.status_code for answer in asked] == statuses
-            refused = {answer.json()["error"] for answer in asked if answer.status_code == 400}
+            assert [response.status_code for response in asked] == statuses
+            refused = {response.json()["error"] for response in asked if response.status_code == 400}
             assert refused <= {"Invalid performance tier"}
         assert len(sandbox.ledger) == 2 * statuses.count(200)
 
@@ -115,7 +115,7 @@ def test_the_tier_small_may_be_unknown() -> None:
     ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         statuses = {tier: client.post(REFRESH, json={"performance": tier}) for tier in ("small", "medium", "large")}
-        assert [answer.status_code for answer in statuses.values()] == [400, 200, 200]
+        assert [response.status_code for response in statuses.values()] == [400, 200, 200]
         assert statuses["small"].json()["error"] == "performance must be one of free, medium, large, not 'small'"
 
 
@@ -135,11 +135,11 @@ def test_the_tier_small_may_be_unknown() -> None:
     ],
 )
 def test_a_wrong_key_is_refused_and_free(sandbox: DuneSandbox, method: str, path: str, key: str | None) -> None:
-    """Without the right key in the header nothing is answered but 401; a key in the query does not count."""
+    """Without the right key in the header the response is 401; a key in the query does not count."""
     headers = {} if key is None else {"X-Dune-Api-Key": key}
     url = f"{sandbox.url}/api{path}?api_key={sandbox.api_key}"
-    answer = httpx.request(method, url, headers=headers, trust_env=False, timeout=600)
-    assert (answer.status_code, answer.json()) == (401, {"error": "Invalid API Key"})
+    response = httpx.request(method, url, headers=headers, trust_env=False, timeout=600)
+    assert (response.status_code, response.json()) == (401, {"error": "Invalid API Key"})
     assert sandbox.ledger == ()
 
 
@@ -148,16 +148,16 @@ def test_a_wrong_key_is_refused_and_free(sandbox: DuneSandbox, method: str, path
 )
 def test_an_unknown_path_is_not_found(client: httpx.Client, path: str) -> None:
     """What is no path of the API is 404, also with an empty name or a slash too many."""
-    answer = client.get(path)
-    assert answer.status_code == 404
-    assert path in answer.json()["error"]
+    response = client.get(path)
+    assert response.status_code == 404
+    assert path in response.json()["error"]
 
 
 def test_a_wrong_method_is_told_the_right_one(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A path that exists under another method answers 405 and which method that is, and starts nothing."""
-    answer = client.put(REFRESH, json={})
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert answer.json()["error"] == "this path allows POST, not PUT"
+    """A path that exists under another method is 405, names that method, and starts nothing."""
+    response = client.put(REFRESH, json={})
+    assert (response.status_code, response.headers["Allow"]) == (405, "POST")
+    assert response.json()["error"] == "this path allows POST, not PUT"
     assert client.head(REFRESH).status_code == 405
     assert sandbox.ledger == ()
 
@@ -170,13 +170,13 @@ def test_what_does_not_exist_is_not_found() -> None:
     ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         unknown = "/v1/materialized-views/dune.my_team.result_y"
-        answers = [
+        responses = [
             client.get(unknown),
             client.post(f"{unknown}/refresh", json={}),
             client.get("/v1/execution/01HZ065JVE23C23FM2HKWQP2RT/status"),
             client.post("/v1/execution/01HZ065JVE23C23FM2HKWQP2RT/cancel"),
         ]
-        assert [(each.status_code, each.json()) for each in answers] == [(404, {"error": "Object not found"})] * 4
+        assert [(each.status_code, each.json()) for each in responses] == [(404, {"error": "Object not found"})] * 4
         assert sandbox.ledger == ()
         sandbox.add_view("dune.my_team.result_y")
         assert [client.get(unknown).status_code, client.post(REFRESH, json={}).status_code] == [200, 200]
@@ -187,8 +187,8 @@ def test_a_name_is_one_encoded_segment(sandbox: DuneSandbox, client: httpx.Clien
     """Any name fits into a path once it is percent-encoded, and is decoded exactly once."""
     # httpx, like any client, takes two literal dots for a step up.
     segment = quote(name, safe="").replace(".", "%2E")
-    answer = client.post(f"/v1/materialized-views/{segment}/refresh", json={})
-    assert name == answer.json()["sql_id"] == sandbox.ledger[0].name
+    response = client.post(f"/v1/materialized-views/{segment}/refresh", json={})
+    assert name == response.json()["sql_id"] == sandbox.ledger[0].name
     assert f"/api/v1/materialized-views/{segment}/refresh" == sandbox.requests[0].path
 
 
@@ -203,8 +203,8 @@ def test_a_name_must_be_encoded_well(sandbox: DuneSandbox, segment: str, sentenc
     connection.request(
         "POST", f"/api/v1/materialized-views/{segment}/refresh", headers={"X-Dune-Api-Key": "sandbox-key"}
     )
-    answer = connection.getresponse()
-    assert (answer.status, json.loads(answer.read())) == (400, {"error": sentence})
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == (400, {"error": sentence})
     connection.close()
     assert sandbox.ledger == ()
 
@@ -278,7 +278,7 @@ def test_a_failure_tells_its_error(sandbox: DuneSandbox, client: httpx.Client) -
     }
     assert status(client, general)["error"] == {
         "type": "FAILED_TYPE_EXECUTION_FAILED",
-        "message": "The execution failed, as planned.",
+        "message": "The execution failed, as rehearsed.",
     }
 
 
@@ -332,8 +332,8 @@ def test_cancel_says_whether_it_was_in_time(sandbox: DuneSandbox, client: httpx.
     sandbox.rehearse(NAME, Scenario(pending=0, running=100, credits=100))
     execution_id = refresh(client)
     sandbox.advance(10)
-    answers = [client.post(f"/v1/execution/{execution_id}/cancel").json() for _ in range(2)]
-    assert answers == [{"success": True}, {"success": False}]
+    responses = [client.post(f"/v1/execution/{execution_id}/cancel").json() for _ in range(2)]
+    assert responses == [{"success": True}, {"success": False}]
     [charge] = sandbox.ledger
     assert (charge.state, 10 <= charge.credits < 20) == ("QUERY_STATE_CANCELED", True)
 
@@ -352,28 +352,33 @@ def test_a_view_tells_its_executions_newest_first(sandbox: DuneSandbox, client: 
     } == client.get(f"/v1/materialized-views/{NAME}").json()
 
 
-def test_answers_tell_the_time_of_the_sandbox(sandbox: DuneSandbox, client: httpx.Client) -> None:
+def test_responses_tell_the_time_of_the_sandbox(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """The Date header follows the clock of the sandbox, which is also the clock of its timestamps."""
     sandbox.advance(86_400)
-    answer = client.get(f"/v1/execution/{refresh(client)}/status")
-    submitted_at = datetime.fromisoformat(answer.json()["submitted_at"])
-    assert timedelta(0) <= parsedate_to_datetime(answer.headers["Date"]) - submitted_at.replace(microsecond=0)
+    response = client.get(f"/v1/execution/{refresh(client)}/status")
+    submitted_at = datetime.fromisoformat(response.json()["submitted_at"])
+    assert timedelta(0) <= parsedate_to_datetime(response.headers["Date"]) - submitted_at.replace(microsecond=0)
     assert sandbox.ledger[0].submitted_at == submitted_at
     assert timedelta(hours=23) < submitted_at - datetime.now(submitted_at.tzinfo) < timedelta(hours=25)
 
 
-def test_every_answer_is_json_with_an_id(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Answers, refusals too, are JSON of a known length, and name the request that they belong to."""
-    answers = [client.get("/"), client.get(REFRESH), client.post(REFRESH, content=b"x"), client.post(REFRESH, json={})]
-    for answer, request in zip(answers, sandbox.requests, strict=True):
-        assert answer.headers["Content-Type"] == "application/json"
-        assert len(answer.content) == int(answer.headers["Content-Length"])
-        assert request.id == answer.headers["X-Request-Id"]
-        assert request.status == answer.status_code
+def test_every_response_is_json_with_an_id(sandbox: DuneSandbox, client: httpx.Client) -> None:
+    """Responses, refusals too, are JSON of a known length, and name the request that they belong to."""
+    responses = [
+        client.get("/"),
+        client.get(REFRESH),
+        client.post(REFRESH, content=b"x"),
+        client.post(REFRESH, json={}),
+    ]
+    for response, request in zip(responses, sandbox.requests, strict=True):
+        assert response.headers["Content-Type"] == "application/json"
+        assert len(response.content) == int(response.headers["Content-Length"])
+        assert request.id == response.headers["X-Request-Id"]
+        assert request.status == response.status_code
 
 
 def test_everything_that_arrives_is_kept(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A request is kept as it came, with its time and the status of its answer."""
+    """A request is kept as it came, with its time and the status of its response."""
     client.post(REFRESH, params={"a": "b c"}, json={"performance": "large"})
     [request] = sandbox.requests
     assert ("POST", f"/api{REFRESH}", "a=b+c", b'{"performance":"large"}', 200) == (
@@ -409,9 +414,9 @@ def test_what_a_fault_refused_is_kept(sandbox: DuneSandbox, client: httpx.Client
 def test_a_foreign_host_is_refused(sandbox: DuneSandbox, client: httpx.Client, host: str) -> None:
     """A request for another host, as a web page makes it that its own name leads here, does and uses up nothing."""
     sandbox.fail("refresh", Fault(status=502))
-    answer = client.post(REFRESH, json={}, headers={"Host": host})
-    assert (answer.status_code, sandbox.ledger) == (403, ())
-    assert "Host" in answer.json()["error"]
+    response = client.post(REFRESH, json={}, headers={"Host": host})
+    assert (response.status_code, sandbox.ledger) == (403, ())
+    assert "Host" in response.json()["error"]
     [request] = sandbox.requests
     assert (request.operation, request.body, len(sandbox.pending_faults)) == (None, b"", 1)
 

@@ -40,12 +40,12 @@ def test_it_runs_until_told_to_end_and_shows_the_bill(command: list[str], ending
         headers = {"X-Dune-Api-Key": export["DUNE_API_KEY"]}
         assert "The key is for this sandbox only" in process.stdout.readline()
         assert "Nothing here is billed" in process.stdout.readline()
-        answer = httpx.post(url, json={}, headers=headers, trust_env=False, timeout=600)
+        response = httpx.post(url, json={}, headers=headers, trust_env=False, timeout=600)
         process.send_signal(ending)
         output, errors = process.communicate(timeout=600)
     assert (process.returncode, errors) == (0, "")
     assert [
-        [answer.json()["execution_id"], "completed", "1.000", "dune.my_team.result_x"],
+        [response.json()["execution_id"], "completed", "1.000", "dune.my_team.result_x"],
         ["1", "refresh", "accepted,", "1.000", "credits"],
     ] == [line.split() for line in output.strip().splitlines()]
 

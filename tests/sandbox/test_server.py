@@ -1,5 +1,5 @@
 """Knows how the sandbox behaves as a server: connections, threads, and how it stops.
-Must not care what the operations answer."""
+Must not know the responses of any operation."""
 
 import socket
 import threading
@@ -54,24 +54,24 @@ def test_a_connection_is_kept() -> None:
 
 
 def test_requests_may_be_sent_ahead() -> None:
-    """Requests that arrive together are answered one after the other, and `Connection: close` ends the connection."""
+    """Requests that arrive together get their responses in order, and `Connection: close` ends the connection."""
     with DuneSandbox() as sandbox, connect(sandbox) as connection:
         connection.sendall(
             f"GET {PATH} HTTP/1.1\r\n{HEAD}\r\nHEAD {PATH} HTTP/1.1\r\n{HEAD}\r\n"
             f"GET /x HTTP/1.1\r\n{HEAD}Connection: close\r\n\r\n".encode()
         )
-        answers = received_until_closed(connection)
-        assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"200", b"405", b"404"]
+        responses = received_until_closed(connection)
+        assert [part[:3] for part in responses.split(b"HTTP/1.1 ")[1:]] == [b"200", b"405", b"404"]
         assert [request.status for request in sandbox.requests] == [200, 405, 404]
 
 
 def test_what_is_no_request_ends_the_connection() -> None:
-    """After bytes that are no HTTP, a last answer says so, and the connection is over."""
+    """After bytes that are no HTTP, a last response says so, and the connection is over."""
     with DuneSandbox() as sandbox, connect(sandbox) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n")
-        answer = received_until_closed(connection)
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert b"Connection: close\r\n" in answer
+        response = received_until_closed(connection)
+        assert response.startswith(b"HTTP/1.1 400 ")
+        assert b"Connection: close\r\n" in response
         assert sandbox.requests == ()
 
 
@@ -94,9 +94,9 @@ def test_many_clients_at_once_are_each_billed() -> None:
             return [client.post(url, json={}).json()["execution_id"] for _ in range(20)]
 
     with DuneSandbox() as sandbox, ThreadPoolExecutor(8) as pool:
-        answered = [each for ids in pool.map(refresh_often, [f"{sandbox.url}{PATH}/refresh"] * 8) for each in ids]
-        assert sorted(answered) == sorted(charge.execution_id for charge in sandbox.ledger)
-        assert len(set(answered)) == 160
+        ids = [each for some in pool.map(refresh_often, [f"{sandbox.url}{PATH}/refresh"] * 8) for each in some]
+        assert sorted(ids) == sorted(charge.execution_id for charge in sandbox.ledger)
+        assert len(set(ids)) == 160
 
 
 def test_closing_ends_threads_and_connections() -> None:
@@ -105,7 +105,7 @@ def test_closing_ends_threads_and_connections() -> None:
     sandbox = DuneSandbox()
     with connect(sandbox) as busy, connect(sandbox) as idle:
         busy.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n")
-        # Connections are accepted in order: once the second has an answer, both are being served.
+        # Connections are accepted in order: once the second has a response, both are being served.
         idle.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.recv(4096).endswith(b"\r\n\r\n")
         sandbox.close()
@@ -144,8 +144,8 @@ def test_a_fault_of_the_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None
             raise ZeroDivisionError("broken")
 
         monkeypatch.setattr(sandbox._api, "respond", fail)
-        answer = client.get(sandbox.url)
+        response = client.get(sandbox.url)
         assert (
-            answer.status_code,
-            answer.json()["error"],
-        ) == (500, "the sandbox itself is at fault: ZeroDivisionError('broken')")
+            response.status_code,
+            response.json()["error"],
+        ) == (500, "this is a bug in the sandbox: ZeroDivisionError('broken')")

@@ -35,16 +35,16 @@ def test_each_day_is_in_one_period(first: date, length: int, spent: list[tuple[d
 
 def usage(client: httpx.Client, **days: str) -> list[tuple[str, str, float]]:
     """The billing periods, each by its days and its credits."""
-    answer = client.post("/v1/usage", json=days)
-    assert answer.status_code == 200, answer.text
-    return [(each["start_date"], each["end_date"], each["credits_used"]) for each in answer.json()["billing_periods"]]
+    response = client.post("/v1/usage", json=days)
+    assert response.status_code == 200, response.text
+    return [(each["start_date"], each["end_date"], each["credits_used"]) for each in response.json()["billing_periods"]]
 
 
 def test_usage_is_what_the_ledger_says(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """The present period has the costs so far, whatever part of the month has passed, and the bytes are the tables'."""
     sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=2.5, bytes=70))
     client.post(f"/v1/materialized-views/{NAME}/refresh")
-    [period] = (answer := client.post("/v1/usage").json())["billing_periods"]
+    [period] = (response := client.post("/v1/usage").json())["billing_periods"]
     start = sandbox.requests[-1].at.date().replace(day=1)
     assert period == {
         "start_date": f"{start}",
@@ -52,8 +52,8 @@ def test_usage_is_what_the_ledger_says(sandbox: DuneSandbox, client: httpx.Clien
         "credits_used": 2.5,
         "credits_included": 2500,
     }
-    assert (answer["bytes_used"], answer["bytes_allowed"]) == (70, 100_000_000_000)
-    assert (answer["private_queries"], answer["private_dashboards"]) == (0, 0)
+    assert (response["bytes_used"], response["bytes_allowed"]) == (70, 100_000_000_000)
+    assert (response["private_queries"], response["private_dashboards"]) == (0, 0)
 
 
 def test_a_period_ends_with_its_month(sandbox: DuneSandbox, client: httpx.Client) -> None:
@@ -75,10 +75,10 @@ def test_a_period_ends_with_its_month(sandbox: DuneSandbox, client: httpx.Client
 def test_the_included_credits_are_a_setting() -> None:
     """What a plan includes is said when the sandbox is made, and cannot be less than nothing."""
     with DuneSandbox(credits_included=10) as sandbox:
-        answer = httpx.post(
+        response = httpx.post(
             f"{sandbox.url}/api/v1/usage", headers={"X-Dune-Api-Key": sandbox.api_key}, trust_env=False, timeout=600
         )
-        assert answer.json()["billing_periods"][0]["credits_included"] == 10
+        assert response.json()["billing_periods"][0]["credits_included"] == 10
     with pytest.raises(ValueError, match="credits_included"):
         DuneSandbox(credits_included=-1)
 
@@ -96,6 +96,6 @@ def test_the_included_credits_are_a_setting() -> None:
 )
 def test_wrong_days_are_refused(client: httpx.Client, days: dict[str, object], sentence: str) -> None:
     """What is no day, and an end before its beginning, are 400."""
-    answer = client.post("/v1/usage", json=days)
-    assert answer.status_code == 400
-    assert sentence in answer.json()["error"]
+    response = client.post("/v1/usage", json=days)
+    assert response.status_code == 400
+    assert sentence in response.json()["error"]

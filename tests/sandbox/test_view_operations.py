@@ -1,4 +1,4 @@
-"""Knows what is answered to whoever creates, lists, looks up and deletes views, over a real connection.
+"""Knows the responses to creating, listing, reading and deleting views, over a real connection.
 Must not reach into the sandbox by any other way than users have."""
 
 from datetime import UTC, datetime, timedelta
@@ -15,29 +15,29 @@ DEFINITION: dict[str, Any] = {"name": "result_x", "query_id": 77}
 
 
 def upsert(client: httpx.Client, **fields: Any) -> dict[str, Any]:
-    """Create or replace a view, which must be accepted; the answer."""
-    answer = client.post(VIEWS, json=DEFINITION | fields)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+    """Create or replace a view, which must be accepted; the response."""
+    response = client.post(VIEWS, json=DEFINITION | fields)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
 def look(client: httpx.Client, name: str = NAME) -> dict[str, Any]:
     """A view that must exist."""
-    answer = client.get(f"{VIEWS}/{name}")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+    response = client.get(f"{VIEWS}/{name}")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
 
 
 def listed(client: httpx.Client, **parameters: Any) -> tuple[list[str], int]:
     """The names on one page, and where the next one begins."""
-    answer = client.get(VIEWS, params=parameters)
-    assert answer.status_code == 200, answer.text
-    page = answer.json()
+    response = client.get(VIEWS, params=parameters)
+    assert response.status_code == 200, response.text
+    page = response.json()
     return [each["sql_id"] for each in page["materialized_views"]], page["next_offset"]
 
 
 def test_a_new_view_is_filled_by_a_billed_execution(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """An upsert answers with the full name and an execution, and is charged with the tier that it asked for."""
+    """The response to an upsert has the full name and an execution, and is charged with the tier that it asked for."""
     created = upsert(client, performance="large", is_private=True)
     [charge] = sandbox.ledger
     assert created == {"name": NAME, "execution_id": charge.execution_id}
@@ -78,7 +78,7 @@ def test_what_lies_further_back_is_listed_later(sandbox: DuneSandbox, client: ht
 @pytest.mark.parametrize("age", [-1, float("inf"), float("nan")])
 def test_an_impossible_age_is_refused(sandbox: DuneSandbox, age: float) -> None:
     """An age is a number of seconds that is not below zero."""
-    with pytest.raises(ValueError, match="an age is zero or more seconds"):
+    with pytest.raises(ValueError, match="age must be zero or more seconds"):
         sandbox.add_view(NAME, age=age)
 
 
@@ -164,10 +164,10 @@ FIVE_FIELDS = "cron_expression must have five fields, not"
 def test_a_wrong_definition_is_refused_and_free(
     sandbox: DuneSandbox, client: httpx.Client, fields: dict[str, Any], sentence: str
 ) -> None:
-    """What Dune would not make a view of is answered with 400 and a sentence; nothing is created, and nobody pays."""
-    answer = client.post(VIEWS, json=DEFINITION | fields)
-    assert answer.status_code == 400
-    assert sentence in answer.json()["error"]
+    """What Dune would not make a view of is refused with 400 and a message; nothing is created, and nobody pays."""
+    response = client.post(VIEWS, json=DEFINITION | fields)
+    assert response.status_code == 400
+    assert sentence in response.json()["error"]
     assert (sandbox.ledger, listed(client)) == ((), ([], 0))
 
 
@@ -276,8 +276,8 @@ def test_without_a_list_of_views_those_exist_that_were_named(sandbox: DuneSandbo
 )
 def test_a_wrong_page_is_refused(client: httpx.Client, query: str, sentence: str) -> None:
     """A page that there cannot be, and a misspelled parameter, are 400."""
-    answer = client.get(f"{VIEWS}?{query}")
-    assert (answer.status_code, answer.json()) == (400, {"error": sentence})
+    response = client.get(f"{VIEWS}?{query}")
+    assert (response.status_code, response.json()) == (400, {"error": sentence})
 
 
 @pytest.mark.parametrize("views", [None, [NAME]], ids=["any", "named"])
@@ -317,14 +317,14 @@ def test_a_deleted_view_may_come_back(sandbox: DuneSandbox, client: httpx.Client
 def test_a_foreign_view_is_forbidden_and_free(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """Whoever does not own a view may not look it up, refresh, replace or delete it, nor sees it in the list."""
     sandbox.add_view(NAME, owned=False)
-    answers = [
+    responses = [
         client.get(f"{VIEWS}/{NAME}"),
         client.post(f"{VIEWS}/{NAME}/refresh"),
         client.delete(f"{VIEWS}/{NAME}"),
         client.post(VIEWS, json=DEFINITION),
     ]
     sentence = f"the view {NAME!r} belongs to another account"
-    assert [(each.status_code, each.json()) for each in answers] == [(403, {"error": sentence})] * 4
+    assert [(each.status_code, each.json()) for each in responses] == [(403, {"error": sentence})] * 4
     assert (sandbox.ledger, listed(client)) == ((), ([], 0))
     sandbox.add_view(NAME)
     assert listed(client) == ([NAME], 0)
@@ -353,9 +353,9 @@ def test_each_operation_on_views_can_fail(
 
 
 def test_two_methods_of_one_path_are_told(client: httpx.Client) -> None:
-    """A third method on a path of two operations is answered with both."""
-    answer = client.put(VIEWS, json=DEFINITION)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    """A third method on a path of two operations is refused, and both are named."""
+    response = client.put(VIEWS, json=DEFINITION)
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, POST")
 
 
 def test_the_clock_of_schedules_is_utc(sandbox: DuneSandbox, client: httpx.Client) -> None:

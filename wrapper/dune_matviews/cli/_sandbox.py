@@ -16,17 +16,17 @@ from ._output import Answer
 
 @click.command(cls=Command)
 @click.option("--port", type=Number(0, 65535), default=0, help="Port to listen on.  [default: any free one]")
-@click.option("--speed", type=float, default=1.0, help="How much faster executions run.  [default: 1]")
+@click.option("--speed", type=float, default=1.0, help="Divide the durations of executions by this.  [default: 1]")
 @click.option(
-    "--example", is_flag=True, help="Begin with six views in three layers, one of which is fresh, and one fails."
+    "--example", is_flag=True, help="Start with six views in three layers, one of them fresh and one failing."
 )
 @options_of_every_command
 @click.pass_obj
 def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Answer:
-    """Run a local stand-in for Dune, to try things out.
+    """Run a local stand-in for Dune, to try the commands on.
 
-    Any materialized view exists in it; with --example, six do. Paste the two lines that it prints into another shell.
-    Ctrl-C ends it, and shows what Dune would have billed.
+    Every materialized view exists in it; with --example, six do. Paste the two lines that it prints into another shell.
+    Ctrl-C ends it and shows the bill that Dune would have sent.
     """
     if settings.output.form == "json":
         raise click.UsageError("'sandbox' prints lines to paste, and has no JSON for --output.")

@@ -5,11 +5,11 @@
     with DuneSandbox(speed=100) as sandbox:
         sandbox.rehearse("dune.my_team.result_daily", Scenario(end="failed", credits=4.0))
         sandbox.fail("status", Fault(status=502))
-        ...                                    # a client refreshes the view at sandbox.url, with sandbox.api_key
+        ...  # a client with sandbox.url and sandbox.api_key refreshes the view
         assert [charge.credits for charge in sandbox.ledger] == [4.0]
 
-This module knows the names that users import, and where they live.
-It must not import any of them before one is used, because pytest imports it at the start of every run."""
+This module knows the public names and the modules that define them.
+It must import none of these before its first use, because pytest imports this module at the start of every run."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

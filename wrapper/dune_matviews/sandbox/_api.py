@@ -1,5 +1,5 @@
-"""Knows what holds for every operation: paths, methods, the key, budgets, the size of bodies, the shape of refusals.
-Must not know what any operation does, nor of sockets or threads."""
+"""Knows the rules of every operation: paths, methods, the key, budgets, the size of bodies, the shape of errors.
+Must not know the operations themselves, nor sockets or threads."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from ._world import World
 
 KEY_HEADER: Final = "x-dune-api-key"
 
-# What a client on this machine calls it. A web page that has its own name resolve to this machine says that name.
+# The names of this machine. A web page whose own name resolves to this machine sends that name instead.
 _OWN_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]*)?", re.IGNORECASE)
 
 _ROUTES: Final = [(re.compile(re.escape(each.path).replace(r"\{\}", "([^/]+)")), each) for each in OPERATIONS]
@@ -25,19 +25,19 @@ _BROKEN_ENCODING: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def named_operation(request: Request) -> str | None:
-    """The name of the operation that *request* is for; None where path and method lead to none, or it is foreign."""
+    """The operation that *request* names; None where it names none, or another host."""
     if _is_foreign(request):
         return None
     return next((each.name for each, _ in _at(request.path) if each.method == request.method), None)
 
 
 def _is_foreign(request: Request) -> bool:
-    """Whether *request* was meant for another host than this machine."""
+    """Whether *request* is addressed to another host than this machine."""
     return not _OWN_HOST.fullmatch(request.headers.get("host", "localhost"))
 
 
 def _at(path: str) -> list[tuple[Operation, tuple[str, ...]]]:
-    """The operations at a path, with what stands in it for each `{}`."""
+    """The operations at a path, with the segments of the path that fill each `{}`."""
     return [(each, match.groups()) for pattern, each in _ROUTES if (match := pattern.fullmatch(path))]
 
 
@@ -51,7 +51,7 @@ class Api:
 
     def respond(self, request: Request) -> Response:
         if _is_foreign(request):
-            return error_response(403, "the sandbox serves this machine only; the header Host names another")
+            return error_response(403, "the sandbox serves this machine only, and the header Host names another")
         found = _at(request.path)
         if not found:
             return error_response(404, f"the API has no path {request.path}")
@@ -64,7 +64,7 @@ class Api:
     def _run(self, operation: Operation, segments: Iterable[str], request: Request) -> Response:
         if request.headers.get(KEY_HEADER) != self._account.key:
             return error_response(401, "Invalid API Key")
-        # What is refused further on has been counted: Dune's gate knows the account by its key, but reads no request.
+        # Counted here, before the request is read: Dune's gateway knows the account by its key alone.
         now = self._world.now()
         seconds = self._budgets.admit(operation.bucket, now)
         limits = self._budgets.headers(operation.bucket, now)
@@ -73,8 +73,8 @@ class Api:
 
     def _counted(self, operation: Operation, segments: Iterable[str], request: Request, seconds: int) -> Response:
         if seconds:
-            sentence = f"Too many requests: the {operation.bucket} budget of this minute is spent"
-            return error_response(429, sentence, {"Retry-After": str(seconds)})
+            message = f"Too many requests: the {operation.bucket} budget of this minute is spent"
+            return error_response(429, message, {"Retry-After": str(seconds)})
         if len(request.body) > MAX_BODY:
             return error_response(400, f"the body is longer than {MAX_BODY} bytes")
         try:

@@ -1,19 +1,19 @@
-"""Knows how many requests a minute each plan allows, counts them in a sliding window, and tells what is left.
-Must not know a clock of its own, nor which request belongs to which bucket."""
+"""Knows the requests per minute of each plan, counts them in a sliding window, and reports the rest.
+Must not know a clock, nor the bucket of any request."""
 
 from collections import deque
 from typing import Final, Literal
 
 Bucket = Literal["low", "high"]
 
-# What Analyst allows is published nowhere.
+# The limits of Analyst are published nowhere.
 PLANS: Final = {"free": (15, 40), "analyst": (15, 40), "plus": (70, 200), "enterprise": (350, 1000)}
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _ADDRESS: Final = 1000  # requests a second
 
 
 class Budgets:
-    """The two request budgets of *plan*: a word of PLANS, or the numbers (low, high); None is no limit."""
+    """The two request budgets of *plan*: a key of PLANS, or the numbers (low, high); None is no limit."""
 
     def __init__(self, plan: str | tuple[int, int] | None) -> None:
         limits = (None, None) if plan is None else _limits(plan)
@@ -21,12 +21,12 @@ class Budgets:
         self._address = _Window("ip", _ADDRESS, 1)
 
     def admit(self, bucket: Bucket, now: int) -> int:
-        """Counts a request and answers 0; past the budget, counts nothing and answers the seconds until it frees."""
-        self._address.admit(now)  # told, but never refused: no test is as fast
+        """Count a request and return 0; past the budget, count nothing and return the seconds until one is allowed."""
+        self._address.admit(now)  # reported, but never enforced: no test is as fast
         return self._windows[bucket].admit(now)
 
     def headers(self, bucket: Bucket, now: int) -> dict[str, str]:
-        """What a response says of the policies that count a request; nothing where there is no limit."""
+        """The headers that report the policies for a request; none where there is no limit."""
         window = self._windows[bucket]
         if window.limit is None:
             return {}
@@ -49,7 +49,7 @@ def _limits(plan: str | tuple[int, int]) -> tuple[int, int]:
 
 
 class _Window:
-    """At most *limit* requests within any *seconds*, by the *policy* of that name."""
+    """At most *limit* requests in any *seconds*, under the name *policy*."""
 
     def __init__(self, policy: str, limit: int | None, seconds: int = 60) -> None:
         self.policy = policy
@@ -65,14 +65,14 @@ class _Window:
         return 0
 
     def left(self, now: int) -> int | None:
-        """How many requests are allowed now."""
+        """The number of requests that are allowed now."""
         while self._admitted and self._admitted[0] <= now - self.seconds * _SECOND:
             self._admitted.popleft()
         return None if self.limit is None else self.limit - len(self._admitted)
 
     def reset(self, now: int) -> int:
-        """Seconds until another request is allowed than are now."""
+        """Seconds until one more request is allowed."""
         if not self._admitted:
             return self.seconds
         left = self._admitted[0] + self.seconds * _SECOND - now
-        return -(-left // _SECOND)  # rounded up, so that whoever waits as told is admitted
+        return -(-left // _SECOND)  # rounded up, so that a client which waits that long is admitted

@@ -1,5 +1,5 @@
-"""Knows which views there are, what each one is, and whether it belongs to the account.
-Must not know time or money, nor what reads what."""
+"""Knows the views, their definitions, and whether each belongs to the account.
+Must not know time, money or lineage."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class ForeignObjectError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Definition:
-    """What a view is made of. *performance* is the tier of the execution that fills it, None where it was left out."""
+    """The definition of a view. *performance* is the tier of its first execution, None where it was left out."""
 
     query_id: int
     is_private: bool = False
@@ -45,26 +45,26 @@ class View:
         return self.definition.query_id
 
     def size_bytes(self, now: int) -> int:
-        """The size of the table as the latest refresh that succeeded left it; 0 before the first."""
+        """The size of the table after the latest successful refresh; 0 before the first."""
         succeeded = (each for each in reversed(self.executions) if each.state(now) in SUCCEEDED)
         latest = next(succeeded, None)
         return latest.scenario.bytes if latest else 0
 
 
 class Catalog:
-    """The views that exist: *names*, or with None any that is named, until it is deleted."""
+    """The views that exist: *names*, or with None every view that a request names, until it is deleted."""
 
     def __init__(self, names: Iterable[str] | None) -> None:
         self._views: dict[str, View] = {}
         self._deleted: set[str] = set()
-        # Every query that was ever named or given a number: queries stay where views are deleted.
+        # Every query that was ever mentioned: queries outlive their views.
         self._queries: set[int] = set()
         self._any_exists = names is None
         for name in names or ():
             self.add(name)
 
     def add(self, name: str, *, owned: bool = True) -> View:
-        """Lets a view exist, of a query of its own. One that exists already stays, but for its owner."""
+        """Add a view with a query of its own. Of a view that exists already, only the owner changes."""
         if name not in self._views:
             query_id = next(number for number in count(1001) if number not in self._queries)
             self._store(View(name, Definition(query_id=query_id)))
@@ -73,7 +73,7 @@ class Catalog:
         return view
 
     def find(self, name: str) -> View:
-        """The view, whoever owns it."""
+        """The view, of any owner."""
         if self._any_exists and name not in self._deleted and name not in self._views:
             return self.add(name)
         try:
@@ -89,7 +89,7 @@ class Catalog:
         return view
 
     def define(self, name: str, definition: Definition) -> View:
-        """Creates a view, or makes another of the account's view of that name, which keeps its executions."""
+        """Create a view, or redefine the account's view of that name, which keeps its executions."""
         if name not in self._views:
             return self._store(View(name, definition))
         view = self.find_owned(name)
@@ -106,11 +106,11 @@ class Catalog:
         return view.query_id if view else None
 
     def owned(self) -> list[View]:
-        """The views of the account, in the order in which they came to be."""
+        """The views of the account, in the order of their creation."""
         return [view for view in self._views.values() if view.owned]
 
     def add_query(self, query_id: int) -> None:
-        """Lets a query exist; there is nothing more to it."""
+        """Add a query, which is no more than its number."""
         self._queries.add(query_id)
 
     def check_query(self, query_id: int) -> None:

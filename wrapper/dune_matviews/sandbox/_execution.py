@@ -1,5 +1,5 @@
-"""Knows one execution: its state and its cost at any point in time, and its line in the ledger.
-Must not know views or other executions, nor a clock."""
+"""Knows one execution: its state and cost at any time, and its entry in the ledger.
+Must not know views, other executions or a clock."""
 
 import math
 from datetime import UTC, datetime
@@ -13,17 +13,17 @@ Nanoseconds = int | float
 
 
 def moment(nanoseconds: int) -> datetime:
-    """The aware datetime of a point in time, cut to microseconds."""
+    """The aware datetime of a point in time, truncated to microseconds."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
 
 
 @attrs.frozen
 class Charge:
-    """What one accepted refresh or upsert costs: final once its execution has ended, growing until then.
+    """The cost of one accepted refresh or upsert, which grows until its execution has ended.
 
-    *performance* is the tier as it was asked for, None where the request left it out.
-    *state* is the execution's present state, a QUERY_STATE_ text; *submitted_at* is an aware datetime.
+    *performance* is the tier in the request, None where the request had none.
+    *state* is the current state of the execution, a QUERY_STATE_ text; *submitted_at* is an aware datetime.
     """
 
     execution_id: str
@@ -36,11 +36,11 @@ class Charge:
 
 @attrs.define(eq=False)
 class Execution:
-    """What one accepted refresh or upsert has set going.
+    """The execution that an accepted refresh or upsert started.
 
-    `ready` is when its scenario lets it start; `starts` and `ends` are forecasts until they lie in the past.
-    `billed` is whether the ledger has it; what lies before the sandbox's own time is not.
-    `free_ends` are the states in which it costs nothing after all, unless its scenario says otherwise.
+    `ready` is the earliest start that its scenario allows; `starts` and `ends` are forecasts until they have passed.
+    `billed` is false for an execution from before the time of the sandbox, which is in no ledger.
+    `free_ends` are the end states that cost nothing, unless its scenario says otherwise.
     """
 
     id: str

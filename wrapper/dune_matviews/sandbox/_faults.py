@@ -1,5 +1,5 @@
-"""Knows what can go wrong with a request and its answer, and which requests it is meant for.
-Must not know sockets or threads, nor what any operation does."""
+"""Knows the faults of requests and responses, and the requests that they are meant for.
+Must not know sockets, threads or operations."""
 
 import math
 import re
@@ -14,66 +14,66 @@ from attrs.validators import and_, ge, instance_of, le, lt, optional
 from ._http import Response, raw_response
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What a header's value may hold: Latin-1 without control characters.
+# The value of a header: Latin-1 without control characters.
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 
 def _are_headers(fault: "Fault", attribute: object, headers: Mapping[str, str | None]) -> None:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or (value is not None and not _VALUE.fullmatch(value)):
-            raise ValueError(f"no header can be {name!r}: {value!r}")
+            raise ValueError(f"{name!r}: {value!r} cannot be a header")
 
 
 def _leaves_nothing_to_shape(fault: "Fault", attribute: object, lost: bool) -> None:
     replaced = fault.status is not None or fault.body is not None or fault.headers
     if lost and (replaced or fault.cut is not None or fault.drip or fault.head_drip):
-        raise ValueError("where the answer is lost, it has no status, body, headers, cut or drip")
+        raise ValueError("a lost response has no status, body, headers, cut or drip")
 
 
-def _fits_the_answer(fault: "Fault", attribute: object, accepted: bool | None) -> None:
+def _fits_the_response(fault: "Fault", attribute: object, accepted: bool | None) -> None:
     if accepted is False and not fault.replaces_response:
-        raise ValueError("Dune's true answer leaves only where it did the work: give a status or body, or lost=True")
+        raise ValueError("accepted=False needs another response than Dune's: give a status or body, or lost=True")
 
 
 def _is_for_accepted_work(fault: "Fault", attribute: object, late: float) -> None:
     if late and not (fault.accepted and fault.replaces_response):
-        raise ValueError("only work that is accepted behind another answer, or none, can be done late")
+        raise ValueError("late needs accepted=True, and a status or body, or lost=True")
 
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """What goes wrong with one request.
+    """A fault that one request meets.
 
-    *status* and *body* make an answer in place of Dune's true one; either alone means an empty body, or 200.
-    *lost* leaves no answer at all: the connection is closed.
-    *accepted* says whether Dune does its work all the same, if the request is a valid one: a refresh is started and
-    billed, a cancel ends its execution. By default it does where its true answer leaves, however mangled, and does not
-    where another answer, or none, takes its place.
-    *late* is how many seconds of the sandbox's clock pass before that work is done behind another answer, or none. It
-    is done then, or whenever the sandbox is next asked for anything: a client that looks in between finds nothing.
+    *status* and *body* make a response in place of Dune's own; the default of the other is 200, or an empty body.
+    *lost* leaves no response at all: the connection is closed.
+    *accepted* says whether Dune nevertheless does its work, if the request is a valid one: a refresh is started and
+    billed, a cancel ends its execution. By default it does if its own response leaves, however mangled, and does not if
+    another response, or none, takes its place.
+    *late* is the number of seconds of the sandbox's clock until Dune does that work, behind another response or none.
+    The work is done at the first call or request after that time: a poll in between finds nothing.
 
-    The rest applies to the true answer, or to the one in its place:
+    The other attributes shape Dune's own response, or the one in its place:
 
-    *headers* are added to the answer's own, or take their place; None leaves one out, such as Date. A body without
-    Content-Length ends where the connection does.
-    *delay* is how many seconds pass before the answer leaves, or is lost; `math.inf` lasts until the sandbox closes.
-    The work is done, and Date is set, before them.
-    *cut* is how many bytes of the body leave before the connection is closed: with 0, status and headers only.
-    *drip* and *head_drip* are the seconds before each byte of the body, and of what precedes it.
-    *reset* resets the connection (RST) after whatever leaves, instead of closing it in order, or keeping it.
+    *headers* are added to those of the response, or replace them; None removes one, such as Date. A body without
+    Content-Length ends with the connection.
+    *delay* is the number of seconds before the response leaves, or is lost; `math.inf` lasts until the sandbox closes.
+    Dune has done its work, and set Date, before.
+    *cut* is the number of bytes of the body that leave before the connection is closed; 0 leaves status and headers.
+    *drip* and *head_drip* are the seconds before each byte of the body, and of the head.
+    *reset* resets the connection (RST) at the end, instead of closing it in order, or keeping it.
 
-    All these seconds are real ones, whatever the sandbox's speed.
+    All these seconds are real ones at any speed of the sandbox.
 
-    `Fault()` lets a request pass: after two of them it is the third that fails.
+    `Fault()` lets a request pass: after two of them, the third request meets the fault.
 
-    To a client, a refresh that got lost before Dune accepted it looks like one whose answer got lost afterwards.
-    A test that nothing is paid twice wants both, and never more than one charge in the ledger:
+    A client cannot tell a refresh that was lost before Dune accepted it from one whose response was lost afterwards. A
+    test that nothing is paid twice needs both, and never more than one charge in the ledger:
 
     - lost before: `Fault(lost=True)`, `Fault(lost=True, reset=True)`, `Fault(status=502)`, and, past the client's
       timeout, `Fault(lost=True, delay=math.inf)`;
-    - lost after: each of these with `accepted=True`; the true answer mangled, as by `Fault(cut=0)`,
+    - lost after: each of these with `accepted=True`; Dune's own response mangled, as by `Fault(cut=0)`,
       `Fault(cut=10, reset=True)`, `Fault(delay=60)`, `Fault(drip=1)`; a wrong one, `Fault(accepted=True, body=b"{}")`;
-    - lost, and accepted when the client has looked already: `Fault(status=502, accepted=True, late=3)`.
+    - lost, and accepted only after the client has begun to poll: `Fault(status=502, accepted=True, late=3)`.
     """
 
     status: int | None = attrs.field(default=None, validator=optional(and_(instance_of(int), ge(200), le(999))))
@@ -85,7 +85,7 @@ class Fault:
     head_drip: float = attrs.field(default=0.0, validator=[ge(0), lt(math.inf)])
     reset: bool = False
     lost: bool = attrs.field(default=False, validator=_leaves_nothing_to_shape)
-    accepted: bool | None = attrs.field(default=None, validator=_fits_the_answer)
+    accepted: bool | None = attrs.field(default=None, validator=_fits_the_response)
     late: float = attrs.field(default=0.0, validator=[ge(0), lt(math.inf), _is_for_accepted_work])
 
     def __repr__(self) -> str:
@@ -96,12 +96,12 @@ class Fault:
 
     @property
     def replaces_response(self) -> bool:
-        """Whether the client gets something else than Dune's true answer, or nothing."""
+        """Whether the client gets another response than Dune's own, or none."""
         return self.lost or self.status is not None or self.body is not None
 
     @property
     def ends_connection(self) -> bool:
-        """Whether no other request can follow on the connection."""
+        """Whether the connection is closed after the response."""
         lengthless = any(name.lower() == "content-length" and value is None for name, value in self.headers.items())
         return self.lost or self.reset or self.cut is not None or lengthless
 
@@ -110,9 +110,9 @@ NO_FAULT: Final = Fault()
 
 
 def response_under(fault: Fault, handle: Callable[[], Response]) -> Response | None:
-    """The answer to a request that meets *fault*, None for no answer; *handle* does the work and answers truly.
+    """The response to a request that meets *fault*, or None; *handle* does the work and returns Dune's own response.
 
-    Late work is the caller's to do.
+    Late work is left to the caller.
     """
     if not fault.replaces_response:
         return handle()
@@ -124,7 +124,7 @@ def response_under(fault: Fault, handle: Callable[[], Response]) -> Response | N
 
 
 class LateWork:
-    """What is done only after its answer has left."""
+    """Work that is done after its response has left."""
 
     def __init__(self) -> None:
         self._ahead: list[tuple[float, Callable[[], object]]] = []
@@ -133,7 +133,7 @@ class LateWork:
         self._ahead.append((due, work))
 
     def catch_up(self, now: int) -> None:
-        """Does what is due, in the order in which that came about."""
+        """Do the work that is due, the earliest first."""
         due = sorted((each for each in self._ahead if each[0] <= now), key=itemgetter(0))
         self._ahead = [each for each in self._ahead if each[0] > now]
         for _, work in due:
@@ -141,7 +141,7 @@ class LateWork:
 
 
 class FaultQueue:
-    """The faults that requests are still to meet. *operations* are the words that name an operation."""
+    """The faults that later requests will meet. *operations* are the names of operations."""
 
     def __init__(self, operations: Iterable[str]) -> None:
         self._ahead: dict[str | None, deque[Fault]] = {name: deque() for name in (*operations, None)}
@@ -149,14 +149,14 @@ class FaultQueue:
     def add(self, operation: str | None, faults: Iterable[Fault]) -> None:
         if operation not in self._ahead:
             words = ", ".join(filter(None, self._ahead))
-            raise ValueError(f"an operation is one of {words}, or None for any of them; not {operation!r}")
+            raise ValueError(f"operation must be one of {words}, or None for any of them, not {operation!r}")
         self._ahead[operation].extend(faults)
 
     def take(self, operation: str) -> Fault:
-        """The fault for the next request of *operation*: one of its own, else one for any."""
+        """The fault for a request of *operation*: the next of its own, else the next for any operation."""
         ahead = self._ahead[operation] or self._ahead[None]
         return ahead.popleft() if ahead else NO_FAULT
 
     def pending(self) -> tuple[tuple[str | None, Fault], ...]:
-        """The faults that no request has met, each after its operation; those that let requests pass are none."""
+        """The faults that no request has met, without those that let a request pass."""
         return tuple((name, fault) for name, ahead in self._ahead.items() for fault in ahead if fault != NO_FAULT)

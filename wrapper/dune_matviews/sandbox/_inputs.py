@@ -1,5 +1,5 @@
-"""Knows what a request may ask for: which values its body and its query may have, and the words of each refusal.
-Must not know what is done with them."""
+"""Knows the values that the body and the query of a request may have, and the message for each that is refused.
+Must not know what the values are for."""
 
 import json
 import re
@@ -24,11 +24,11 @@ _ABSENT: Final = object()
 
 
 class BadRequestError(ValueError):
-    """The request is refused with 400 and this sentence."""
+    """The request is refused with 400 and this message."""
 
 
 def json_object(request: Request) -> dict[str, object]:
-    """The body of *request*, which may be left out for an empty object."""
+    """The body of *request*; none is an empty object."""
     if not request.body:
         return {}
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -48,7 +48,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def tier_of(values: Mapping[str, object], tiers: tuple[str, ...], refused: tuple[str, ...] = ()) -> str | None:
-    """The performance tier asked for; None where it is left out. *refused* are those that the account's plan lacks."""
+    """The performance tier in the request; None where there is none. The account's plan lacks those in *refused*."""
     asked = values.get("performance", _ABSENT)
     if asked is _ABSENT:
         return None
@@ -60,7 +60,7 @@ def tier_of(values: Mapping[str, object], tiers: tuple[str, ...], refused: tuple
 
 
 def bare_name_of(body: Mapping[str, object]) -> str:
-    """The name that a view is to have, without the account's part."""
+    """The name of the view to create, without the account's part."""
     name = body.get("name")
     if not isinstance(name, str) or not _BARE_NAME.fullmatch(name):
         rule = "result_ and more, 8 to 128 lower-case letters, digits and underscores, without an underscore at the end"
@@ -69,7 +69,7 @@ def bare_name_of(body: Mapping[str, object]) -> str:
 
 
 def definition_of(body: Mapping[str, object], tier_of: Callable[[Mapping[str, object]], str | None]) -> Definition:
-    """What a view is to be made of."""
+    """The definition of the view to create."""
     query_id, is_private = body.get("query_id"), body.get("is_private", False)
     if isinstance(query_id, bool) or not isinstance(query_id, int) or query_id < 1:
         raise BadRequestError(f"query_id must be the number of a query, not {reprlib.repr(query_id)}")
@@ -102,13 +102,13 @@ def _expiry_of(body: Mapping[str, object]) -> datetime | None:
     try:
         if isinstance(text, str) and _RFC_3339.fullmatch(text):
             return datetime.fromisoformat(text.upper())
-    except ValueError:  # a month of 40 days
+    except ValueError:  # the 40th of a month
         pass
     raise BadRequestError(f"expires_at must be a time like 2027-01-01T00:00:00Z, not {reprlib.repr(text)}")
 
 
 def days_of(body: Mapping[str, object]) -> tuple[date | None, date | None]:
-    """The days from which and to which usage is asked for."""
+    """The first and the last day of the usage to report."""
     start, end = _day_of(body, "start_date"), _day_of(body, "end_date")
     if start and end and end < start:
         raise BadRequestError("end_date must not be before start_date")
@@ -122,13 +122,13 @@ def _day_of(body: Mapping[str, object], field: str) -> date | None:
     try:
         if isinstance(text, str) and _DATE.fullmatch(text):
             return date.fromisoformat(text)
-    except ValueError:  # a month of 40 days
+    except ValueError:  # the 40th of a month
         pass
     raise BadRequestError(f"{field} must be a day like 2026-11-01, not {reprlib.repr(text)}")
 
 
 def page_of(request: Request) -> tuple[int, int]:
-    """How many views a page may have, and how many to pass over."""
+    """The size of a page of views, and the number of views before it."""
     values = query_values(request, "limit", "offset")
     limit = _whole_number(values, "limit", default=MAX_PAGE)
     if not 1 <= limit <= MAX_PAGE:
@@ -146,9 +146,9 @@ def _whole_number(values: Mapping[str, str], field: str, *, default: int) -> int
 
 
 def query_values(request: Request, *known: str) -> dict[str, str]:
-    """What stands behind the question mark; of several values for one name, the first.
+    """The parameters in the query; of several values for one name, the first.
 
-    Unlike Dune, the sandbox refuses what is not *known*: a test is to notice a parameter that has no effect.
+    Unlike Dune, the sandbox refuses those that are not *known*: a test should notice a parameter without effect.
     """
     try:
         values = parse_qs(request.query, keep_blank_values=True, errors="strict")
@@ -160,14 +160,14 @@ def query_values(request: Request, *known: str) -> dict[str, str]:
 
 
 def query_id_of(segment: str) -> int:
-    """The number of a query, as it stands in a path."""
+    """The number of a query in a path."""
     if not _DIGITS.fullmatch(segment.removeprefix("-")):
         raise BadRequestError(f"a query has a whole number, not {reprlib.repr(segment)}")
     return int(segment)
 
 
 def check_parameters(values: Mapping[str, str]) -> None:
-    """Of a query's own parameters, the sandbox knows only that they must be a JSON object."""
+    """Check that a query's own parameters are a JSON object, which is all that the sandbox knows of them."""
     text = values.get("query_parameters", "{}")
     try:
         parameters: object = json.loads(text, parse_constant=_refuse_constant)

@@ -1,11 +1,11 @@
-"""Knows what queries read, and in which order all that is behind one of them comes to be.
-Must not know what else there is to a view."""
+"""Knows the sources of each query, and the order in which a pipeline refreshes them.
+Must not know anything else of a view."""
 
 from collections.abc import Callable
 
 import attrs
 
-# What a query can read: a materialized view, by its name, or the result of another query, by its number.
+# A source of a query: a materialized view, by its name, or the result of another query, by its number.
 Source = str | int
 
 
@@ -19,7 +19,7 @@ class Step:
 
 
 class Lineage:
-    """What reads what. *query_of* tells the query of a view; None where there is no such view."""
+    """The sources of each query. *query_of* returns the query of a view; None where there is no such view."""
 
     def __init__(self, query_of: Callable[[str], int | None]) -> None:
         self._query_of = query_of
@@ -29,9 +29,9 @@ class Lineage:
         self._sources[query_id] = tuple(dict.fromkeys(sources))
 
     def pipeline(self, query_id: int) -> tuple[Step, ...]:
-        """All that a query reads, directly or not, each step after those it depends on, and the query itself last.
+        """The direct and indirect sources of a query, each after those that it depends on, and the query itself last.
 
-        Where views read each other in a circle there is no such order, and some step depends on a later one.
+        In a circle of views there is no such order, and some step depends on a later one.
         """
         order = self._in_order(query_id)
         ids = {source: number for number, source in enumerate(order, start=1)}

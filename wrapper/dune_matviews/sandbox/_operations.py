@@ -1,5 +1,5 @@
-"""Knows the operations of Dune's API that the sandbox offers, with the fields of their answers.
-Must not know of keys, sockets or threads, nor decide on states and money, which belong to the world."""
+"""Knows the operations of Dune's API that the sandbox offers, and the fields of their responses.
+Must not know keys, sockets or threads, nor decide on states and costs, which belong to the world."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -31,16 +31,16 @@ from ._status import status_of
 from ._usage import billing_periods
 from ._world import World
 
-# How many of a view's executions one answer lists; the world itself forgets none.
+# The number of a view's executions that one response lists; the world itself forgets none.
 _LISTED_EXECUTIONS: Final = 100
-# Tiers that a pipeline may be asked for, and the one that it shows where none was.
+# The tiers that a request for a pipeline may name; the first is the default.
 _PIPELINE_TIERS: Final = ("medium", "large")
 _BYTES_ALLOWED: Final = 100_000_000_000
 
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Whose API it is. *tiers* are those that a refresh may ask for, *refused* those that the plan does not have."""
+    """The owner of the API key. *tiers* are those of a refresh, *refused* those of them that the plan lacks."""
 
     key: str = attrs.field(repr=False)
     team: str
@@ -51,7 +51,7 @@ class Account:
 
 @attrs.frozen
 class Context:
-    """What an operation works on."""
+    """The input of an operation."""
 
     world: World
     account: Account
@@ -60,9 +60,9 @@ class Context:
 
 @attrs.frozen
 class Operation:
-    """One row of the table: *run* receives, after the context, what stands in the path for each `{}`, decoded.
+    """One operation: *run* takes the context and the decoded segments of the path that fill each `{}`.
 
-    *name* is the word that users have for it; *bucket* is the request budget that it draws on.
+    *name* is its public name in the sandbox; *bucket* is the request budget that it draws on.
     """
 
     name: str
@@ -176,7 +176,7 @@ def _tier_of(account: Account, values: Mapping[str, object]) -> str | None:
 
 
 def _summary(view: View, now: int) -> dict[str, object]:
-    """What a list tells of a view."""
+    """The fields of a view in a list."""
     return {
         "sql_id": view.name,
         "query_id": view.query_id,

@@ -1,5 +1,5 @@
-"""Knows how world, API, faults and server make one sandbox under one lock, and keeps what arrived.
-Must not decide any answer, state or cost itself."""
+"""Knows how world, API, faults and server make one sandbox under one lock, and records the requests.
+Must not decide on any response, state or cost itself."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +28,12 @@ from ._world import World
 class ReceivedRequest:
     """One request as it arrived, accepted or not.
 
-    *id* is what the answer's header X-Request-Id said; *at* is an aware datetime of the sandbox's clock.
+    *id* is the header X-Request-Id of the response; *at* is an aware datetime of the sandbox's clock.
     *path* and *query* are raw, still percent-encoded; names of *headers* are in lower case.
-    *operation* is a word of those that `DuneSandbox.fail` takes; None where path and method are those of none, or the
-    header Host names another host than this machine.
-    *body* is empty where the sandbox refused the request (4xx), so that nothing of what is refused is kept.
-    *status* is the status code that the client was sent, None as long as no answer has left.
+    *operation* is one of the words for `DuneSandbox.fail`; None where path and method name no operation, or the header
+    Host names another host than this machine.
+    *body* is empty where the sandbox refused the request (4xx): it keeps no content of such requests.
+    *status* is the status code of the response, None as long as none has left.
     """
 
     id: str
@@ -50,30 +50,32 @@ class ReceivedRequest:
 class DuneSandbox:
     """A stand-in for Dune's API that listens on this machine from its creation until `close()`.
 
-    *views* are the full names that exist; None lets any view exist that is named, from then until it is deleted.
-    *api_key* is the one key that is accepted, in the header X-Dune-Api-Key only.
+    *views* are the full names of the views that exist; with None, each view exists from its first mention until it is
+    deleted.
+    *api_key* is the only key that is accepted, and only in the header X-Dune-Api-Key.
     *speed* divides the durations of scenarios (100: one of 5 seconds takes 50 milliseconds); the clock itself stays
     the wall clock, so that timestamps and Date headers are true.
-    *default* is what an execution does for which nothing was planned.
-    *max_parallel* is how many executions run at the same time, the others wait; None is no limit.
-    *plan* limits the requests a minute: "free" and "analyst" (15 low, 40 high), "plus" (70, 200), "enterprise"
-    (350, 1000) or numbers of your own, (low, high); None is no limit. Refresh, upsert and delete are low, all else is
-    high. Each response with the right key tells what is left, in the headers RateLimit-Policy and RateLimit. A request
-    past the budget is answered 429 with Retry-After and does not count; any other with the right key does, also one
-    that is refused (400, 403, 404). The minute is one of the sandbox's clock, so that `advance()` ends it and *speed*
-    does not shorten it. On the plan "free", the tiers `medium` and `large` are refused.
+    *default* is the scenario of an execution for which none was rehearsed.
+    *max_parallel* is the number of executions that run at the same time, while others wait; None is no limit.
+    *plan* limits the requests per minute: "free" and "analyst" (15 low, 40 high), "plus" (70, 200), "enterprise"
+    (350, 1000), or two numbers (low, high); None is no limit. Refresh, upsert and delete are low, all others high. The
+    headers RateLimit-Policy and RateLimit of each response to the right key report the budget. A request over budget
+    is refused (429, with Retry-After) and not counted; all others with the right key are, also those that are refused
+    for another reason (400, 403, 404). The minute is one of the sandbox's clock: `advance()` ends it, *speed* does not
+    shorten it. On the plan "free", the tiers `medium` and `large` are refused.
     *small* says whether the tier `small` is accepted: Dune's documentation says both.
-    *free_ends* are the kinds of end (see Scenario) that are not billed. Dune's pages contradict each other on failures;
-    by default they are free, as its newer ones say, and what is cancelled or expires costs what it has used.
-    *team* is the account's part of the full name that a created view gets: dune.TEAM.NAME.
-    *credits_included* is what usage reports as included in each billing period, which is a month of the sandbox's
-    clock; nothing is refused when it is spent.
+    *free_ends* are the kinds of end (see Scenario) that are not billed. Dune's pages contradict each other on failures:
+    by default they are free, as on the newer pages, while an execution that is cancelled or expires costs what it has
+    used.
+    *team* is the account's part of the full name of a view that it creates: dune.TEAM.NAME.
+    *credits_included* are the credits included in each billing period, for the usage report. A period is a month of the
+    sandbox's clock. Nothing is refused when they are spent.
     *port* 0 is any free port.
 
-    A view's schedule is kept and told, with the time at which it is due next; the sandbox never acts on it, because a
-    test would then pay or not pay by the minute at which it happens to run.
+    The sandbox stores and reports schedules, with the time of the next refresh, but never acts on them: otherwise the
+    costs of a test would depend on the minute in which it runs.
 
-    All of it may be used from several threads. Raises ValueError for numbers out of range and OSError where the
+    All methods may be called from several threads. Raises ValueError for numbers out of range, and OSError where the
     port is taken.
     """
 
@@ -121,15 +123,15 @@ class DuneSandbox:
         self.close()
 
     def close(self) -> None:
-        """Closes every socket and ends every thread. The ledger and the requests stay readable."""
+        """Close every socket and end every thread. The ledger and the requests stay readable."""
         self._server.close()
 
     def add_view(self, name: str, *, owned: bool = True, age: float | None = None) -> None:
-        """Lets a view exist, by its full name, in the account or, with *owned* False, in another one.
+        """Add a view, by its full name, to the account or, with *owned* False, to another one.
 
-        A view of another account is answered 403, and is in no list. One that exists already only changes its owner.
-        *age* is how many seconds ago it was last refreshed, with success; None adds no refresh. It was billed before
-        this sandbox began, and is in no ledger.
+        Requests for a view of another account are refused (403), and no list has it. Of a view that exists already,
+        only the owner changes. *age* is the number of seconds since its last refresh, which succeeded; None adds no
+        refresh. That refresh was billed before this sandbox began, and is in no ledger.
         """
         with self._present():
             self._world.catalog.add(name, owned=owned)
@@ -137,35 +139,35 @@ class DuneSandbox:
                 self._world.add_past(name, age)
 
     def reads(self, reader: str | int, *sources: str | int) -> None:
-        """Says what a query reads, in place of what was said before: the lineage that Dune knows of it.
+        """Set the sources of a query, in place of earlier ones: the lineage that Dune reports.
 
-        A text is a materialized view, by its full name; a number is a query, whose result others read without a view
-        between. A view as the *reader* stands for the query that it has now; an upsert with another query changes what
-        the view reads, as it does at Dune:
+        A text is a materialized view, by its full name; a number is a query whose result another one reads directly. A
+        view as the *reader* stands for its current query: after an upsert with another query, the view has the sources
+        of that one, as at Dune:
 
             sandbox.reads("dune.my_team.result_daily", "dune.my_team.result_base", 4711)
             sandbox.reads(4711, "dune.my_team.result_raw")
 
-        Circles are possible. Raises UnknownObjectError where a view does not exist.
+        Circles are possible. Raises UnknownObjectError for a view that does not exist.
         """
         with self._present():
             self._world.set_sources(reader, sources)
 
     def rehearse(self, name: str, *scenarios: Scenario) -> None:
-        """Says what the next executions of a view do, one scenario each, after those planned before.
+        """Give each of the next executions of a view one of *scenarios*, after those rehearsed earlier.
 
-        Raises UnknownObjectError where the view does not exist.
+        Raises UnknownObjectError for a view that does not exist.
         """
         with self._present():
             self._world.rehearse(name, *scenarios)
 
     def fail(self, operation: str | None, *faults: Fault) -> None:
-        """Says what goes wrong with the next requests of an operation, one fault each, after those planned before.
+        """Give each of the next requests of an operation one of *faults*, after those rehearsed earlier.
 
         *operation* is "list", "upsert", "get", "delete" or "refresh" (of views), "status" or "cancel" (of an
         execution), "pipeline" (of a query), "usage" or "whoami". None is any of these; its faults come after those of
-        the operation itself. A fault meets the next request that path and method lead to the operation, whatever key or
-        body that has. Where Dune does not do its work, no budget counts the request.
+        the operation itself. A fault meets the next request whose path and method name the operation, with any key and
+        any body. No budget counts a request that the fault keeps from Dune.
         Raises ValueError for another word.
         """
         with self._present():
@@ -173,31 +175,31 @@ class DuneSandbox:
 
     @property
     def pending_faults(self) -> tuple[tuple[str | None, Fault], ...]:
-        """The faults that no request has met so far, each after the operation that it was said for.
+        """The faults that no request has met so far, as pairs of operation and fault.
 
-        A test that ends with some has not tested what it rehearsed. The fixture `dune_sandbox` fails such a test.
+        A test that ends with some of them does not cover them. The fixture `dune_sandbox` fails such a test.
         """
         with self._present():
             return self._faults.pending()
 
     def advance(self, seconds: float) -> None:
-        """Lets so many seconds of the clock pass at once: at speed 100, a hundred times as much of every scenario."""
+        """Advance the clock by *seconds*. At speed 100, scenarios advance by a hundred times as much."""
         with self._present():
             self._world.advance(seconds)
 
     def finish(self, execution_id: str, end: str | None = None) -> None:
-        """Ends an execution now, at the whole cost that was planned, as planned or with another *end* (see Scenario).
+        """End an execution now, at its whole planned cost, as planned or with another *end* (see Scenario).
 
-        An end that is not billed costs nothing all the same.
+        An end that is not billed costs nothing here either.
 
-        Raises UnknownObjectError for an execution that does not exist, ValueError for one that has ended.
+        Raises UnknownObjectError for an execution that does not exist, and ValueError for one that has ended.
         """
         with self._present():
             self._world.finish(execution_id, end)
 
     @property
     def ledger(self) -> tuple[Charge, ...]:
-        """What Dune would bill by now: one charge for each accepted refresh or upsert, in order of acceptance."""
+        """The bill so far: one charge for each accepted refresh or upsert, in order of acceptance."""
         with self._present():
             return self._world.ledger()
 
@@ -238,15 +240,15 @@ class DuneSandbox:
     def _true_response(self, request: Request, place: int) -> Response:
         try:
             response = self._api.respond(request)
-        except Exception as error:  # whatever went wrong here, the client gets an response
-            return error_response(500, f"the sandbox itself is at fault: {error!r}")
+        except Exception as error:  # the client gets a response in any case
+            return error_response(500, f"this is a bug in the sandbox: {error!r}")
         if response.status >= 400:
             self._requests[place] = attrs.evolve(self._requests[place], body=b"")
         return response
 
     @contextmanager
     def _present(self) -> Iterator[None]:
-        """What users and requests want is done in here: by one thread at a time, and after whatever is overdue."""
+        """Let one thread at a time, users and requests alike, act on the present, in which no late work is overdue."""
         with self._lock:
             self._late.catch_up(self._world.now())
             yield

@@ -1,4 +1,4 @@
-"""Knows what an execution can be told to do, and Dune's texts for its states.
+"""Knows the possible courses of an execution, and Dune's names for its states.
 Must not know the time, nor any view or request."""
 
 import math
@@ -25,10 +25,10 @@ _STATES: Final = {
 
 @attrs.frozen
 class Failure:
-    """Why an execution failed, as its status reports it."""
+    """The error of an execution, as its status reports it."""
 
     type: str = "FAILED_TYPE_EXECUTION_FAILED"
-    message: str = "The execution failed, as planned."
+    message: str = "The execution failed, as rehearsed."
     line: int | None = None
     column: int | None = None
 
@@ -42,18 +42,17 @@ def _is_an_end(scenario: "Scenario", attribute: "attrs.Attribute[str]", end: str
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """What one execution does, from its acceptance to its end.
+    """The course of one execution, from its acceptance to its end.
 
-    *pending* and *running* are seconds in the queue and at work, before the sandbox's speed divides them;
-    `math.inf` lasts until the execution is finished or canceled from outside.
-    *credits* is what it has cost at its end; the cost grows evenly while it runs (and not at all while there is no
-    end in sight).
-    *billed* is whether that is billed; None leaves it to the kind of end, as the sandbox's *free_ends* have it. What is
-    not billed costs 0 once it has ended.
-    *end* is "completed", "completed_partial", "failed", "canceled", "expired", or any other text that starts
-    with QUERY_STATE_, to rehearse states that nobody knows yet.
-    *error* is reported with an end that is no success; a failed execution has one in any case.
-    *rows* and *bytes* are the size of the table that a success leaves.
+    *pending* and *running* are its seconds in the queue and at work, before the sandbox's speed divides them; with
+    `math.inf` it stays there until it is finished or canceled from outside.
+    *credits* is its cost at its end, towards which it grows evenly while it runs (not at all with `running=math.inf`).
+    *billed* says whether it is billed; None decides by *end* and the sandbox's *free_ends*. An execution that is not
+    billed costs 0 once it has ended.
+    *end* is "completed", "completed_partial", "failed", "canceled", "expired", or any other text that starts with
+    QUERY_STATE_, to rehearse states that Dune may add.
+    *error* is reported with every end but a success; a failed execution always has one.
+    *rows* and *bytes* are the size of the table after a success.
     """
 
     pending: float = attrs.field(default=1.0, validator=ge(0))
@@ -67,12 +66,12 @@ class Scenario:
 
     @property
     def end_state(self) -> str:
-        """The end as Dune's status spells it: a text that starts with QUERY_STATE_."""
+        """The end in Dune's spelling: a text that starts with QUERY_STATE_."""
         return _STATES.get(self.end, self.end)
 
     @property
     def reported_error(self) -> Failure | None:
-        """The error that the status shows once the execution has ended; None where there is none."""
+        """The error in the status of the ended execution; None where there is none."""
         if self.end_state in SUCCEEDED:
             return None
         if self.error is None and self.end_state == FAILED:

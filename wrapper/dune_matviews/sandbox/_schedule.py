@@ -1,5 +1,5 @@
-"""Knows how often a view may be refreshed by itself, and when it is due next.
-Must not know views or requests, nor a clock."""
+"""Knows how often a schedule may refresh a view, and when the next refresh is due.
+Must not know views, requests or a clock."""
 
 import reprlib
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from cronsim import CronSim, CronSimError
 _TIGHTEST: Final = timedelta(minutes=15)
 _SPARSEST: Final = timedelta(days=7)
 _DAY: Final = timedelta(days=1)
-# Two years, a leap year among them, in which an expression shows all that it can do.
+# Two years, one of them a leap year, in which an expression shows all its intervals.
 _BEGIN: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _END: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def _is_allowed(schedule: "Schedule", attribute: object, expression: str) -> Non
     try:
         days = _runs(f"0 0 {day} {month} {weekday}", until=_END)
         times = _runs(f"{minute} {hour} * * *", until=_BEGIN + _DAY)
-    except (CronSimError, ValueError) as error:  # the latter for a number of thousands of digits
+    except (CronSimError, ValueError) as error:  # ValueError for a number of thousands of digits
         raise ValueError(f"cron_expression {shown} cannot be read: {error}") from None
     if max(_gaps([_BEGIN, *days, _END])) > _SPARSEST:
         raise ValueError(f"cron_expression {shown} must be due at least once a week")
@@ -46,10 +46,10 @@ def _gaps(times: list[datetime]) -> list[timedelta]:
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """When a view is refreshed by itself. Raises ValueError for a cron expression that Dune would not take.
+    """When Dune refreshes a view by itself. Raises ValueError for a cron expression that Dune would refuse.
 
-    *expires_at* is an aware datetime, None for no end. *performance* is the tier of each refresh, None where it was
-    left out.
+    *expires_at* is an aware datetime, None for no end. *performance* is the tier of each refresh, None where the
+    request had none.
     """
 
     cron_expression: str = attrs.field(validator=_is_allowed)
@@ -57,6 +57,6 @@ class Schedule:
     expires_at: datetime | None = None
 
     def next_time(self, now: datetime) -> datetime | None:
-        """When the next refresh is due; None where the schedule ends before."""
+        """The time of the next refresh; None where the schedule ends before it."""
         due = next(CronSim(self.cron_expression, now))
         return due if self.expires_at is None or due < self.expires_at else None

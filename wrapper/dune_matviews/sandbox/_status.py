@@ -1,5 +1,5 @@
-"""Knows how an execution is told: the fields of its status, each from its moment on.
-Must not know requests, nor decide on states and money."""
+"""Knows the fields of an execution's status, and from when on each is there.
+Must not know requests, nor decide on states and costs."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _RESULT_LIFETIME: Final = 90 * 86_400 * 1_000_000_000  # nanoseconds
 
 
 def status_of(world: World, execution: Execution, now: int) -> dict[str, object]:
-    """The fields that every status has; those that apply only later join them from their moment on."""
+    """The fields of the status at *now*; some appear only once they apply."""
     state = execution.state(now)
     status: dict[str, object] = {
         "execution_id": execution.id,

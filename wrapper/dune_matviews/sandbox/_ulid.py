@@ -1,5 +1,5 @@
-"""Knows how executions are numbered: by ULIDs, as Dune's are.
-Must not know what an execution is, nor read a clock."""
+"""Knows the ids of executions, which are ULIDs, as Dune's are.
+Must not know executions, nor read a clock."""
 
 from random import Random
 
@@ -8,12 +8,12 @@ _RANDOM_BITS = 80
 
 
 class UlidSequence:
-    """Hands out ULIDs, each greater than the one before, also within one millisecond."""
+    """Generates ULIDs, each greater than the one before, also within one millisecond."""
 
     def __init__(self) -> None:
         self._last = 0
-        # A generator of its own: the caller's seeded tests must not notice that the sandbox draws numbers.
-        self._random = Random()  # noqa: S311 - no secret hangs on an identifier
+        # A generator of its own, so that the sandbox does not disturb tests that seed Python's.
+        self._random = Random()  # noqa: S311 - an id is no secret
 
     def next(self, milliseconds: int) -> str:
         """The next identifier: 26 characters that begin with the time, *milliseconds* since 1970."""

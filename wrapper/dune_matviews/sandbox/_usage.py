@@ -1,5 +1,5 @@
-"""Knows billing periods, which are the months of the calendar, and what was used in each.
-Must not know a clock, nor where charges come from."""
+"""Knows billing periods, which are calendar months, and the credits used in each.
+Must not know a clock, nor the origin of charges."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ class Period:
 
 
 def billing_periods(charges: Iterable[Charge], first: date, last: date) -> list[Period]:
-    """The periods from that of the day *first* to that of the day *last*. A charge belongs to when it was submitted."""
+    """The periods from the day *first* to the day *last*. A charge counts on the day of its submission."""
     credits: defaultdict[date, float] = defaultdict(float)
     for charge in charges:
         credits[_month(charge.submitted_at.date())] += charge.credits

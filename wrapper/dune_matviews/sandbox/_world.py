@@ -1,5 +1,5 @@
-"""Knows what happens in time: nothing ticks, a state follows from scenario, submission and present.
-Must not know of HTTP or JSON, nor of threads: whoever shares a world between threads brings the lock."""
+"""Knows the course of time: nothing ticks; a state follows from the scenario, the submission and the current time.
+Must not know HTTP, JSON or threads: a caller with several threads brings the lock."""
 
 import heapq
 import math
@@ -18,7 +18,7 @@ from ._ulid import UlidSequence
 
 
 class World:
-    """All there is behind the API. *clock* answers nanoseconds since 1970. *began* is when it came to be."""
+    """Everything behind the API. *clock* returns nanoseconds since 1970. `began` is the time of its creation."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class World:
         self.catalog = Catalog(views)
         self._lineage = Lineage(self.catalog.query_of)
         self._executions: dict[str, Execution] = {}
-        # Those that have not ended, in the order in which they may start.
+        # The executions that have not ended, in the order in which they may start.
         self._open: list[Execution] = []
         self.began = self.now()
 
     def now(self) -> int:
-        """Nanoseconds since 1970. It never goes back, even where the clock behind it is set back."""
+        """Nanoseconds since 1970. They never go back, even if the clock behind them is set back."""
         self._latest = max(self._latest, self._clock() + self._advanced)
         return self._latest
 
     def advance(self, seconds: float) -> None:
         if not 0 <= seconds < math.inf:
-            raise ValueError(f"time goes on by zero or more seconds, not by {seconds!r}")
+            raise ValueError(f"seconds must be zero or more, and finite, not {seconds!r}")
         self._advanced += round(seconds * 1e9)
 
     def execution(self, execution_id: str) -> Execution:
@@ -68,7 +68,7 @@ class World:
             raise UnknownObjectError(f"the sandbox has no execution {execution_id!r}") from None
 
     def define(self, name: str, definition: Definition) -> Execution:
-        """Creates or replaces a view, and starts the execution that fills it."""
+        """Create or redefine a view, and start the execution that fills it."""
         return self._start(self.catalog.define(name, definition), definition.performance)
 
     def refresh(self, name: str, performance: str | None = None) -> Execution:
@@ -97,14 +97,16 @@ class World:
         return execution
 
     def add_past(self, name: str, age: float) -> None:
-        """Lets a refresh of the view have succeeded *age* seconds ago; it was billed before this world began."""
+        """Add a refresh that succeeded *age* seconds ago and was billed before this world began."""
         if not 0 <= age < math.inf:
-            raise ValueError(f"an age is zero or more seconds, not {age!r}")
+            raise ValueError(f"age must be zero or more seconds, and finite, not {age!r}")
         view, scenario, ended = self.catalog.find(name), Scenario(), self.now() - round(age * 1e9)
         began = ended - self._duration(scenario.running)
         submitted = round(began - self._duration(scenario.pending))
         execution = Execution(
-            id=UlidSequence().next(submitted // 1_000_000),  # a sequence of its own: this world's only ever go up
+            id=UlidSequence().next(
+                submitted // 1_000_000
+            ),  # a sequence of its own, because the ids of this world only increase
             name=name,
             query_id=view.query_id,
             performance=None,
@@ -119,7 +121,7 @@ class World:
         self._executions[execution.id] = execution
 
     def cancel(self, execution_id: str) -> bool:
-        """Ends an execution at what it has cost so far; False where it had ended already."""
+        """End an execution at its cost so far; return False where it had ended already."""
         execution, now = self.execution(execution_id), self.now()
         if now >= execution.ends:
             return False
@@ -133,7 +135,7 @@ class World:
         return True
 
     def finish(self, execution_id: str, end: str | None = None) -> None:
-        """Brings the planned end, or another *end*, forward to the present, at the whole planned cost."""
+        """End an execution now, at its whole planned cost, as planned or with another *end*."""
         execution, now = self.execution(execution_id), self.now()
         if now >= execution.ends:
             raise ValueError(f"{execution_id} has ended already, as {execution.state(now)}")
@@ -143,7 +145,7 @@ class World:
         self._assign_slots(now)
 
     def queue(self, now: int) -> list[Execution]:
-        """The executions that wait to start, the next one first."""
+        """The executions that wait for their start, the next one first."""
         return [each for each in self._still_open(now) if now < each.starts]
 
     def running(self, now: int) -> list[Execution]:
@@ -157,7 +159,7 @@ class World:
         self.catalog.find(name).scenarios.extend(scenarios)
 
     def set_sources(self, reader: Source, sources: Iterable[Source]) -> None:
-        """Says what a query reads; a view's name as the *reader* stands for the query that it has now."""
+        """Set the sources of a query; a view's name as the *reader* stands for its current query."""
         read = tuple(sources)
         for source in (reader, *read):
             if isinstance(source, str):
@@ -183,9 +185,9 @@ class World:
         execution.ends = starts + self._duration(execution.scenario.running)
 
     def _assign_slots(self, now: int) -> None:
-        """Forecasts anew, where a limit binds, when each waiting execution starts: first ready, first served.
+        """Forecast the start of each waiting execution anew, where there is a limit: first ready, first served.
 
-        Called whenever something unforeseen happens. What has started stays as it is, so the past never changes.
+        Called after every event that was not in the forecast. It leaves executions that have started as they are.
         """
         if self.max_parallel is None:
             return

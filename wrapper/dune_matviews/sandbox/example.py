@@ -1,5 +1,5 @@
-"""Knows the example to try things out with: six views in three layers, one of which is fresh, and one fails.
-Must not know how a sandbox works, nor what is done to the views."""
+"""Knows the example: six views in three layers, one of them fresh and one failing.
+Must not know how a sandbox works, nor how the views are used."""
 
 from collections.abc import Mapping
 from itertools import repeat
@@ -19,7 +19,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     "dune.my_team.result_weekly": ("dune.my_team.result_daily_volume",),
     "dune.my_team.result_daily": ("dune.my_team.result_daily_volume", "dune.my_team.result_daily_users"),
 }
-"""The views, each with those that it reads. `examples/plan.toml` says the same."""
+"""The views, each with its sources. They are those of `examples/plan.toml`."""
 
 _HOUR: Final = 3_600.0
 _FRESH: Final = "dune.my_team.result_prices"
@@ -34,14 +34,14 @@ _REFRESHES: Final = {
     "dune.my_team.result_daily": Scenario(pending=0.3, running=1.2, credits=0.5, rows=1_100, bytes=60_000),
 }
 _MISTAKE: Final = Failure(message="line 7:12: Column 'wallet' cannot be resolved", line=7, column=12)
-_MANY: Final = 1_000  # refreshes of one view, until it does as views do of which nothing was said
+_MANY: Final = 1_000  # rehearsed refreshes of each view
 
 
 def example(*, port: int = 0, speed: float = 1.0) -> DuneSandbox:
-    """A sandbox with the views of `READS`, all last refreshed yesterday but one, which is two hours old.
+    """A sandbox with the views of `READS`, all refreshed yesterday but one, which was refreshed two hours ago.
 
     The first refresh of `dune.my_team.result_daily_users` fails; all others succeed. *port* and *speed* are those of
-    `DuneSandbox`, which says what is raised.
+    `DuneSandbox`, as are the exceptions.
     """
     sandbox = DuneSandbox(READS, port=port, speed=speed)
     for name, sources in READS.items():

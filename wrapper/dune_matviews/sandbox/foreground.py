@@ -1,5 +1,5 @@
-"""Knows a sandbox that runs in the foreground of a terminal: two lines to paste, and the bill after Ctrl-C.
-Must not know how a sandbox works, nor how its command is spelled."""
+"""Knows a sandbox in the foreground of a terminal: two lines to paste, and the bill after Ctrl-C.
+Must not know how a sandbox works, nor the options of its command."""
 
 import signal
 import sys
@@ -20,11 +20,11 @@ _TO_TRY = (
 
 
 def serve(port: int, speed: float, *, with_example: bool) -> None:
-    """Run a sandbox, or the one of the example, until Ctrl-C or SIGTERM, then show its ledger.
+    """Run a sandbox, with or without the example, until Ctrl-C or SIGTERM; then show its ledger.
 
-    Raises OSError, OverflowError or ValueError where the port or the speed cannot be.
+    Raises OSError, OverflowError or ValueError for a port or a speed that is impossible.
     """
-    # Asked for by name, because a shell starts its background jobs with Ctrl-C ignored, and supervisors send SIGTERM.
+    # Set explicitly: shells start background jobs with Ctrl-C ignored, and supervisors send SIGTERM.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
     with (example if with_example else DuneSandbox)(port=port, speed=speed) as sandbox:
@@ -33,23 +33,23 @@ def serve(port: int, speed: float, *, with_example: bool) -> None:
 
 
 def greeting(sandbox: DuneSandbox, *, with_example: bool) -> str:
-    """Two lines to paste, and what to know about them."""
+    """Two lines to paste, and notes on them."""
     lines = [
         f"export DUNE_API_BASE_URL={sandbox.url}",
         f"export DUNE_API_KEY={sandbox.api_key}",
         "",
-        "Paste these two lines into another shell. The key is for this sandbox only: keep your own out of it.",
-        "Nothing here is billed. Ctrl-C ends the sandbox, and shows what Dune would have billed.",
+        "Paste these two lines into another shell. The key is for this sandbox only: do not use your own here.",
+        "Nothing here is billed. Ctrl-C ends the sandbox and shows the bill that Dune would have sent.",
     ]
     if with_example:
         lines += ["", "Then, for example:", *(f"  dune-matviews {each}" for each in _TO_TRY)]
     return "\n".join([*lines, ""])
 
 
-def wait_for_ctrl_c(words: str) -> None:
-    """Say *words*, and return once the user has had enough."""
+def wait_for_ctrl_c(text: str) -> None:
+    """Print *text*, and return at Ctrl-C."""
     try:
-        sys.stdout.write(words)
+        sys.stdout.write(text)
         sys.stdout.flush()
         while True:
             time.sleep(3600)
@@ -58,7 +58,7 @@ def wait_for_ctrl_c(words: str) -> None:
 
 
 def summary(ledger: Sequence[Charge]) -> str:
-    """One line for each accepted refresh, and one with their number and sum."""
+    """One line for each accepted refresh, and one with their number and their total."""
     rows = [
         (each.execution_id, each.state.removeprefix("QUERY_STATE_").lower(), f"{each.credits:.3f}", each.name)
         for each in ledger
