@@ -77,7 +77,10 @@ class Shared:
 
 def refreshed(name: str, shared: Shared) -> Flow[ViewResult]:
     """See that a view is fresh, and return its result; raise what leaves its end open."""
-    result = yield from _View(name, shared).flow()
+    view = _View(name, shared)
+    result = yield from view.flow()
+    if view.is_earlier(result):  # of which that is known only now
+        result = yield from view.flow()
     if result.outcome is not Outcome.FRESH:  # which has said so itself
         shared.fresh_since[name] = result.ended_at or _UNKNOWN
     return result
@@ -93,11 +96,9 @@ class _View:
         self._progress = shared.progress
         self._reads = shared.plan.reads[name]
 
-    def flow(self) -> Flow[ViewResult]:
-        result = yield from self._once()
-        if self._shared.journal is not None and result.outcome is Outcome.SUCCEEDED and self._began_early(result):
-            result = yield from self._once()  # an earlier call's, of which that is known only now
-        return result
+    def is_earlier(self, result: ViewResult) -> bool:
+        """The result is an earlier call's, whose execution began before this run has refreshed what the view reads."""
+        return self._shared.journal is not None and result.outcome is Outcome.SUCCEEDED and self._began_early(result)
 
     def _began_early(self, result: ViewResult) -> bool:
         """The execution began before this run has refreshed what the view reads.
@@ -112,7 +113,7 @@ class _View:
         """What this view reads, and this run has refreshed."""
         return [each for each in self._reads if self._progress.results[each].outcome is Outcome.SUCCEEDED]
 
-    def _once(self) -> Flow[ViewResult]:
+    def flow(self) -> Flow[ViewResult]:
         shared, limits = self._shared, self._shared.limits
         record = None if shared.journal is None else shared.journal.records.of(self._name)
         is_overtaken = record is not None and self._is_overtaken(record)

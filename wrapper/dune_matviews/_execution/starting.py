@@ -93,8 +93,7 @@ class _Start:
                 running, history = yield from find_running(self._session, self._wish)
                 if running is not None:
                     return (yield from self._follow(running, "adopted"))
-            self._intent.baseline = yield from self._baseline(history)
-            return (yield from self._send())
+            return (yield from self._send(history))
         except (DuneError, PreventedError) as failure:
             yield from self._certainly_unsent(failure)
             raise
@@ -188,9 +187,10 @@ class _Start:
             return begun._replace(candidates=tuple(running))
         self._intent.begin_anew(self._wish.tier, self._wish.not_before)
         self._intent.replaces = record.token
-        self._intents.begin(self._intent, alone=False)
-        # What another run has started is not this one's to cancel.
-        return (yield from self._follow(running[0], "adopted" if record.is_earlier else begun.how)) if running else None
+        if running:  # what another run has started is not this one's to cancel
+            return (yield from self._follow(running[0], "adopted" if record.is_earlier else begun.how))
+        joined = yield from self._take_up()
+        return None if joined is None else (yield from self._entered(joined))
 
     def _entered(self, begun: Begun) -> Flow[Begun]:
         """Have the journal, too, know of an execution that this client has found."""
@@ -241,9 +241,12 @@ class _Start:
     # Before the request.
 
     def _baseline(self, read_already: tuple[ViewHistory, float] | None) -> Flow[Baseline | None]:
-        """The view's history before anything is sent. Without a journal nobody waits long for it."""
+        """The view's history before anything is sent. Without a journal nobody waits long for it.
+
+        It is read when the turn of the request has come: another's start in between would be taken for this one's.
+        """
         session = self._session
-        if read_already is None:
+        if read_already is None or session.clock() - read_already[1] > session.times.slack:
             read_at = session.clock()
             if self._journal is not None:
                 history = yield from read_history(session, self._wish.view, self._limit())
@@ -305,7 +308,7 @@ class _Start:
 
     # The request.
 
-    def _send(self) -> Flow[Begun]:
+    def _send(self, history: tuple[ViewHistory, float] | None) -> Flow[Begun]:
         session, intent, journal = self._session, self._intent, self._journal
         call = self._call()
         limit = self._limit()
@@ -314,6 +317,8 @@ class _Start:
             while True:
                 yield from admitted(session, "low", limit)
                 self._wish.check()
+                if intent.permit is None:
+                    intent.baseline = yield from self._baseline(history)
                 intent.permit = self._new_permit()
                 if journal is not None and not (yield from journal.intended(intent)):
                     raise self._not_first()
