@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from dune_matviews import ErrorDetail, ExecutionState, ExecutionStatus, Outcome, RefreshReport, StopReason, ViewResult
-from dune_matviews.cli import _data, _github, _progress, _tables
+from dune_matviews.cli import _data, _progress, _tables
 from dune_matviews.cli._live import Live
 from dune_matviews.cli._output import Output
 from dune_matviews.cli._tables import Look
@@ -193,43 +191,6 @@ def test_an_execution_is_described_as_far_as_it_is_known() -> None:
         "cost       1,234.50 credits",
         "error      syntax_error no 'FORM' (line 3, column 9)",
     ]
-
-
-# GitHub Actions
-
-
-def test_a_step_leaves_a_summary_and_its_executions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are added to what other steps have left; no name or reason can break out of its cell or its value."""
-    summary, output = tmp_path / "summary", tmp_path / "output"
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
-    for file in (summary, output):
-        file.write_text("before\n")
-    odd = ViewResult(outcome=Outcome.FAILED, reason="a | b <img> `c`\nd", execution_id="E2")
-    _github.leave_report(RefreshReport({"x\ny=z": odd, "b": ran(Outcome.SUCCEEDED, 0, 0, 9, 1)}, NOON, NOON))
-    assert summary.read_text().splitlines() == [
-        "before",
-        "| View | Outcome | Took | Credits | Execution | |",
-        "| --- | --- | ---: | ---: | --- | --- |",
-        "| x y=z | failed | - | - | E2 | a &#124; b &#60;img&#62; &#96;c&#96; d |",
-        "| b | succeeded | 9.0s | 1.00 | E1 |  |",
-        "",
-        "1 failed, 1 succeeded; 0.0s, 1.00 credits",
-        "",
-    ]
-    before, start, value, end = output.read_text().splitlines()
-    assert before == "before"
-    assert start == f"execution-ids<<{end}"
-    assert json.loads(value) == {"x\ny=z": "E2", "b": "E1"}
-
-
-def test_outside_of_github_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file is written that nobody asked for."""
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
-    monkeypatch.chdir(tmp_path)
-    _github.leave_report(REPORT)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_time_of_a_view_is_the_same_live_and_in_the_end() -> None:

@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
 def _failed(error: BaseException, output: Output) -> Answer:
     found = failure(error)
     if output.debug:
-        traceback.print_exception(error, file=sys.stderr)
+        write(sys.stderr, "".join(traceback.format_exception(error)).rstrip("\n"))
     for line in found.message.splitlines():  # more than one for a plan file with more than one mistake
         output.error(line)
     return Answer(found.code, found.document, hints=found.hints)

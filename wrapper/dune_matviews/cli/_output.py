@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any, Literal, NamedTuple, TextIO
 
+from . import _workflow
 from ._exits import Exit
 
 Format = Literal["text", "json"]
@@ -50,7 +51,14 @@ class Output:
     @property
     def is_live(self) -> bool:
         """Lines of `progress` can be redrawn."""
-        return not self.quiet and self.progress.isatty() and os.environ.get("TERM") != "dumb"
+        return (
+            not self.quiet and not _workflow.is_step() and self.progress.isatty() and os.environ.get("TERM") != "dumb"
+        )
+
+    @property
+    def is_step(self) -> bool:
+        """What is printed is read by a runner of GitHub Actions."""
+        return _workflow.is_step()
 
     def event(self, text: str) -> None:
         """Tell a step of what is going on."""
@@ -73,12 +81,22 @@ class Output:
             write(sys.stderr, text)
 
     def error(self, text: str) -> None:
-        """Tell what went wrong, and what to do."""
-        write(sys.stderr, f"{painted('Error:', RED, sys.stderr)} {text}")
+        """Tell what went wrong, and what to do; GitHub Actions shows it at the top of the run."""
+        if self.is_step:
+            self.annotate("error", text)
+        else:
+            write(sys.stderr, f"{painted('Error:', RED, sys.stderr)} {text}")
 
     def warning(self, text: str) -> None:
         """Tell what may go wrong."""
-        write(sys.stderr, f"{painted('Warning:', YELLOW, sys.stderr)} {text}")
+        if self.is_step:
+            self.annotate("warning", text)
+        else:
+            write(sys.stderr, f"{painted('Warning:', YELLOW, sys.stderr)} {text}")
+
+    def annotate(self, kind: Literal["error", "warning"], text: str, title: str = "") -> None:
+        """Have GitHub Actions show something at the top of the run."""
+        _write(sys.stderr, _workflow.annotation(kind, text, title))
 
     def answer(self, answer: Answer) -> Exit:
         """Print a command's answer, and return its exit code; an answer that gets lost is a failure."""
@@ -86,6 +104,7 @@ class Output:
         if self.form == "json":
             document = {"ok": answer.code is Exit.OK, "exit_code": int(answer.code), **answer.document}
             text = json.dumps(document, indent=2, allow_nan=False)
+            text = _workflow.harmless_json(text) if self.is_step else text
         if text:
             self.result(text)
         for hint in answer.hints:
@@ -108,6 +127,10 @@ def _make_sure_of_streams() -> None:
 
 def write(stream: IO[str], text: str) -> OSError | None:
     """Write a line or more. Once a stream takes no more, what is written to it is dropped; that failure comes back."""
+    return _write(stream, _workflow.harmless(text) if _workflow.is_step() else text)
+
+
+def _write(stream: IO[str], text: str) -> OSError | None:
     try:
         stream.write(f"{text}\n")
         stream.flush()

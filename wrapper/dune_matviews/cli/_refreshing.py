@@ -193,7 +193,9 @@ def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: di
         found = failure(interruption)
         codes, hints = [found.code], found.hints
         output.error(found.message)
-    _running.leave(output, lambda: _github.leave_executions({name: views[name]["execution_id"] for name in views}))
+    _running.leave(
+        output, lambda: _github.leave_executions({name: views[name]["execution_id"] for name in views}, output)
+    )
     return Answer(_exits.first(codes), {"views": views}, hints=hints)
 
 

@@ -44,7 +44,7 @@ def refresh(
 def _answer(report: RefreshReport, output: Output, hints: list[str]) -> Answer:
     """What came of a run; in GitHub Actions it is also left where a workflow finds it."""
     code = of_report(report)
-    leave(output, lambda: _github.leave_report(report))
+    leave(output, lambda: _github.leave_report(report, output))
     if code is Exit.OK and output.quiet:
         return Answer(code, report.to_dict())
     return Answer(code, report.to_dict(), _tables.table(report, look()), tuple(hints))
@@ -54,7 +54,7 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
     """Leave something to GitHub Actions; a file that cannot be written changes nothing of what was done."""
     try:
         for_github()
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         output.warning(f"The files of GitHub Actions cannot be written: {_text.line(str(problem))}")
 
 

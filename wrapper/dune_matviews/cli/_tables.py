@@ -71,7 +71,7 @@ def table(report: RefreshReport, look: Look) -> str:
 
 def totals(report: RefreshReport) -> str:
     """How many views came to which end, how long it took, and what it cost."""
-    counts = Counter(map(_outcome, report.results.values()))
+    counts = Counter(map(outcome, report.results.values()))
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no views"
     return f"{outcomes}; {_text.lasted(report.seconds)}, {_text.credits(report.cost_credits)}"
 
@@ -103,7 +103,8 @@ def _moments(result: ViewResult) -> list[datetime]:
     return [each for each in (status.submitted_at, result.started_at, result.ended_at) if each is not None]
 
 
-def _outcome(result: ViewResult) -> str:
+def outcome(result: ViewResult) -> str:
+    """The outcome in words."""
     return result.outcome.value.replace("_", " ")
 
 
@@ -113,7 +114,7 @@ def figures(result: ViewResult) -> tuple[str, ...]:
     if result.started_at and result.ended_at:
         took = _text.lasted(result.ended_at - result.started_at)
     cost = "-" if result.cost_credits is None else f"{result.cost_credits:,.2f}"
-    return _outcome(result), took, cost
+    return outcome(result), took, cost
 
 
 def _widths(names: int, rest: int, whole: int | None) -> tuple[int, int]:
@@ -129,8 +130,8 @@ def _widths(names: int, rest: int, whole: int | None) -> tuple[int, int]:
 
 
 def _coloured(cells: str, result: ViewResult) -> str:
-    outcome = _outcome(result)
-    return f"\x1b[{_STYLES.get(outcome, _STYLE_OF_OTHERS)}m{outcome}\x1b[0m{cells.removeprefix(outcome)}"
+    word = outcome(result)
+    return f"\x1b[{_STYLES.get(word, _STYLE_OF_OTHERS)}m{word}\x1b[0m{cells.removeprefix(word)}"
 
 
 def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
