@@ -30,8 +30,8 @@ define needs-python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo generate update check test test-others test-long test-one test-oldest test-full soak bench build \
-	check-wheel lock clean
+.PHONY: help setup demo generate update check test test-others test-long test-one test-oldest test-full test-engines \
+	test-engines-kill soak bench build check-wheel lock clean
 
 help: ## List the targets.
 	@echo "You need Python $(firstword $(SUPPORTED)) or newer. Each target sets up the rest by itself, in .envs/, when it is called"
@@ -65,6 +65,21 @@ check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and t
 # A process for each core; who is done early takes tests of another's. (Other ways to share tests go by their ids, and
 # would lose all but one of those that schemathesis makes: they have one id.) The summary names what took longest.
 PARALLEL := --numprocesses auto --dist worksteal --durations 10
+
+# An engine that people run refreshes in: a folder in tests/engines/, and an environment of its own.
+ENGINES := $(patsubst tests/engines/%/requirements.txt,%,$(wildcard tests/engines/*/requirements.txt))
+AT_ENGINE = .envs/engines-$*/bin/python -m pytest --config-file tests/engines/pytest.ini tests/engines/$*
+
+test-engines: $(ENGINES:%=test-engine-%) ## Run the tests on the real Airflow …; test-engine-airflow for one of them.
+
+test-engine-%: .envs/engines-%/.ready
+	.envs/engines-$*/bin/mypy --config-file tests/engines/mypy.ini wrapper/dune_matviews/$* tests/engines/$*
+	$(AT_ENGINE) -m "not kill"
+
+test-engines-kill: $(ENGINES:%=test-engine-kill-%) ## Kill the real engines' processes: one bill, whatever dies.
+
+test-engine-kill-%: .envs/engines-%/.ready
+	$(AT_ENGINE) -m kill
 
 test: test-$(firstword $(PRESENT)) ## Run the tests, on the oldest supported Python that is present.
 
@@ -110,6 +125,8 @@ LOCK := -m uv pip compile --quiet --upgrade --universal --python-version $(first
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 	$(PYTHON) $(LOCK) --group dev pyproject.toml --output-file requirements-dev.txt
 	$(PYTHON) $(LOCK) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	@for engine in $(ENGINES); do echo "uv pip compile for $$engine"; $(PYTHON) $(LOCK) --extra $$engine pyproject.toml \
+		tests/engines/$$engine/requirements.in --output-file tests/engines/$$engine/requirements.txt || exit; done
 	cd tests/prism && $(NPM:.envs/%=../../.envs/%) update --package-lock-only --loglevel error
 
 clean: ## Remove everything that these targets made, but for generated/.
@@ -155,6 +172,11 @@ FIRST_PYTHON = "$(call find-python,$(firstword $(PRESENT)))"
 	@$(FIRST_PYTHON) $(SET_UP) .envs/oldest --what "the oldest httpx that we allow" --takes "a minute" \
 		pip $(PINNED) requirements-dev.txt then --no-deps --only-binary :all: --requirement .envs/lowest.txt \
 		then --no-deps --no-build-isolation --editable .
+
+.envs/engines-%/.ready: tests/engines/%/requirements.txt pyproject.toml
+	$(needs-python)
+	@$(FIRST_PYTHON) $(SET_UP) .envs/engines-$* --what "the engine $*" --takes "a minute" \
+		pip $(PINNED) tests/engines/$*/requirements.txt then --no-deps --no-build-isolation --editable .
 
 .envs/dune-client/.ready: $(MAIN)/.ready benchmarks/requirements.txt
 	@$(PYTHON) $(SET_UP) .envs/dune-client --what "dune-client to compare with" --takes "twenty seconds" \

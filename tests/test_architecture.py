@@ -20,8 +20,10 @@ from dune_matviews import errors as errors_module
 
 PACKAGE = Path(dune_matviews.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-OUTSIDE = ("cli", "sandbox")
+ENGINES = ("airflow", "dagster", "prefect")
+OUTSIDE = ("cli", "sandbox", *ENGINES)
 ROOMS = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] not in OUTSIDE]
+IN_ENGINES = [path for path in MODULES if path.relative_to(PACKAGE).parts[0] in ENGINES]
 COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 
 # What each room may import: rooms above it in this table only, and of what is not in the standard library.
@@ -132,10 +134,23 @@ def test_the_command_line_uses_the_public_api_only(module: Path) -> None:
     """Its modules import each other, click or rich where they may, and of the SDK what every user may import."""
     expected = {name for name, those in (("click", TALK_TO_CLICK), ("rich", TALK_TO_RICH)) if module.stem in those}
     assert imports(module) - {"dune_matviews"} == expected
+    assert_imports_public_names(module)
+
+
+@pytest.mark.parametrize("module", IN_ENGINES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_runs_in_an_engine_uses_the_public_api_only(module: Path) -> None:
+    """The modules for an engine import each other, the engine, and of the SDK what every user may import."""
+    engine = module.relative_to(PACKAGE).parts[0]
+    assert imports(module) <= {engine, "dune_matviews"}
+    assert_imports_public_names(module)
+
+
+def assert_imports_public_names(module: Path) -> None:
+    """Of the SDK, *module* imports names that a module offers in `__all__`."""
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dune_matviews"):
             home = importlib.import_module(node.module or "")
-            assert {alias.name for alias in node.names} <= set(home.__all__), node.module
+            assert {alias.name for alias in node.names} <= {*home.__all__, "__version__"}, node.module
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

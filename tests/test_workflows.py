@@ -102,10 +102,13 @@ def test_a_release_is_built_where_nothing_else_is() -> None:
     assert build["outputs"] == {"dist": "${{ steps.dist.outputs.artifact-id }}"}
 
 
-@pytest.mark.parametrize("name", ["dev", "build"])
-def test_what_is_installed_is_pinned_by_hash(name: str) -> None:
+REQUIREMENTS = [*ROOT.glob("requirements-*.txt"), *ROOT.glob("tests/engines/*/requirements.txt")]
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_is_installed_is_pinned_by_hash(path: Path) -> None:
     """Each package is of one version, with the hashes of its files, and from no place that is named."""
-    text = (ROOT / f"requirements-{name}.txt").read_text("utf-8").replace("\\\n", "")
+    text = path.read_text("utf-8").replace("\\\n", "")
     for line in text.splitlines():
         assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+( ; [\w.' <>=!()]+)?( +--hash=sha256:[0-9a-f]{64})+", line)
 

@@ -1,0 +1,1 @@
+"""Tests on the real engines, each in an environment of its own."""

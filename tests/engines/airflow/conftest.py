@@ -1,0 +1,40 @@
+"""What the tests in one process share: an Airflow home with a migrated database, and a sandbox behind the connection.
+
+Airflow reads its settings when it is imported: so they are made here, before any test module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dune_matviews.sandbox import DuneSandbox
+
+HERE = Path(__file__).parent
+HOME = Path(tempfile.mkdtemp(prefix="airflow-"))
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+}
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[DuneSandbox]:
+    """A Dune whose executions take milliseconds, which is what the connection `dune_default` leads to."""
+    with DuneSandbox(speed=100) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_DUNE_DEFAULT", connection_to(running))
+        yield running
+
+
+def connection_to(sandbox: DuneSandbox) -> str:
+    """A connection of type `dune` that leads to a sandbox, as the environment has it."""
+    return json.dumps(
+        {"conn_type": "dune", "password": sandbox.api_key, "host": sandbox.url, "extra": {"plan": "enterprise"}}
+    )

@@ -1,0 +1,198 @@
+"""The operators: the refresh of one view as a task, and a run of many views as one.
+
+This module must not know how a task's journal is stored, nor what clearing and killing a task means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from os import PathLike
+from typing import Any
+
+from dune_matviews import ExecutionStatus, Refresh
+from dune_matviews.journal import read_journal
+from dune_matviews.plan import read_plan
+
+from ._engine import AirflowException, AirflowFailException, Asset, BaseOperatorLink, Context
+from ._task import DuneOperator
+from .hook import DuneHook
+from .journal import TaskJournal
+
+
+class DuneQueryLink(BaseOperatorLink):
+    """A link to the query behind the view."""
+
+    name = "Dune query"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The query's page: Airflow asks for it in the task's own process, and stores it."""
+        return f"https://dune.com/queries/{operator.query_id}" if operator.query_id else ""
+
+
+class RefreshMatviewOperator(DuneOperator):
+    """Refreshes one view, and pays for it once: a retry follows the execution that was started, whatever has died.
+
+    It returns the execution as a dict: `execution_id`, `state`, `cost_credits`, `row_count`, `size_bytes`, `query_id`
+    and `ended_at`. Where *view* is no template, the task's outlet is an `Asset` with the view's name, whose events have
+    the same as their extra.
+
+    Args:
+        view: the view's full name, such as `dune.my_team.result_daily_volume`; templated.
+        dune_conn_id: the connection; templated.
+        performance: the tier; None takes Dune's default; templated.
+        max_credits: cancel the execution when its running cost passes so many credits.
+        timeout: seconds (or a `timedelta`) to wait in one try; the execution goes on, and a retry follows it.
+        deferrable: wait in the triggerer, without a worker.
+        cancel_on_kill: cancel the execution at Dune when a person clears or marks the task before it has ended.
+        retry_failed: let a retry start, and pay for, another refresh where Dune has failed the one before.
+    """
+
+    template_fields: Sequence[str] = ("view", "dune_conn_id", "performance")
+    operator_extra_links = (DuneQueryLink(),)
+    ui_color = "#f4603e"
+    query_id: int | None = None
+
+    def __init__(
+        self,
+        *,
+        view: str,
+        dune_conn_id: str = DuneHook.default_conn_name,
+        performance: str | None = None,
+        max_credits: float | None = None,
+        timeout: timedelta | float | None = None,
+        deferrable: bool = True,
+        cancel_on_kill: bool = True,
+        retry_failed: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(view, str) and "{{" not in view:
+            kwargs.setdefault("outlets", [Asset(view)])
+        super().__init__(**kwargs)
+        self.view, self.dune_conn_id, self.performance = view, dune_conn_id, performance
+        self.max_credits, self.timeout, self.deferrable = max_credits, timeout, deferrable
+        self.cancel_on_kill, self.retry_failed = cancel_on_kill, retry_failed
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the refresh, or find the one that an earlier try has started, and wait for its end."""
+        with self.at_work(context) as (dune, journal):
+            performance: Any = self.performance
+            refresh = dune.refresh(self.view, performance=performance, journal=journal, retry_failed=self.retry_failed)
+            status = refresh.status()
+            self.query_id = status.query_id
+            if self.deferrable and not status.is_finished:
+                self._defer(refresh, journal)
+            return self._ended(refresh, context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Take in the end of the execution, once the trigger has seen it."""
+        with self.at_work(context) as (dune, journal):
+            if not read_journal(journal).views:
+                raise AirflowFailException(f"The task's journal is gone; its execution is {event['execution_id']}.")
+            refresh = dune.refresh(self.view, journal=journal)  # sends nothing: the journal has the execution
+            if event["error"] is not None:
+                self.log.warning("The trigger stopped waiting: %s", event["error"])
+            if not refresh.status().is_finished:
+                raise AirflowException(event["error"] or f"Execution {refresh.execution_id} goes on.")
+            return self._ended(refresh, context)
+
+    def _defer(self, refresh: Refresh, journal: TaskJournal) -> None:
+        from .trigger import ExecutionTrigger
+
+        (entry,) = read_journal(journal).views.values()
+        seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
+        trigger = ExecutionTrigger(
+            refresh.execution_id,
+            self.view,
+            self.dune_conn_id,
+            timeout=seconds,
+            max_credits=self.max_credits
+            if entry.how == "response"
+            else None,  # only what is certainly ours is cancelled
+            cancel_on_kill=self.cancel_on_kill and entry.how == "response",
+        )
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _ended(self, refresh: Refresh, context: Context) -> dict[str, Any]:
+        status = refresh.wait(timeout=self.timeout, max_credits=self.max_credits)
+        self.query_id = status.query_id
+        told = _told(status)
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset) and outlet.name == self.view:
+                context["outlet_events"][outlet].extra = told
+        return told
+
+
+class RefreshMatviewsOperator(DuneOperator):
+    """Refreshes many views in one task with `MatviewsClient.refresh_all`, and pays for each once.
+
+    It occupies a worker until all have ended: only a worker can write the journal. It returns the report as a dict.
+    Each view is an outlet, an `Asset` with its name, whose events have the view's result as their extra; a view that
+    was left as it is, being fresh, has an event, too.
+
+    Args:
+        views: names, or a mapping of each name to the names that it reads.
+        plan: the path of a plan file, in the place of *views*. It is read when the DAG is parsed.
+        options: arguments for `refresh_all`, such as `max_credits`; they count more than those of the plan file.
+        dune_conn_id: the connection; templated.
+        cancel_on_kill: cancel the executions at Dune when a person clears or marks the task while it runs.
+        retry_failed: let a retry start, and pay for, another refresh of each view that Dune has failed.
+    """
+
+    template_fields: Sequence[str] = ("dune_conn_id",)
+    ui_color = RefreshMatviewOperator.ui_color
+
+    def __init__(
+        self,
+        *,
+        views: Mapping[str, Iterable[str]] | Iterable[str] | None = None,
+        plan: str | PathLike[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        dune_conn_id: str = DuneHook.default_conn_name,
+        cancel_on_kill: bool = True,
+        retry_failed: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if (views is None) == (plan is None):
+            raise ValueError("pass either views or plan")
+        of_plan: dict[str, Any] = {}
+        if plan is not None:
+            read = read_plan(plan)
+            views, of_plan = read.views, {key: value for key, value in read.options.items() if key != "journal"}
+        self.views = {name: list(views[name]) for name in views} if isinstance(views, Mapping) else list(views or ())
+        kwargs.setdefault("outlets", [Asset(name) for name in self.views])
+        super().__init__(**kwargs)
+        self.options = {**of_plan, **(options or {})}
+        self.dune_conn_id, self.cancel_on_kill = dune_conn_id, cancel_on_kill
+        self.retry_failed = self.options.pop("retry_failed", False) or retry_failed
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Refresh the views, or go on where an earlier try has stopped."""
+        with self.at_work(context) as (dune, journal):
+            report = dune.refresh_all(
+                self.views,
+                journal=journal,
+                retry_failed=self.retry_failed,
+                on_update=lambda name, result: self.log.info("%s: %s", name, result.outcome),
+                **self.options,
+            )
+            self.log.info("%s", report)
+            report.raise_for_failures()
+        told: dict[str, Any] = report.to_dict()
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset) and outlet.name in told["views"]:
+                context["outlet_events"][outlet].extra = told["views"][outlet.name]
+        return told
+
+
+def _told(status: ExecutionStatus) -> dict[str, Any]:
+    """An execution as XCom and asset events have it."""
+    return {
+        "execution_id": status.execution_id,
+        "state": status.state.value,
+        "cost_credits": status.cost_credits,
+        "row_count": status.row_count,
+        "size_bytes": status.size_bytes,
+        "query_id": status.query_id,
+        "ended_at": status.ended_at and status.ended_at.isoformat(),
+    }
