@@ -59,7 +59,7 @@ check: $(MAIN)/.ready ## Lint, format, types, spec, generated/, workflows, and t
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(PYTHON)
 	$(PYTHON) -m tools.generate --check
-	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/zizmor --offline --quiet .github action.yml
 	@$(MAKE) --no-print-directory check-wheel
 
 # A process for each core; who is done early takes tests of another's. (Other ways to share tests go by their ids, and

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
 from dune_matviews import ExecutionState, ExecutionStatus, Outcome, RefreshReport, ViewResult
 from dune_matviews._plans import mistakes
@@ -65,21 +64,6 @@ def test_the_line_for_cron_runs_and_is_quiet(line: str, shell: Shell, dune: Dune
     program, *arguments = shlex.split(line.replace("/home/me/", f"{shell.folder}/"))[5:]
     assert program.endswith("/bin/dune-matviews")
     assert shell(*arguments, environment={"DUNE_API_KEY": ""}) == (0, "", "")
-    assert [charge.name for charge in dune.ledger] == [DAILY]
-
-
-@pytest.mark.parametrize("document", ["docs/cli.md"])
-def test_the_workflow_is_one_and_runs(document: str, shell: Shell, dune: DuneSandbox) -> None:
-    """Its steps install the extra and run a plan; the step's output is what the document says."""
-    (block,) = blocks(document, "yaml")
-    steps = yaml.safe_load(block)["jobs"]["refresh"]["steps"]
-    assert "pip install 'dune-matviews[cli]'" in [step.get("run") for step in steps]
-    (step,) = [step for step in steps if step.get("run", "").startswith("dune-matviews")]
-    assert step["env"] == {"DUNE_API_KEY": "${{ secrets.DUNE_API_KEY }}"}
-    (shell.folder / "plan.toml").write_text(f'[views."{DAILY}"]')
-    output = shell.folder / "output"
-    shell(*shlex.split(step["run"])[1:], environment={"GITHUB_OUTPUT": str(output)})
-    assert output.read_text().startswith("execution-ids<<")
     assert [charge.name for charge in dune.ledger] == [DAILY]
 
 
