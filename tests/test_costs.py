@@ -56,7 +56,7 @@ def test_importing_takes_few_modules() -> None:
     assert len(alone) <= 38
     with_client = modules("from dune_matviews import MatviewsClient")
     assert {name.split(".")[0] for name in foreign(with_client)} == {"dune_matviews", "attr", "attrs"}
-    assert len(with_client) <= 158  # a module for each step of an execution, `pathlib`, and the notices of responses
+    assert len(with_client) <= 160  # some of them the standard library's, which imports more in newer versions
 
 
 def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None:
