@@ -1,6 +1,6 @@
-"""Which views may be refreshed next: names, what each reads, and what a failure blocks.
+"""The order of views: which may be refreshed next, and which a failure blocks.
 
-This module must not know time, requests or what a refresh is.
+This module must not know time, requests or refreshes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import InvalidArgumentError
 
 
 def reads(views: object) -> dict[str, tuple[str, ...]]:
-    """What each view reads, of names or of a mapping of names; names that are only read have an entry, too.
+    """The views that each view reads, from names or a mapping of names; views that are only read have an entry, too.
 
     Raises:
         InvalidArgumentError: a name cannot be used, or views read each other in a circle.
@@ -67,7 +67,7 @@ class Order:
         self._sorter.prepare()
 
     def _ranks(self, views: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[int, int]]:
-        """Sorts first what has the longest chain of readers behind it, then what was named first."""
+        """Sorts by the longest chain of readers behind a view, then by the order in which views were named."""
         chain: dict[str, int] = {}
         for name in reversed(list(TopologicalSorter(views).static_order())):
             chain[name] = 1 + max((chain[reader] for reader in self._readers[name]), default=0)
@@ -84,7 +84,7 @@ class Order:
         self._sorter.done(name)
 
     def block(self, name: str) -> list[str]:
-        """What can never start once the view has failed, because it reads it, directly or not; nearest first.
+        """The views that can no longer start once this one has failed: its readers, direct or not, nearest first.
 
         Each view is blocked once, so that many failures cost no more than one.
         """

@@ -68,7 +68,7 @@ class Progress:
                 raise CallerError(failure) from failure
 
     def note(self, name: str, execution_id: str) -> None:
-        """Dune has named an execution: whatever comes now, the report has its id."""
+        """Dune has named an execution: from now on the report has its id."""
         self.results[name] = attrs.evolve(self.results[name], outcome=Outcome.RUNNING, execution_id=execution_id)
 
     def silence(self) -> None:
@@ -91,7 +91,7 @@ class Progress:
             self.stop(StopReason.CREDITS, f"{self._total:g} credits are over max_credits={self._max_credits:g}")
 
     def allowance(self, execution_id: str) -> float:
-        """What an execution may cost: what the others have left of the run's budget."""
+        """The most that an execution may cost: the rest of the run's budget."""
         return round(self._max_credits - self._total + self._costs.get(execution_id, 0.0), 9)
 
     def stop(self, cause: StopReason, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""One run over many views, as one flow: which view is refreshed when, and what the end of one means for the others.
+"""One run over many views, as one flow: when each view is refreshed, and the effect of its end on the others.
 
 This module must not know how one view is refreshed.
 """
@@ -53,7 +53,7 @@ class Run:
         self._progress = Progress(plan.reads, limits.max_credits, on_update, self._now)
 
     def flow(self) -> Flow[RefreshReport]:
-        """Refresh everything. Whatever ends the run early passes on with the report so far, as `report`."""
+        """Refresh every view. An exception that ends the run early carries the report so far, as `report`."""
         try:
             yield from self._carry_on()
         except CallerError as caught:
@@ -92,7 +92,7 @@ class Run:
         yield from self._conclude()
 
     def _take_over(self, journal: Journal) -> None:
-        """Count what an earlier call has spent, before anything is started, and leave out nothing that it left open."""
+        """Count the credits of an earlier call before anything is started, and insist on the views that it left open."""
         records = journal.records
         ours = {record.token for name in self._plan.reads if (record := records.of(name)) is not None}
         missing = [each.view for each in records.views.values() if not each.is_settled and each.token not in ours]
@@ -122,7 +122,7 @@ class Run:
         return None if self._journal is None else self._journal.records.of(name)
 
     def _settle(self, name: str, ended: Result[ViewResult]) -> None:
-        """Take in the end of a view, and what it means for those that read it."""
+        """Take in the end of a view, and its effect on the views that read it."""
         failure = ended.failure
         if ended.result is not None:
             self._progress.replace(name, ended.result)

@@ -1,6 +1,6 @@
-"""One view of a run, from what an earlier call has left of it to its end.
+"""One view of a run, from the state in which an earlier call has left it to its end.
 
-This module must not know the order of views, nor what the end of one means for the others.
+This module must not know the order of views, nor the effect of one's end on the others.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """What the views of one run share.
+    """The state that the views of one run share.
 
     Attributes:
         deadline: when the run is given up, by the session's clock.
@@ -76,10 +76,10 @@ class Shared:
 
 
 def refreshed(name: str, shared: Shared) -> Flow[ViewResult]:
-    """See that a view is fresh, and return its result; raise what leaves its end open."""
+    """See that a view is fresh, and return its result; raise the failure that leaves its end open."""
     view = _View(name, shared)
     result = yield from view.flow()
-    if view.is_earlier(result):  # of which that is known only now
+    if view.is_earlier(result):  # which is known only now
         result = yield from view.flow()
     if result.outcome is not Outcome.FRESH:  # which has said so itself
         shared.fresh_since[name] = result.ended_at or _UNKNOWN
@@ -97,20 +97,20 @@ class _View:
         self._reads = shared.plan.reads[name]
 
     def is_earlier(self, result: ViewResult) -> bool:
-        """The result is an earlier call's, whose execution began before this run has refreshed what the view reads."""
+        """The result is an earlier call's, and its execution began before this run refreshed the view's upstream."""
         return self._shared.journal is not None and result.outcome is Outcome.SUCCEEDED and self._began_early(result)
 
     def _began_early(self, result: ViewResult) -> bool:
-        """The execution began before this run has refreshed what the view reads.
+        """The execution began before this run refreshed the view's upstream.
 
-        What another program has refreshed since does not count: a result that is recorded stays so.
+        Refreshes of the upstream by other programs do not count: a recorded result stays valid.
         """
         return result.started_at is not None and any(
             result.started_at < self._shared.fresh_since[each] for each in self._refreshed()
         )
 
     def _refreshed(self) -> list[str]:
-        """What this view reads, and this run has refreshed."""
+        """The views that this one reads and this run has refreshed."""
         return [each for each in self._reads if self._progress.results[each].outcome is Outcome.SUCCEEDED]
 
     def flow(self) -> Flow[ViewResult]:
@@ -138,14 +138,14 @@ class _View:
             takes_candidates=True,
         )
         begun = yield from start(self._session, wish, shared.journal)
-        if begun.problem is not None:  # what is under way still comes to its end, and into the report
+        if begun.problem is not None:  # the execution still comes to its end, and into the report
             self._progress.stop(StopReason.JOURNAL, str(begun.problem))
         if begun.result is not None:
             return attrs.evolve(begun.result, reason=begun.result.reason or "in an earlier run")
         return (yield from self._follow(begun))
 
     def _is_overtaken(self, record: Record) -> bool:
-        """Something that the view reads has become fresh since: by Dune's own times, where it has told them."""
+        """An upstream view has become fresh since, by Dune's own times where it has told them."""
         if record.result is not None and record.result.started_at is not None:
             return self._began_early(record.result)
         journal = self._shared.journal
@@ -153,13 +153,13 @@ class _View:
         return any(each is not None and each.ended > record.began for each in upstream)
 
     def _is_fresh(self, success: Success, max_age: timedelta) -> bool:
-        """Its latest success is young enough, and younger than those of what it reads."""
+        """Its latest success is young enough, and younger than those of its upstream views."""
         age, latest = success.age(), success.status
         if age is None or latest is None or age > max_age:
             return False
         began = latest.submitted_at or latest.started_at
         for each in self._reads:
-            # Of what was refreshed or taken up, only its own execution is known, which need not be the latest.
+            # Of an upstream view that was not just read, only our execution is known, which need not be its latest.
             if self._progress.results[each].outcome is not Outcome.FRESH:
                 return False
             if began is None or began < self._shared.fresh_since[each]:
@@ -180,7 +180,7 @@ class _View:
             raise PreventedError(self._progress.stopped)
 
     def _follow(self, begun: Begun) -> Flow[ViewResult]:
-        """Poll what was begun to its end, and record that."""
+        """Poll the execution to its end, and record that."""
         reason = f"its execution may be any of {', '.join(begun.candidates)}" if begun.candidates else None
         self._progress.update(self._name, outcome=Outcome.RUNNING, execution_id=begun.execution_id, reason=reason)
         if begun.execution_id is None:
@@ -207,7 +207,7 @@ class _View:
         except RefreshError as failure:
             if failure.status is None or not failure.status.is_finished:
                 raise
-            # A passed cap tells what this one view was allowed; what matters is the cap of the run.
+            # The failure names the allowance of this view; the user knows the cap of the run.
             is_capped = isinstance(failure, CreditLimitError)
             reason = f"cancelled: {self._progress.stopped}" if is_capped else str(failure)
             return attrs.evolve(result_of(failure.status), reason=reason)
@@ -249,7 +249,7 @@ class _View:
         return failure
 
     def _record_end(self, begun: Begun, result: ViewResult) -> Flow[None]:
-        """Record how the view has ended. Where that fails, what is under way still comes to its end."""
+        """Record the view's end. Where that fails, no new view starts; executions under way still end."""
         journal, intent, execution_id = self._shared.journal, begun.intent, result.execution_id
         if intent is not None and execution_id is not None:  # one of several candidates
             self._session.intents.hold(execution_id, intent, "inferred")

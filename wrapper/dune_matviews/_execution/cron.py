@@ -1,6 +1,6 @@
 """When Dune refreshes a view by itself: the cron expressions that it takes.
 
-This module must not know how a schedule is sent, nor what time it is.
+This module must not know how a schedule is sent, nor the current time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A file as a journal's store: locked for the length of a call, flushed line by line, whole after any crash.
 
-This module must not know what the lines say.
+This module must not know the meaning of the lines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ else:
 
 
 class FileStore:
-    """A file of lines. What a crash has cut off at its end never happened."""
+    """A file of lines. A line that a crash has cut off never happened."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -111,7 +111,7 @@ def _cut_torn_line(file: FileIO) -> None:
 def _lock(file: FileIO) -> None:
     try:
         if sys.platform == "win32":
-            file.seek(2**30)  # what is locked cannot be read by others, so it is a byte that is not there
+            file.seek(2**30)  # a locked byte cannot be read by others, so lock one beyond the end of the file
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Intents: the wish for one refresh or upsert of one view, and what this client knows of those that are open.
+"""Intents: each is the wish for one refresh or upsert of one view. This client remembers those that are open.
 
-This module must not know requests or files. It is memory, shared by the threads and event loops of one client, none of
-which waits for another here: they look again a moment later.
+This module must not know requests or files. It is memory, shared by the threads and event loops of one client. None of
+them waits for another here: they check again a moment later.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Stage(Enum):
     """How far an intent has come; one that is over is forgotten."""
 
     PREPARING = auto()
-    """Nothing has been sent, or certainly nothing was accepted."""
+    """No request has been sent, or none was accepted for certain."""
     SENDING = auto()
     """A response is outstanding."""
     RECOVERING = auto()
-    """A response was lost, and the execution is looked for."""
+    """A response was lost, and recovery is under way."""
     LOST = auto()
-    """The execution was not found, and it is open whether there is one."""
+    """Recovery found no execution, and no proof that there is none."""
 
 
 @attrs.define(eq=False)
@@ -83,14 +83,14 @@ class Intent:
         view: the view's name.
         tier: the performance tier that is asked for.
         sent: the definition, where this is an upsert.
-        not_before: when the latest of what the view reads was fresh; an earlier execution is not the one.
+        not_before: when the last of the view's upstream views became fresh; an earlier execution does not count.
         token: tells this intent, and each of its requests that a journal permits, from all others.
         replaces: the token of the claim in a journal whose place it takes.
         baseline: the view's history before the first request; None where it could not be read.
         permit: the latest right to send.
         stage: how far it has come.
-        quiet_since: since when nothing of it can have been sent, by the monotonic clock of this process.
-        error: how its latest recovery has failed.
+        quiet_since: the moment since which no request for it can have left, by this process's monotonic clock.
+        error: the failure of its latest recovery.
         execution_id: the execution that fulfils it; None while it is open.
     """
 
@@ -128,16 +128,16 @@ class Intents:
         self._lock = MomentLock()
 
     def start_over(self, now: float) -> None:
-        """In a forked child: locks may be held for ever, and what was in flight is another process's, so lost here."""
+        """In a forked child: locks may be held for ever, and requests in flight are the parent's, so lost here."""
         self._lock = MomentLock()
         self._open = [each for each in self._open if each.stage is not Stage.PREPARING]  # the parent may still send it
         for intent in self._open:
             intent.stage, intent.quiet_since = Stage.LOST, now
 
     def begin(self, intent: Intent, *, alone: bool) -> Intent | None:
-        """Take up *intent* unless another of its view is in the way, which is returned.
+        """Open *intent*, or return another intent of its view that is in the way.
 
-        A lost one always is, and one that is in flight is in the way of an intent that has to be *alone*.
+        A lost one always is; one in flight is in the way of an intent that has to be *alone*.
         """
         with self._lock:
             for other in self._of(intent.view):
@@ -148,7 +148,7 @@ class Intents:
             return None
 
     def take(self, intent: Intent) -> bool:
-        """Begin to recover a lost intent; False if somebody else does so already."""
+        """Begin the recovery of a lost intent; False if another caller has begun it already."""
         with self._lock:
             if intent.stage is not Stage.LOST:
                 return False
@@ -161,13 +161,13 @@ class Intents:
             return any(each is not intent for each in self._of(intent.view))
 
     def recovering(self, views: Iterable[str]) -> int:
-        """How many of these views are in doubt at this moment."""
+        """How many of these views have a recovery under way."""
         with self._lock:
             doubtful = [each.view for each in self._open if each.stage is Stage.RECOVERING]
         return sum(any(same_view(each, view) for each in doubtful) for view in views) if doubtful else 0
 
     def is_lost(self, view: str) -> bool:
-        """A request for the view may have been accepted, and its execution is not known."""
+        """A request for the view may have been accepted, and its execution is unknown."""
         with self._lock:
             return any(each.stage is Stage.LOST for each in self._of(view))
 
@@ -191,7 +191,7 @@ class Intents:
         return self._held.get(execution_id, ("", None))[1]
 
     def under_way(self, view: str) -> list[str]:
-        """Executions of the view that this client has started or found, and not seen the end of, the latest first."""
+        """Executions of the view that this client has started or found and not seen end, latest first."""
         with self._lock:
             held = [each for each, (name, _) in self._held.items() if same_view(name, view)]
         return [each for each in reversed(held) if each not in self._finished]
@@ -202,7 +202,7 @@ class Intents:
             _remember(self._finished, execution_id, None)
 
     def is_finished(self, execution_id: str) -> bool:
-        """The execution was seen to have ended: nothing about it changes any more."""
+        """The execution has been seen to end: nothing about it changes any more."""
         return execution_id in self._finished
 
     def _of(self, view: str) -> Iterator[Intent]:

@@ -1,6 +1,6 @@
 """The journal: a store of lines that outlives the process, and the flows that read and write it.
 
-This module must not know how views are refreshed, nor what follows from a record.
+This module must not know how views are refreshed, nor the consequences of a record.
 
 A store has `read() -> Iterable[str]` and `append(line: str)`. Appending has to be atomic, ordered, and visible to the
 next `read` of any process. A path is such a store, locked against others for as long as a call works with it.
@@ -37,11 +37,11 @@ class Store(Protocol):
 
 
 class Journal:
-    """One run's view of a store. What cannot be read or written raises `JournalError`.
+    """One run's view of a store. A store that cannot be read or written raises `JournalError`.
 
     Attributes:
         path: the file; None where the store is the caller's own.
-        records: what the store says, as of the latest reading and our own lines.
+        records: the content of the store, as of the latest read and our own lines.
     """
 
     def __init__(self, store: Store | Path, run: str | None = None, *, wall: Callable[[], float]) -> None:
@@ -58,7 +58,7 @@ class Journal:
         return Work(self._open).done()
 
     def reread(self) -> Flow[None]:
-        """Take in what others have written meanwhile."""
+        """Take in the lines that others have written meanwhile."""
         return Work(self.read).done()
 
     def intended(self, intent: Intent) -> Flow[bool]:
@@ -96,7 +96,7 @@ class Journal:
         self._append(intent, event="started", execution_id=execution_id, how=how)
 
     def read(self) -> None:
-        """Take in what others have written, from where no flow can do so; nothing is locked or made for it."""
+        """Take in the lines of others, for callers that are no flow; nothing is locked or created for it."""
         with self._explained(), self._lock:
             self._take_in()
 
@@ -146,10 +146,10 @@ class Journal:
     def _intend(self, intent: Intent) -> bool:
         baseline, permit = intent.baseline, intent.permit
         assert baseline is not None  # noqa: S101  # with a journal nothing is sent without one
-        assert permit is not None  # noqa: S101  # whoever records an intent is about to send it
+        assert permit is not None  # noqa: S101  # an intent is recorded just before it is sent
         known = self.records.of(intent.view)
         if known is not None and known.token == intent.token:
-            intent.supersede()  # so that whoever would replace the claim before notices this one
+            intent.supersede()  # so that a process about to replace the previous claim notices this one
         return self._claim(
             intent,
             event="intended",
@@ -186,7 +186,7 @@ class Journal:
 
     @contextmanager
     def _held(self) -> Generator[None]:
-        """Have the file for a moment, and know what others have written: a handle outlives the call."""
+        """Lock the file for a moment, and take in the lines of others: a handle outlives the call."""
         if not isinstance(self._store, FileStore) or self._store.is_locked:
             yield
             return
@@ -210,7 +210,7 @@ class Journal:
 
     @contextmanager
     def _explained(self) -> Generator[None]:
-        """Whatever a store raises becomes `JournalError`."""
+        """Raise any failure of a store as `JournalError`."""
         try:
             yield
         except DuneError:

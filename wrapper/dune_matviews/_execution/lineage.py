@@ -1,6 +1,6 @@
 """Lineage: the views that a view reads, directly or not, in the order in which they have to be refreshed.
 
-This module must not know what a refresh is, nor how requests travel.
+This module must not know refreshes, nor how requests travel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def lineage(session: Session, name: str) -> Flow[Lineage]:
 
 
 def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
-    """What each view among *nodes*, the pipeline of the view *name*, reads: views, reached through plain queries."""
+    """The views that each view in *nodes*, the pipeline of the view *name*, reads directly or through plain queries."""
     if not nodes:
         raise _unclear("it has no nodes, not even for the view's own query")
     by_id = {node.id: node for node in nodes}
@@ -43,7 +43,7 @@ def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
     # One view under two names would be refreshed, and paid, twice.
     spelled = {unquoted(name): name, bare(name): name}
     views = {node.id: node.view and spelled.setdefault(unquoted(node.view), node.view) for node in nodes}
-    # Which views are met first on the way up from a node: the node itself, or through a query what that depends on.
+    # The views met first on the way up from a node: the node itself, or, through a query, its dependencies.
     met: dict[int, dict[str, None]] = {}
     reads: dict[str, dict[str, None]] = {}
     for number in order:
@@ -52,7 +52,7 @@ def views_of(name: str, nodes: tuple[Node, ...]) -> Lineage:
         if own is not None:
             reads.setdefault(own, {}).update(upstream)
         met[number] = upstream if own is None else {own: None}
-    # Whatever nothing else in its pipeline depends on is read by the view itself.
+    # A node that nothing else in the pipeline depends on is read by the view itself.
     inner = {each for node in nodes for each in node.depends_on}
     ends = {view: None for number in order if number not in inner for view in met[number] if view != name}
     reads.setdefault(name, {}).update(ends)

@@ -1,4 +1,4 @@
-"""What the headers of responses say beside their content: limits, which the pace follows, and the end of an operation.
+"""The headers of responses: rate limits, which the pace follows, and notices that an operation will end.
 
 This module must not know how headers are written, nor who sends requests.
 """

@@ -1,6 +1,6 @@
-"""Pure numbers: the cadence of polls, their share of the request budget, what Dune says of that, backoff.
+"""Pure numbers: the cadence of polls, their share of the request budget, Dune's own limits, backoff.
 
-This module must not know a clock of its own, nor what is polled: the caller says what time it is.
+This module must not know a clock or the purpose of a poll: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from .._http.locks import MomentLock
 from .._http.notices import Limit
 from .._http.rate_limits import MARGIN, PERIOD, Bucket, RequestBudget, Window
 
-# The shortest pause between two polls, and the part of its age after which an execution is looked at again.
+# The shortest pause between two polls, and the fraction of its age after which an execution is polled again.
 # With these the end is noticed within 1 s or 10 % of the execution's length, in 57 polls for the first ten minutes.
 SHORTEST_PAUSE = 0.2
 YOUNG = 2.0
 EAGERNESS = 0.1
 
-FOR_LOOKS = 0.9
-"""The part of the budget that eager looks use up; what remains is for other requests."""
+FOR_POLLS = 0.9
+"""The part of the budget that eager polls may use; the rest is for other requests."""
 
 
 def poll_pause(age: float) -> float:
-    """Seconds from one look at an execution to the next, when it is *age* seconds old."""
+    """Seconds from one poll of an execution to the next, when it is *age* seconds old."""
     return max(SHORTEST_PAUSE, min(age / YOUNG, 1.0), age * EAGERNESS)
 
 
@@ -37,7 +37,7 @@ def polls_ahead(age: float) -> float:
 
 
 def fair_share(wants: Iterable[float], capacity: float) -> float:
-    """The most that anyone gets when *capacity* is shared: whoever wants less gets it, the rest share evenly."""
+    """The largest share when *capacity* is divided: small wants are met in full, and the others get equal shares."""
     ordered = sorted(wants)
     for place, want in enumerate(ordered):
         even = capacity / (len(ordered) - place)
@@ -57,10 +57,10 @@ _SETTLING = ("refresh", "status")
 
 
 class Pace:
-    """What one client may ask of Dune, and when: two windows, and the share of each execution that is watched.
+    """When one client may send its next request: two windows, and the share of each watched execution.
 
     With *learns* the budget is a guess, and quotas that Dune announces take its place: each policy of Dune's has one
-    window, whichever buckets it counts. Without, the budget stays. That a quota is spent is obeyed in any case.
+    window, which may count both buckets. Without it, the budget stays. A spent quota is obeyed in any case.
     """
 
     def __init__(self, budget: RequestBudget | None, *, learns: bool = False) -> None:
@@ -85,7 +85,7 @@ class Pace:
             window.start_over()
 
     def learn(self, bucket: Bucket, operation: str, limits: Collection[Limit], now: float) -> None:
-        """Take in what a response to *operation* says of the policies that count it."""
+        """Take in the rate-limit policies that a response to *operation* announces."""
         quotas = [limit for limit in limits if limit.quota] if self._learns else []
         if quotas:
             self._follow(bucket, operation, min(quotas, key=lambda limit: limit.quota / limit.seconds), now)
@@ -126,22 +126,22 @@ class Pace:
                 self._watched.pop(token, None)
 
     def pause(self, now: float, since: float) -> float:
-        """Seconds to the next look at an execution that began at *since*: its cadence, or its share of the budget."""
+        """Seconds to the next poll of an execution that began at *since*: its cadence, or its share of the budget."""
         cadence = poll_pause(now - since)
         if self._polls is None:
             return cadence
         return max(cadence, PERIOD / self._share(self._cadence_share, now))
 
     def eager_pause(self, now: float, since: float) -> float:
-        """Seconds to the next look where every end is worth noticing at once: as soon as the budget allows.
+        """Seconds to the next poll where every end matters at once: as soon as the budget allows.
 
-        The chance that an execution ends in the next second falls with its age. The looks of a minute make for the
+        The chance that an execution ends in the next second falls with its age. The polls of a minute make for the
         least delay in all when each execution's pause grows with the square root of its age.
         """
         if self._polls is None:
             return max(SHORTEST_PAUSE, (now - since) * EAGERNESS / 10)
         shares = self._share(self._eager_share, now)
-        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._polls * FOR_LOOKS))
+        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._polls * FOR_POLLS))
 
     def _share(self, share: _Share, now: float) -> float:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The journal's lines, and what they add up to: one record for each view.
+"""The journal's lines, and the record of each view that they add up to.
 
 This module must not know files, requests or clocks. docs/journal.md describes the format.
 
@@ -29,7 +29,7 @@ HOW: tuple[How, ...] = ("response", "inferred", "adopted")
 
 @attrs.define
 class Record:
-    """What is known of one view.
+    """The state of one view.
 
     Attributes:
         view: its name.
@@ -99,7 +99,7 @@ class Records:
     _of_version_1: dict[str, str] | None = None
 
     def of(self, view: str) -> Record | None:
-        """The record of a view, whatever its spelling."""
+        """The record of a view, in any spelling of its name."""
         if view in self.views:
             return self.views[view]
         alike = (each for each in self._names[bare(unquoted(view))] if each in self.views and same_view(each, view))
@@ -161,7 +161,7 @@ class Records:
                 raise ValueError("no event that is known")
 
     def _begin(self, run: str | None) -> None:
-        """A run begins, or goes on; what others have left open comes along."""
+        """Begin a run, or continue it; intents that other runs have left open come along."""
         if self.has_run and not self.is_finished and run == self.run:
             return  # two processes have begun it at once
         left = [each for each in (*self.views.values(), *self._hidden) if not each.is_settled]
@@ -210,7 +210,7 @@ def _followed(record: Record, event: Mapping[str, Any]) -> Record:
 
 
 def _change(kind: str, event: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """What an event changes in the record of its view."""
+    """The changes that an event makes to the record of its view."""
     match kind, event:
         case "started", _:
             return {"execution_id": _text(event, "execution_id"), "how": _how(event), "is_refused": False}

@@ -1,6 +1,6 @@
-"""Recovery: which execution a request has started whose response was lost, or the proof that it started none.
+"""Recovery: find the execution that a request started whose response was lost, or prove that it started none.
 
-This module must not know how a request is sent, nor what is done about its finding. It judges by Dune's own history of
+This module must not know how a request is sent, nor the use made of its finding. It judges by Dune's own history of
 the view, against the history before the request; clocks can only add doubt, except for time that this process has
 watched pass. docs/reliability.md says the rule in plain words.
 """
@@ -62,7 +62,7 @@ class Recovery:
         """Poll the view's history for so many seconds, and if it is to be proven, until absence is; in no case longer.
 
         One candidate ends it at once; of several, more may be listed until its time is over.
-        A pause is a second, or a tenth of the time that the search has taken, whichever is longer.
+        A pause is a second, or a tenth of the time that the search has taken if that is longer.
         """
         session, intent = self._session, self._intent
         if intent.baseline is None:
@@ -156,7 +156,7 @@ class Recovery:
         return len(history.ids) < SHORT_LIST
 
     def _is_proven(self, history: ViewHistory, looked_at: float) -> bool:
-        """Whatever was sent had time enough to be listed, before Dune was asked: a response may be long on its way."""
+        """Any accepted request had time to be listed before Dune was asked: a response may take long to arrive."""
         session, intent = self._session, self._intent
         watched = looked_at - intent.quiet_since
         if watched >= session.times.proof:

@@ -1,6 +1,6 @@
-"""One request as a flow: wait for its turn, send it, and retry what may be retried.
+"""One request as a flow: wait for its turn, send it, and retry it where that is safe.
 
-This module must not know what the requests mean; only whether a duplicate may cost money.
+This module must not know the meaning of a request; only whether a duplicate may cost money.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def pause_after(session: Session, failure: DuneError, failures: int) -> float:
 
 
 def announce(failure: DuneError, pause: float, left: float) -> None:
-    """Say what is retried, when, and when it is given up."""
+    """Log the failure, the pause before the retry, and the time left for retries."""
     until = "" if left == math.inf else f", giving up in {left:.0f} s"
     _log.info("Trying again in %.1f s%s: %s", pause, until, failure, extra={"seconds": pause})
 

@@ -1,6 +1,6 @@
 """Finding the execution of a view that is under way.
 
-This module must not know why it is asked for, nor what is done about it.
+This module must not know the reason for the question, nor the use made of its answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the flows of one client share: operations, clocks, budgets, and the intents that are open.
+"""Shared by the flows of one client: operations, clocks, budgets, and the open intents.
 
-This module must not know what any flow decides.
+This module must not know the decisions of any flow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Times:
 
 @attrs.define(eq=False)
 class Session:
-    """What the flows of one client share. Thread-safe.
+    """The state that the flows of one client share. Thread-safe.
 
     Attributes:
         operations: Dune's operations.

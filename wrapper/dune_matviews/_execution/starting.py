@@ -104,7 +104,7 @@ class _Start:
     # In this client.
 
     def _take_up(self) -> Flow[Begun | None]:
-        """Wait for what is in the way, and join an intent that is lost: return its execution."""
+        """Wait for intents that are in the way, and join a lost one: return its execution."""
         alone = self._journal is not None or self._wish.if_running != "start"
         waited_for: Intent | None = None
         pause = 0.05
@@ -159,9 +159,9 @@ class _Start:
         return Begun(record.execution_id, record.how, result=result)
 
     def _settled(self, journal: Journal) -> Flow[Begun | None]:
-        """Find out about what is open in the journal; return it if it counts, None if a request may be sent.
+        """Settle the journal's open intent of the view; return its execution if that counts, None to send a request.
 
-        What another run has left open counts while it runs.
+        An execution that another run has left open counts while it runs.
         """
         record = journal.records.of(self._wish.view)
         if record is None:
@@ -187,7 +187,7 @@ class _Start:
             return begun._replace(candidates=tuple(running))
         self._intent.begin_anew(self._wish.tier, self._wish.not_before)
         self._intent.replaces = record.token
-        if running:  # what another run has started is not this one's to cancel
+        if running:  # an execution of another run is not this one's to cancel
             return (yield from self._follow(running[0], "adopted" if record.is_earlier else begun.how))
         joined = yield from self._take_up()
         return None if joined is None else (yield from self._entered(joined))
@@ -210,7 +210,7 @@ class _Start:
     def _resumed(self, record: Record) -> Flow[Begun | None]:
         """The execution of an intent that another process, or an earlier call, has left in doubt; None for none.
 
-        Nobody knows here whether that process is alive: what counts is what this one sees from now on.
+        That process may be alive, so only time that passes from now on, as seen by this one, can prove absence.
         """
         intent = self._intent
         intent.token, intent.tier, intent.baseline = record.token, record.tier, record.baseline
@@ -218,16 +218,16 @@ class _Start:
         if record.is_earlier or (
             sent_after is not None and not began_in_time(sent_after + slack, self._wish.not_before)
         ):
-            intent.not_before = None  # what it reads has become fresh once more since it was sent
+            intent.not_before = None  # its upstream has become fresh once more since it was sent
         intent.stage, intent.quiet_since = Stage.RECOVERING, self._session.clock()
         if record.ends is not None:
             intent.permit = Permit(-math.inf, -math.inf, record.ends)
         return (yield from self._recover(intent, prove=True))
 
-    # What runs already.
+    # Executions that are under way.
 
     def _follow(self, execution_id: str, how: How) -> Flow[Begun]:
-        """What to do about an execution that runs already."""
+        """Follow an execution that is under way already, or refuse to."""
         view = self._wish.view
         if self._wish.if_running == "refuse":
             message = f"A refresh of {view} is under way already (execution {execution_id}); none was started."
@@ -353,7 +353,7 @@ class _Start:
             yield from journal.refused(intent, str(failure))
 
     def _sent(self, call: Call[Started], limit: TimeLimit) -> Flow[Begun]:
-        """Send once. The response counts as soon as it is read, whatever interrupts the flow then."""
+        """Send once. A response counts as soon as it is read, even if the flow is interrupted then."""
         session, intent = self._session, self._intent
 
         def check() -> None:
@@ -447,7 +447,7 @@ class _Start:
             and intent is not self._intent
             and all(map(self._intents.is_finished, finding.candidates))
         ):
-            self._intents.close(intent)  # it has ended, whichever it was
+            self._intents.close(intent)  # all have ended, so its own has
             return None
         if finding.is_absent and (prove or failure is None):
             if failure is None:  # another call's: this one sends an intent of its own

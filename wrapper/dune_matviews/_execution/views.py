@@ -149,7 +149,7 @@ def freshness(session: Session, name: str) -> Flow[Freshness]:
 
 
 def usage(session: Session) -> Flow[Usage]:
-    """What the account has used in its present billing period."""
+    """The account's usage in its current billing period."""
     return (yield from read(session, session.operations.usage()))
 
 

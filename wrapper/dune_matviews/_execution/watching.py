@@ -50,15 +50,15 @@ _FREE = (ExecutionState.PENDING, ExecutionState.CANCELED)
 
 @attrs.frozen(kw_only=True)
 class Watch:
-    """An execution that is polled, and how.
+    """An execution to poll, and the terms.
 
     Attributes:
         execution_id: the execution.
         view: its view; None where that is not known.
-        how: how the id is known; None where the caller named it. Only what is certainly ours is cancelled by a cap.
+        how: how the id is known; None where the caller named it. A cap cancels only one that is certainly ours.
         since: when it began, by the session's clock.
         timeout: seconds, from the first poll on.
-        allowance: what it may cost, in credits.
+        allowance: the most that it may cost, in credits.
         pause: how long to rest between polls, of now and *since*; None keeps to the cadence of one execution.
         on_update: called with each status.
     """
@@ -172,7 +172,7 @@ class _Watching:
         return False
 
     def _costed(self, status: ExecutionStatus) -> ExecutionStatus:
-        """A status without a cost costs what the one before did."""
+        """The status with its cost; where Dune tells none, the cost of the status before."""
         if status.cost_credits is not None:
             self._cost = status.cost_credits
         elif self._cost is not None:

@@ -1,4 +1,4 @@
-"""A wish for an execution, on which terms, and its outcome; and words for what it can end in.
+"""A wish for an execution, its terms and its outcome, and the words for its failures.
 
 This module must not know how a wish is fulfilled.
 """
@@ -27,16 +27,16 @@ IF_LOST: tuple[IfLost, ...] = get_args(IfLost)
 
 @attrs.frozen(kw_only=True)
 class Wish:
-    """What is to be started, and on which terms.
+    """The execution to be started, and the terms.
 
     Attributes:
         view: the view's name; of an upsert the bare one, where the full one is not known.
         tier: the performance tier, None to send none.
-        definition: what an upsert sends; None for a refresh.
+        definition: the definition that an upsert sends; None for a refresh.
         if_running, if_lost, retry_failed: as for `MatviewsClient.refresh`.
-        is_overtaken: a recorded result does not count, as something that the view reads has become fresh since.
+        is_overtaken: a recorded result does not count, because an upstream view has become fresh since.
         deadline: when the call is given up, by the session's clock.
-        not_before: when the latest of what the view reads was fresh; an execution that began earlier does not count.
+        not_before: when the last of the view's upstream views became fresh; an earlier execution does not count.
         history: the view's history, where it has just been read, and when.
         check: called before each request; may prevent it by raising `PreventedError`.
         on_response: called with the id of an execution the moment that Dune has named it.
@@ -85,7 +85,7 @@ class Begun(NamedTuple):
 
 
 def way_back(view: str, *, is_refresh: bool) -> str:
-    """What tells a user whether a request was accepted; an upsert is not to be followed by a refresh of what was."""
+    """How a user learns whether a request was accepted. An upsert must not be followed by a refresh of the old view."""
     if is_refresh:
         return (
             f"refresh({view!r}, if_running='adopt') follows an execution that is under way. This client remembers the "
@@ -97,7 +97,7 @@ def way_back(view: str, *, is_refresh: bool) -> str:
 
 @contextmanager
 def noting_doubt(intent: Intent) -> Generator[None]:
-    """What interrupts a flow passes on unchanged, with a note (PEP 678) on what it leaves behind."""
+    """Let an interruption pass on unchanged, with a note (PEP 678) on the refresh that it leaves behind."""
     try:
         yield
     except DuneError:
