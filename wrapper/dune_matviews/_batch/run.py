@@ -92,7 +92,7 @@ class Run:
         yield from self._conclude()
 
     def _take_over(self, journal: Journal) -> None:
-        """Count the credits of an earlier call before anything is started, and insist on the views that it left open."""
+        """Count the credits of an earlier call before anything is started, and insist on the views it left open."""
         records = journal.records
         ours = {record.token for name in self._plan.reads if (record := records.of(name)) is not None}
         missing = [each.view for each in records.views.values() if not each.is_settled and each.token not in ours]

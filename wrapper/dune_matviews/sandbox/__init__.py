@@ -9,7 +9,8 @@
         assert [charge.credits for charge in sandbox.ledger] == [4.0]
 
 This module knows the public names and the modules that define them.
-It must import none of these before its first use, because pytest imports this module at the start of every run."""
+It must not import any of these before its first use: pytest imports this module at the start of every run.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
