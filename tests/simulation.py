@@ -186,10 +186,10 @@ class Dune(Operations):
     def refresh(self, name: str, performance: str | None) -> Call[Started]:
         return self._call(f"refresh {name}", lambda: Started(self._start(name, performance)))
 
-    def status(self, execution_id: str) -> Call[ExecutionStatus]:
+    def status(self, execution_id: str, view: str | None = None) -> Call[ExecutionStatus]:
         return self._call(f"status {execution_id}", lambda: self._status(execution_id))
 
-    def cancel(self, execution_id: str) -> Call[bool]:
+    def cancel(self, execution_id: str, view: str | None = None) -> Call[bool]:
         return self._call(f"cancel {execution_id}", lambda: self._cancel(execution_id))
 
     def history(self, name: str) -> Call[ViewHistory]:

@@ -157,10 +157,10 @@ class _Operations(Operations):
         job, full = self._world.running, f"dune.my_team.{view.name}"
         return Call(Request(lambda execution_id: Started(execution_id, full), job, full), lambda result: result)
 
-    def status(self, execution_id: str) -> Call[ExecutionStatus]:
+    def status(self, execution_id: str, view: str | None = None) -> Call[ExecutionStatus]:
         return self._read(lambda: self._world.status(execution_id))
 
-    def cancel(self, execution_id: str) -> Call[bool]:
+    def cancel(self, execution_id: str, view: str | None = None) -> Call[bool]:
         job = self._world.running
         return self._read(lambda: self._world.cancel(execution_id, job))
 

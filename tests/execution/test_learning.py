@@ -14,7 +14,7 @@ from dune_matviews._execution.pacing import Pace, poll_pause
 from dune_matviews._execution.requests import admitted, time_limit
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.effects import Flow
-from dune_matviews._http.notices import Limit
+from dune_matviews._http.notices import RateLimit
 from dune_matviews._http.rate_limits import PERIOD, PLANS, Bucket, RequestBudget, Turn, Window
 from tests.simulation import Dune
 
@@ -29,7 +29,7 @@ def learning(budget: RequestBudget = FREE) -> tuple[Dune, Session]:
     return dune, session
 
 
-def requests(dune: Dune, session: Session, bucket: Bucket, number: int, told: Sequence[Limit] = ()) -> list[float]:
+def requests(dune: Dune, session: Session, bucket: Bucket, number: int, told: Sequence[RateLimit] = ()) -> list[float]:
     """Send so many requests at once, each of which is told the same; when each of them has left."""
     began = dune.now
     left: list[float] = []
@@ -46,7 +46,7 @@ def requests(dune: Dune, session: Session, bucket: Bucket, number: int, told: Se
 def test_an_announced_quota_takes_the_place_of_the_plans() -> None:
     """350 a minute announced to a client on Free is used, by those that wait already, too."""
     dune, session = learning()
-    left = requests(dune, session, "low", 360, [Limit("write", 350, 60)])
+    left = requests(dune, session, "low", 360, [RateLimit("write", 350, 60)])
     assert left[349] <= 1.0
     assert left[350] >= PERIOD
 
@@ -61,7 +61,7 @@ def test_without_headers_the_plan_counts() -> None:
 def test_a_smaller_quota_is_kept_to() -> None:
     """Whoever waits when a smaller quota is announced waits as long as that asks for."""
     dune, session = learning(PLANS["enterprise"])
-    assert requests(dune, session, "low", 5, [Limit("write", 5, 60)]) == [0.0] * 5
+    assert requests(dune, session, "low", 5, [RateLimit("write", 5, 60)]) == [0.0] * 5
     left = requests(dune, session, "low", 6)
     assert left[0] >= PERIOD
     assert left[5] >= 2 * PERIOD
@@ -70,7 +70,9 @@ def test_a_smaller_quota_is_kept_to() -> None:
 def test_the_tightest_policy_governs() -> None:
     """Of several policies in one response, the one that allows the fewest requests in a time counts."""
     _, session = learning()
-    session.pace.learn("low", "refresh", [Limit("ip", 1000, 1), Limit("write", 70, 60), Limit("read", 200, 60)], 0.0)
+    session.pace.learn(
+        "low", "refresh", [RateLimit("ip", 1000, 1), RateLimit("write", 70, 60), RateLimit("read", 200, 60)], 0.0
+    )
     window = session.pace.windows["low"]
     assert (window.limit, window.period) == (70, PERIOD)
 
@@ -78,7 +80,7 @@ def test_the_tightest_policy_governs() -> None:
 def test_a_policy_has_one_window() -> None:
     """Where Dune counts refreshes as it counts polls, both use one quota up."""
     dune, session = learning()
-    told = [Limit("all", 20, 60)]
+    told = [RateLimit("all", 20, 60)]
     requests(dune, session, "high", 10, told)
     requests(dune, session, "low", 1, told)
     assert session.pace.windows["low"] is session.pace.windows["high"]
@@ -90,28 +92,28 @@ def test_a_policy_has_one_window() -> None:
 def test_refreshes_that_wait_move_to_the_window_that_counts_them() -> None:
     """The first refresh's response names a roomier policy, known from polls: the others leave with the next second."""
     dune, session = learning()
-    requests(dune, session, "high", 1, [Limit("read", 200, 60)])
-    left = requests(dune, session, "low", 100, [Limit("read", 200, 60)])
+    requests(dune, session, "high", 1, [RateLimit("read", 200, 60)])
+    left = requests(dune, session, "low", 100, [RateLimit("read", 200, 60)])
     assert left[-1] <= 1.0
 
 
 def test_a_refreshs_policy_is_remembered() -> None:
     """What another operation of the same kind is told changes nothing about refreshes, once one has been told."""
     _, session = learning()
-    session.pace.learn("low", "delete", [Limit("write", 70, 60)], 0.0)
+    session.pace.learn("low", "delete", [RateLimit("write", 70, 60)], 0.0)
     assert session.pace.windows["low"].limit == 70
-    session.pace.learn("low", "refresh", [Limit("read", 200, 60)], 0.0)
-    session.pace.learn("low", "delete", [Limit("write", 60, 60)], 0.0)
-    session.pace.learn("low", "upsert", [Limit("third", 5, 60)], 0.0)
+    session.pace.learn("low", "refresh", [RateLimit("read", 200, 60)], 0.0)
+    session.pace.learn("low", "delete", [RateLimit("write", 60, 60)], 0.0)
+    session.pace.learn("low", "upsert", [RateLimit("third", 5, 60)], 0.0)
     assert session.pace.windows["low"].limit == 200
-    session.pace.learn("low", "upsert", [Limit("read", 210, 60)], 0.0)
+    session.pace.learn("low", "upsert", [RateLimit("read", 210, 60)], 0.0)
     assert session.pace.windows["low"].limit == 210
 
 
 @pytest.mark.parametrize("pace", [Pace(FREE, learns=True), Pace(FREE), Pace(None)])
 def test_a_spent_quota_closes_before_a_429(pace: Pace) -> None:
     """`r=0;t=2` holds every request of the kind back for two seconds, in a client without pacing, too."""
-    pace.learn("low", "refresh", [Limit("write", spent_for=2)], 10.0)
+    pace.learn("low", "refresh", [RateLimit("write", spent_for=2)], 10.0)
     assert pace.windows["low"].reserve(10.0) == Turn(12.0)
     assert pace.windows["high"].reserve(10.0) == Turn(10.0)
 
@@ -126,7 +128,7 @@ def test_a_spent_quota_is_no_failure() -> None:
         left.append(dune.now)
         recent = [moment for moment in left if moment > dune.now - 60]
         spent_for = math.ceil(recent[0] + 60 - dune.now) if len(recent) >= 15 else 0
-        session.pace.learn("low", "refresh", [Limit("write", 15, 60, spent_for)], dune.now)
+        session.pace.learn("low", "refresh", [RateLimit("write", 15, 60, spent_for)], dune.now)
 
     dune.run_together(*(one() for _ in range(100)))
     assert max(left) - min(left) == 6 * PERIOD
@@ -136,8 +138,8 @@ def test_a_spent_quota_is_no_failure() -> None:
 def test_no_pacing_and_a_budget_of_ones_own_stay() -> None:
     """A quota is no news to a client that was told its budget, or to have none."""
     for pace, limit in ((Pace(None), None), (Pace(RequestBudget(low=5, high=5)), 5)):
-        pace.learn("low", "refresh", [Limit("write", 350, 60)], 0.0)
-        pace.learn("high", "status", [Limit("read", 1000, 60)], 0.0)
+        pace.learn("low", "refresh", [RateLimit("write", 350, 60)], 0.0)
+        pace.learn("high", "status", [RateLimit("read", 1000, 60)], 0.0)
         assert (pace.windows["low"].limit, pace.windows["high"].limit) == (limit, limit)
 
 
@@ -168,10 +170,10 @@ def test_polls_follow_the_announced_quota() -> None:
     for watch in watches:
         watch.__enter__()
     before, eager = pace.pause(0.0, 0.0), pace.eager_pause(0.0, 0.0)
-    pace.learn("high", "status", [Limit("read", 200, 60)], 0.0)
+    pace.learn("high", "status", [RateLimit("read", 200, 60)], 0.0)
     assert pace.pause(0.0, 0.0) == pytest.approx(before / 5)
     assert pace.eager_pause(0.0, 0.0) == pytest.approx(eager / 5)
-    pace.learn("high", "status", [Limit("read", 10_000, 60)], 0.0)
+    pace.learn("high", "status", [RateLimit("read", 10_000, 60)], 0.0)
     assert pace.pause(100.0, 0.0) == poll_pause(100.0)
     for watch in watches:
         watch.__exit__(None, None, None)
@@ -180,7 +182,7 @@ def test_polls_follow_the_announced_quota() -> None:
 def test_a_child_process_keeps_what_was_learned() -> None:
     """In a forked child the windows have locks of their own, and the quotas that were announced."""
     pace = Pace(FREE, learns=True)
-    pace.learn("low", "refresh", [Limit("write", 350, 60)], 0.0)
+    pace.learn("low", "refresh", [RateLimit("write", 350, 60)], 0.0)
     for window in pace.windows.values():
         window._lock.__enter__()
     pace.start_over()

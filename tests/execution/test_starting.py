@@ -171,7 +171,7 @@ def test_pauses_are_logged_with_their_length(caplog: pytest.LogCaptureFixture) -
     began = dune.now
     dune.run(refresh(session))
     dune.run(refresh(session))
-    pauses = {each.getMessage(): vars(each)["seconds"] for each in caplog.records if "seconds" in vars(each)}
+    pauses = {each.getMessage(): vars(each)["seconds"] for each in caplog.records if vars(each)["seconds"]}
     assert list(pauses) == [
         f"Trying again in 0.8 s, giving up in 100 s: {REFUSED_CONNECTION}",
         "Waiting 60.2 s for the request budget",

@@ -8,34 +8,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._http.notices import LONGEST_WINDOW, Limit, Retirement, limits, retirement
+from dune_matviews._http.notices import LONGEST_WINDOW, RateLimit, Retirement, limits, retirement
 
 POLICY = '"ip";q=1000;w=1, "write";q=350;w=60'
 STATE = '"ip";r=998;t=1, "write";r=0;t=2'
 
 
-def told(policy: str = "", state: str = "") -> tuple[Limit, ...]:
+def told(policy: str = "", state: str = "") -> tuple[RateLimit, ...]:
     """The limits that two headers announce."""
     return limits({"ratelimit-policy": policy, "ratelimit": state})
 
 
 def test_each_policy_is_told_with_its_quota_and_whether_it_is_spent() -> None:
     """Two headers that fit together say how many requests are allowed in which time, and until when none is."""
-    assert told(POLICY, STATE) == (Limit("ip", 1000, 1), Limit("write", 350, 60, spent_for=2))
+    assert told(POLICY, STATE) == (RateLimit("ip", 1000, 1), RateLimit("write", 350, 60, spent_for=2))
 
 
 @pytest.mark.parametrize(
     ("policy", "state", "expected"),
     [
         ("", "", ()),
-        (POLICY, "", (Limit("ip", 1000, 1), Limit("write", 350, 60))),
-        ("", '"write";r=0;t=2', (Limit("write", spent_for=2),)),
-        ("write;w=60;q=350", "", (Limit("write", 350, 60),)),
-        ('"write" ; q=350 ; w=60 ; pk=:YWJj:', '"write"; t=2; r=0', (Limit("write", 350, 60, 2),)),
-        ('"a, b; c";q=5;w=60', "", (Limit("a, b; c", 5, 60),)),
+        (POLICY, "", (RateLimit("ip", 1000, 1), RateLimit("write", 350, 60))),
+        ("", '"write";r=0;t=2', (RateLimit("write", spent_for=2),)),
+        ("write;w=60;q=350", "", (RateLimit("write", 350, 60),)),
+        ('"write" ; q=350 ; w=60 ; pk=:YWJj:', '"write"; t=2; r=0', (RateLimit("write", 350, 60, 2),)),
+        ('"a, b; c";q=5;w=60', "", (RateLimit("a, b; c", 5, 60),)),
     ],
 )
-def test_parts_that_stand_alone(policy: str, state: str, expected: tuple[Limit, ...]) -> None:
+def test_parts_that_stand_alone(policy: str, state: str, expected: tuple[RateLimit, ...]) -> None:
     """Order, spaces, other parameters and the absence of one header change nothing about the rest."""
     assert told(policy, state) == expected
 
@@ -65,7 +65,7 @@ def test_parts_that_stand_alone(policy: str, state: str, expected: tuple[Limit, 
 def test_a_quota_that_cannot_be_used_is_none(policy: str) -> None:
     """What is malformed, absent, endless or contradicts itself announces no quota; what stands beside it counts."""
     assert [limit for limit in told(policy) if limit.quota] == []
-    assert Limit("ip", 1000, 1) in told(f'"ip";q=1000;w=1, {policy}')
+    assert RateLimit("ip", 1000, 1) in told(f'"ip";q=1000;w=1, {policy}')
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_quota_that_cannot_be_used_is_none(policy: str) -> None:
 )
 def test_what_remains_is_no_promise_and_no_pause(state: str) -> None:
     """A policy closes nothing while it has room, or where its end is not told, or lies beyond its own window."""
-    assert told('"write";q=350;w=60', state) == (Limit("write", 350, 60),)
+    assert told('"write";q=350;w=60', state) == (RateLimit("write", 350, 60),)
 
 
 @given(st.text(), st.text())

@@ -39,12 +39,25 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._core import JournalLike
+    from ._execution.wish import IfLost, IfRunning
+    from ._http.notices import RateLimit
     from ._http.rate_limits import Plan, RequestBudget
-    from ._tiers import Performance, SmallTierWarning
-    from ._validate import KEEP, Keep
+    from ._tiers import Performance, SmallTier, SmallTierWarning
+    from ._validate import KEEP, Keep, Seconds
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
-    from .models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Freshness, Matview, Schedule, Usage
+    from .models import (
+        Account,
+        ErrorDetail,
+        ExecutionState,
+        ExecutionStatus,
+        Freshness,
+        Matview,
+        Retry,
+        Schedule,
+        Usage,
+    )
     from .report import Outcome, RefreshReport, StopReason, ViewResult
 
 __version__ = "0.1.0"
@@ -68,8 +81,11 @@ __all__ = [
     "ExecutionState",
     "ExecutionStatus",
     "Freshness",
+    "IfLost",
+    "IfRunning",
     "InvalidArgumentError",
     "JournalError",
+    "JournalLike",
     "Keep",
     "Matview",
     "MatviewsClient",
@@ -79,6 +95,7 @@ __all__ = [
     "Performance",
     "PermissionDeniedError",
     "Plan",
+    "RateLimit",
     "RateLimitError",
     "Refresh",
     "RefreshCanceledError",
@@ -89,8 +106,11 @@ __all__ = [
     "RefreshesFailedError",
     "RequestBudget",
     "RequestFailedError",
+    "Retry",
     "Schedule",
+    "Seconds",
     "ServerError",
+    "SmallTier",
     "SmallTierWarning",
     "StopReason",
     "UnexpectedResponseError",
@@ -109,16 +129,23 @@ _LAZY = {
     "ExecutionState": "models",
     "ExecutionStatus": "models",
     "Freshness": "models",
+    "IfLost": "_execution.wish",
+    "IfRunning": "_execution.wish",
+    "JournalLike": "_core",
     "Keep": "_validate",
     "Matview": "models",
     "MatviewsClient": "client",
     "Outcome": "report",
     "Performance": "_tiers",
     "Plan": "_http.rate_limits",
+    "RateLimit": "_http.notices",
     "Refresh": "client",
     "RefreshReport": "report",
     "RequestBudget": "_http.rate_limits",
+    "Retry": "models",
     "Schedule": "models",
+    "Seconds": "_validate",
+    "SmallTier": "_tiers",
     "SmallTierWarning": "_tiers",
     "StopReason": "report",
     "Usage": "models",

@@ -6,7 +6,6 @@ and it loads httpx and the generated code with the first client only.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -31,10 +30,11 @@ from ._execution.wish import IF_LOST, IF_RUNNING, Begun, Wish
 from ._flow.drivers import run, run_async
 from ._flow.effects import Flow, T
 from ._http.settings import Settings
+from ._log import log
 from ._tiers import Performance, Tiers
 from ._validate import KEEP, Keep, Seconds
-from .errors import InvalidArgumentError, JournalError, RefreshError
-from .models import Account, ExecutionStatus, Freshness, Matview, Usage
+from .errors import APIError, InvalidArgumentError, JournalError, RefreshError
+from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 
 if TYPE_CHECKING:
     from ._execution.lineage import Lineage
@@ -42,11 +42,12 @@ if TYPE_CHECKING:
     from ._http.transports import SyncTransport
     from .report import RefreshReport
 
-_log = logging.getLogger("dune_matviews")
-
 OLDEST = 3600.0
 """Seconds: an execution that is said to be older has ended, or the clock that says so is wrong. It is polled as a new
 one is."""
+
+_MISTAKES = (InvalidArgumentError, JournalError, APIError)
+"""Errors that a user or a server makes: the way to them through our flows explains nothing."""
 
 JournalLike = str | PathLike[str] | Store
 """A path, or an object with `read() -> Iterable[str]` and `append(line: str)`."""
@@ -62,11 +63,18 @@ class Core:
     tiers: Tiers
 
     @classmethod
-    def of(cls, transport: SyncTransport | AsyncTransport, settings: Settings, tiers: Tiers) -> Self:
+    def of(
+        cls,
+        transport: SyncTransport | AsyncTransport,
+        settings: Settings,
+        tiers: Tiers,
+        on_retry: Callable[[Retry], object] | None,
+    ) -> Self:
         from ._api.operations import Operations
 
         pace = Pace(settings.budget, learns=settings.learns)
-        session = Session(Operations(), pace, settings.timeout)
+        on_retry = _validate.callback(on_retry, "on_retry")
+        session = Session(Operations(), pace, settings.timeout, on_retry=on_retry)
         transport.on_response = Listener(session, settings.api_key)
         return cls(transport, session, settings, tiers)
 
@@ -266,11 +274,17 @@ class Core:
 
     def run(self, flow: Flow[T]) -> T:
         self.transport.check_open()
-        return run(flow, self.transport.send)
+        try:
+            return run(flow, self.transport.send)
+        except _MISTAKES as mistake:
+            raise mistake.with_traceback(None)  # noqa: B904  # it is the same one, without the frames of the flows
 
     async def run_async(self, flow: Flow[T]) -> T:
         self.transport.check_open()
-        return await run_async(flow, self.transport.send)
+        try:
+            return await run_async(flow, self.transport.send)
+        except _MISTAKES as mistake:
+            raise mistake.with_traceback(None)  # noqa: B904
 
     def describe(self, kind: str) -> str:
         return f"<{kind} of {self.settings.base_url}{', closed' if self.transport.is_closed else ''}>"
@@ -318,7 +332,8 @@ class Execution:
             try:
                 yield from self.journal.ended(self.view, result_of(status), finished=self.journal.path is not None)
             except JournalError as problem:
-                _log.warning("The end of execution %s is not recorded: %s", self.execution_id, problem)
+                fields = {"view": self.view, "execution_id": self.execution_id}
+                log.warning("The end of execution %s is not recorded: %s", self.execution_id, problem, extra=fields)
 
 
 def _seconds(value: Seconds | None, what: str) -> float:

@@ -17,7 +17,7 @@ from ._http.rate_limits import Plan, RequestBudget
 from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
 from ._validate import KEEP, Keep, Seconds
-from .models import Account, ExecutionStatus, Freshness, Matview, Usage
+from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +40,7 @@ class AsyncMatviewsClient:
         performance: Performance | None = None,
         small_tier: SmallTier = "warn",
         plan: Plan | RequestBudget | None = "auto",
+        on_retry: Callable[[Retry], object] | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -47,7 +48,7 @@ class AsyncMatviewsClient:
         from ._http.async_transport import AsyncTransport
 
         self._transport = AsyncTransport(settings, http_client)
-        self._core = Core.of(self._transport, settings, tiers)
+        self._core = Core.of(self._transport, settings, tiers, on_retry)
 
     async def refresh(
         self,

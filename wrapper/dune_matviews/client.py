@@ -17,7 +17,7 @@ from ._http.rate_limits import Plan, RequestBudget
 from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
 from ._validate import KEEP, Keep, Seconds
-from .models import Account, ExecutionStatus, Freshness, Matview, Usage
+from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -43,6 +43,8 @@ class MatviewsClient:
         plan: the account's plan, for the requests a minute to begin with: "free", "analyst", "plus", "enterprise", or
             "auto", which is `DUNE_PLAN`, else "free". The quotas that Dune announces in its responses take their place.
             A `RequestBudget` of your own stays as it is; None is no pacing.
+        on_retry: a plain function, called with a `Retry` before the pause after each request that failed and is sent
+            again. An exception of its own ends the call.
         http_client: an `httpx.Client` of your own to send through, for its transport, proxies, certificates, auth and
             hooks. It stays yours to close. It must not retry by itself, nor have a hook that raises on a status:
             both take decisions away that keep a refresh from being paid twice.
@@ -61,6 +63,7 @@ class MatviewsClient:
         performance: Performance | None = None,
         small_tier: SmallTier = "warn",
         plan: Plan | RequestBudget | None = "auto",
+        on_retry: Callable[[Retry], object] | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -68,7 +71,7 @@ class MatviewsClient:
         from ._http.transports import SyncTransport
 
         self._transport = SyncTransport(settings, http_client)
-        self._core = Core.of(self._transport, settings, tiers)
+        self._core = Core.of(self._transport, settings, tiers, on_retry)
 
     def refresh(
         self,

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ._http.notices import RateLimit
     from .models import ExecutionStatus
     from .report import RefreshReport
 
@@ -82,6 +83,7 @@ class APIError(DuneError):
         body: the response as text, cut after 20,000 characters.
         request_id: the id by which Dune's support can find the request, if the response has one.
         retry_after: seconds for which the server asked to be left alone, if it did.
+        limits: the limits on requests that the response announced, as a tuple of `RateLimit`.
         reached_dune: False where the edge in front of Dune says that it could not connect to Dune.
         hint: the next step in this very case, where the SDK knows more than the status tells.
     """
@@ -105,6 +107,7 @@ class APIError(DuneError):
         self.body = body
         self.request_id = request_id
         self.retry_after = retry_after
+        self.limits: tuple[RateLimit, ...] = ()
         self.reached_dune = reached_dune
         self.hint = hint
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
+
+if TYPE_CHECKING:
+    from .errors import DuneError
 
 
 class ExecutionState(StrEnum):
@@ -70,6 +73,7 @@ class ExecutionStatus:
         error: why it failed.
         row_count: rows of the result.
         size_bytes: bytes of the result.
+        request_id: the id by which Dune's support can find the request of this poll.
         raw: Dune's response as it came, for everything that is not modelled here.
     """
 
@@ -87,12 +91,34 @@ class ExecutionStatus:
     error: ErrorDetail | None = None
     row_count: int | None = None
     size_bytes: int | None = None
+    request_id: str | None = attrs.field(default=None, eq=False)
     raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
     def succeeded(self) -> bool:
         """The view is fresh."""
         return self.state.succeeded
+
+
+class Retry(NamedTuple):
+    """A request that failed, and is sent again after a pause.
+
+    Attributes:
+        attempt: how often it has failed so far.
+        seconds: the length of the pause.
+        error: the failure.
+        operation: the request's kind: "refresh", "upsert", "status", "cancel", "get", "list", "delete", "pipeline",
+            "usage" or "whoami".
+        view: the view that it is about, where that is known.
+        execution_id: the execution that it is about, where that is known.
+    """
+
+    attempt: int
+    seconds: float
+    error: DuneError
+    operation: str | None = None
+    view: str | None = None
+    execution_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +151,7 @@ class Matview:
         size_bytes: the size of its table.
         last_execution_ids: its latest executions, newest first; empty in a list, where Dune does not tell them.
         schedule: when Dune refreshes it by itself; None without one, and in a list, where Dune does not tell it.
+        request_id: the id by which Dune's support can find the request; None in a list.
         raw: Dune's response as it came, for everything that is not modelled here.
     """
 
@@ -134,6 +161,7 @@ class Matview:
     size_bytes: int | None = None
     last_execution_ids: tuple[str, ...] = ()
     schedule: Schedule | None = None
+    request_id: str | None = attrs.field(default=None, eq=False)
     raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 

@@ -7,7 +7,7 @@ and holds the models that responses are read into; it sends nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from dune_api.types import UNSET, Unset
@@ -39,20 +39,22 @@ class Operations:
         _load_what_may_follow()
         body = RefreshRequest(performance=_or_unset(performance))
         parts = refresh_materialized_view_request(name, body=body)
-        return _call("refresh", parts, parsing.started, bucket="low", is_billed=True)
+        return _call("refresh", parts, parsing.started, view=name, bucket="low", is_billed=True)
 
-    def status(self, execution_id: str) -> Call[ExecutionStatus]:
-        """`GET /v1/execution/{execution_id}/status`."""
+    def status(self, execution_id: str, view: str | None = None) -> Call[ExecutionStatus]:
+        """`GET /v1/execution/{execution_id}/status`. *view* is for logs."""
         from dune_api.api.executions import get_execution_status_request
 
         parts = get_execution_status_request(execution_id)
-        return _call("status", parts, lambda response: parsing.status(response, execution_id))
+        read = partial(parsing.status, execution_id=execution_id)
+        return _call("status", parts, read, view=view, execution_id=execution_id)
 
-    def cancel(self, execution_id: str) -> Call[bool]:
-        """`POST /v1/execution/{execution_id}/cancel`: whether there was something to cancel."""
+    def cancel(self, execution_id: str, view: str | None = None) -> Call[bool]:
+        """`POST /v1/execution/{execution_id}/cancel`: whether there was something to cancel. *view* is for logs."""
         from dune_api.api.executions import cancel_execution_request
 
-        return _call("cancel", cancel_execution_request(execution_id), parsing.canceled)
+        parts = cancel_execution_request(execution_id)
+        return _call("cancel", parts, parsing.canceled, view=view, execution_id=execution_id)
 
     def history(self, name: str) -> Call[ViewHistory]:
         """`GET /v1/materialized-views/{name}`: the view's executions."""
@@ -88,13 +90,13 @@ class Operations:
             expires_at=_or_unset(view.expires_at),
         )
         parts = upsert_materialized_view_request(body=body)
-        return _call("upsert", parts, parsing.created, bucket="low", is_billed=True)
+        return _call("upsert", parts, parsing.created, view=view.name, bucket="low", is_billed=True)
 
     def delete(self, name: str) -> Call[None]:
         """`DELETE /v1/materialized-views/{name}`."""
         from dune_api.api.materialized_views import delete_materialized_view_request
 
-        return _call("delete", delete_materialized_view_request(name), parsing.deleted, bucket="low")
+        return _call("delete", delete_materialized_view_request(name), parsing.deleted, view=name, bucket="low")
 
     def pipeline(self, query_id: int) -> Call[tuple[Node, ...]]:
         """`GET /v1/query/{query_id}/pipeline`."""
@@ -150,10 +152,19 @@ def _get(name: str, parse: Callable[[Response], T]) -> Call[T]:
     from dune_api.api.materialized_views import get_materialized_view_request
 
     parts = get_materialized_view_request(name)
-    return _call("get", parts | {"headers": {"Cache-Control": "no-cache"}}, parse)  # an old history proves nothing
+    fresh = parts | {"headers": {"Cache-Control": "no-cache"}}  # an old history proves nothing
+    return _call("get", fresh, parse, view=name)
 
 
-def _call(operation: str, parts: dict[str, Any], parse: Callable[[Response], T], **options: Any) -> Call[T]:
+def _call(
+    operation: str,
+    parts: dict[str, Any],
+    parse: Callable[[Response], T],
+    *,
+    view: str | None = None,
+    execution_id: str | None = None,
+    **options: Any,
+) -> Call[T]:
     def parsed(response: Response) -> T:
         try:
             return parse(response)
@@ -161,9 +172,11 @@ def _call(operation: str, parts: dict[str, Any], parse: Callable[[Response], T],
             raise
         except Exception as problem:  # the models of the generated code believe the spec
             message = f"the response does not fit the API's description ({type(problem).__name__})"
-            raise UnexpectedResponseError(message, status_code=response.status_code) from problem
+            status, request_id = response.status_code, response.request_id
+            raise UnexpectedResponseError(message, status_code=status, request_id=request_id) from problem
 
-    return Call(Request(operation, parts, **options), parsed)
+    about = {"operation": operation, "view": view, "execution_id": execution_id}
+    return Call(Request(operation, parts, **options), parsed, about=about)
 
 
 def _or_unset(text: str | None) -> str | Unset:

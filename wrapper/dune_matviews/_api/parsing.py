@@ -97,6 +97,7 @@ def matview(response: Response, asked_for: str) -> Matview:
         size_bytes=integer(view.table_size_bytes),
         last_execution_ids=tuple(filter(_is_id, ids)) if isinstance(ids, list) else (),
         schedule=_schedule(view.schedule),
+        request_id=response.request_id,
         raw=view.to_dict(),
     )
 
@@ -241,6 +242,7 @@ def status(response: Response, execution_id: str) -> ExecutionStatus:
         error=_error(found.error),
         row_count=integer(result.total_row_count, result.row_count),
         size_bytes=integer(result.total_result_set_bytes, result.result_set_bytes),
+        request_id=response.request_id,
         raw=response.payload,
     )
 
@@ -276,4 +278,4 @@ def _parsed(response: Response, model: type[M]) -> M:
 
 
 def _unexpected(response: Response, problem: str) -> UnexpectedResponseError:
-    return UnexpectedResponseError(problem, status_code=response.status_code)
+    return UnexpectedResponseError(problem, status_code=response.status_code, request_id=response.request_id)

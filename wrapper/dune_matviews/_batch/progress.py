@@ -5,16 +5,14 @@ This module must not know order, requests or the journal.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import attrs
 
+from .._log import log
 from ..models import ExecutionStatus
 from ..report import Outcome, RefreshReport, StopReason, ViewResult
-
-_log = logging.getLogger("dune_matviews")
 
 OnUpdate = Callable[[str, ViewResult], object]
 
@@ -98,7 +96,7 @@ class Progress:
         """Start nothing more; the first reason counts."""
         self._causes.append(cause)
         if self.stopped is None:
-            _log.info("Nothing more is started: %s", reason)
+            log.info("Nothing more is started: %s", reason)
             self.stopped = reason
 
     @property

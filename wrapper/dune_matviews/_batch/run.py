@@ -5,7 +5,6 @@ This module must not know how one view is refreshed.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from .._execution.session import Session
 from .._execution.wish import PreventedError, way_back
 from .._flow.effects import Flow, Result
 from .._flow.interleave import Interleave
+from .._log import log
 from ..errors import (
     AlreadyRunningError,
     AmbiguousRefreshError,
@@ -28,8 +28,6 @@ from ..report import Outcome, RefreshReport, StopReason, ViewResult
 from .graph import Order
 from .progress import CallerError, OnUpdate, Progress
 from .view import Limits, Plan, Shared, refreshed
-
-_log = logging.getLogger("dune_matviews")
 
 
 class Run:
@@ -168,7 +166,7 @@ class Run:
             try:
                 yield from self._journal.finished()
             except JournalError as failure:
-                _log.warning("The next run will take over the results of this one: %s", failure)
+                log.warning("The next run will take over the results of this one: %s", failure)
 
     def _end_early(self, failure: BaseException) -> None:
         self._progress.silence()

@@ -5,16 +5,14 @@ This module must not know how headers are written, nor who sends requests.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from .._http.messages import Request
 from .._http.notices import limits, retirement
 from .._http.redaction import ApiKey
 from .._http.responses import printable
+from .._log import log
 from .session import Session
-
-_log = logging.getLogger("dune_matviews")
 
 
 class Listener:
@@ -40,7 +38,7 @@ class Listener:
         since = f" since {found.since:%Y-%m-%d}" if found.since else ""
         until = f", and goes on {found.until:%Y-%m-%d}" if found.until else ""
         link = f"; see {printable(self._key.redact(found.link))}" if found.link else ""
-        _log.warning(
+        log.warning(
             "Dune says that the operation '%s' is deprecated%s%s%s. Look for a newer version of dune-matviews.",
             *(operation, since, until, link),
         )

@@ -5,7 +5,6 @@ This module must not know why it is asked.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 from .._api.scalars import moment
 from .._api.values import Definition, Page, Stored
 from .._flow.effects import Flow
+from .._log import log
 from .requests import TimeLimit, read
 from .session import Session
-
-_log = logging.getLogger("dune_matviews")
 
 
 def next_page(session: Session, offset: int, listed: set[str], limit: TimeLimit | None = None) -> Flow[Page]:
@@ -29,7 +27,7 @@ def next_page(session: Session, offset: int, listed: set[str], limit: TimeLimit 
     listed.update(view.name for view in page.views)
     if page.next_offset is None or (page.next_offset > offset and is_new):
         return page
-    _log.warning("The list of views ends at %d, because Dune names %d as its next page", offset, page.next_offset)
+    log.warning("The list of views ends at %d, because Dune names %d as its next page", offset, page.next_offset)
     return page._replace(next_offset=None)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 
 from .._http.locks import MomentLock
-from .._http.notices import Limit
+from .._http.notices import RateLimit
 from .._http.rate_limits import MARGIN, PERIOD, Bucket, RequestBudget, Window
 
 # The shortest pause between two polls, and the fraction of its age after which an execution is polled again.
@@ -84,7 +84,7 @@ class Pace:
         for window in (*self.windows.values(), *self._policies.values()):
             window.start_over()
 
-    def learn(self, bucket: Bucket, operation: str, limits: Collection[Limit], now: float) -> None:
+    def learn(self, bucket: Bucket, operation: str, limits: Collection[RateLimit], now: float) -> None:
         """Take in the rate-limit policies that a response to *operation* announces."""
         quotas = [limit for limit in limits if limit.quota] if self._learns else []
         if quotas:
@@ -92,7 +92,7 @@ class Pace:
         spent_for = max((limit.spent_for for limit in limits), default=0)
         self.windows[bucket].spend(now, now + spent_for)
 
-    def _follow(self, bucket: Bucket, operation: str, limit: Limit, now: float) -> None:
+    def _follow(self, bucket: Bucket, operation: str, limit: RateLimit, now: float) -> None:
         """Have the tightest policy of a response count the bucket, unless another is known to."""
         with self._lock:
             settles = operation in _SETTLING

@@ -7,13 +7,13 @@ watched pass. docs/reliability.md says the rule in plain words.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from .._api.values import ViewHistory
 from .._flow.effects import Flow, Sleep
+from .._log import log
 from ..errors import DuneError, NotFoundError
 from ..models import ExecutionStatus
 from .intents import Baseline, Intent, bare
@@ -21,8 +21,6 @@ from .journal import Journal
 from .listing import full_name
 from .requests import TimeLimit, read
 from .session import Session
-
-_log = logging.getLogger("dune_matviews")
 
 SHORT_LIST = 10
 """Executions that a view's history has at least, if there are so many: a shorter list is whole."""
@@ -171,7 +169,7 @@ def read_if_kept(session: Session, execution_id: str, limit: TimeLimit) -> Flow[
     try:
         status = yield from read(session, session.operations.status(execution_id), limit)
     except DuneError as failure:
-        _log.info("Execution %s cannot be read: %s", execution_id, failure)
+        log.info("Execution %s cannot be read: %s", execution_id, failure, extra={"execution_id": execution_id})
         return None
     if status.is_finished:
         session.intents.finish(execution_id)

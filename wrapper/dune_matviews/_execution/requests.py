@@ -5,7 +5,6 @@ This module must not know the meaning of a request; only whether a duplicate may
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 
@@ -13,11 +12,11 @@ import attrs
 
 from .._flow.effects import Call, Flow, Sleep, T
 from .._http.rate_limits import Bucket, Turn, Window
+from .._log import log
 from ..errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
+from ..models import Retry
 from .pacing import backoff
 from .session import Session
-
-_log = logging.getLogger("dune_matviews")
 
 RETRYING = 10
 """Request timeouts for which one call is retried."""
@@ -98,7 +97,8 @@ def read(
             pause = _pause_within(limit, session, failure, failures)
             if pause is None:
                 raise
-            announce(failure, pause, limit.left(session.clock()))
+            retry = Retry(**call.about, attempt=failures, seconds=pause, error=failure)
+            announce(session, retry, limit.left(session.clock()))
         yield Sleep(pause)
 
 
@@ -127,7 +127,7 @@ def admitted(session: Session, bucket: Bucket, limit: TimeLimit) -> Flow[None]:
         if now + pause > limit.deadline:
             raise RequestFailedError("Dune asked for a pause beyond the time that is left.")
         if now + pause > told:
-            _log.info("Waiting %.1f s for the request budget", pause, extra={"seconds": pause})
+            log.info("Waiting %.1f s for the request budget", pause, extra={"seconds": pause})
             told = now + pause
         if window.is_guess:
             pause = min(pause, GUESSING)
@@ -160,10 +160,12 @@ def pause_after(session: Session, failure: DuneError, failures: int) -> float:
     return backoff(failures, session.jitter()) + _asked(failure)
 
 
-def announce(failure: DuneError, pause: float, left: float) -> None:
-    """Log the failure, the pause before the retry, and the time left for retries."""
+def announce(session: Session, retry: Retry, left: float) -> None:
+    """Log a retry with the time that is left for more, and call the hook."""
     until = "" if left == math.inf else f", giving up in {left:.0f} s"
-    _log.info("Trying again in %.1f s%s: %s", pause, until, failure, extra={"seconds": pause})
+    log.info("Trying again in %.1f s%s: %s", retry.seconds, until, retry.error, extra=retry._asdict())
+    if session.on_retry is not None:
+        session.on_retry(retry)
 
 
 def _pause_within(limit: TimeLimit, session: Session, failure: DuneError, failures: int) -> float | None:

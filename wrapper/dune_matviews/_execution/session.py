@@ -19,6 +19,7 @@ from .pacing import Pace
 
 if TYPE_CHECKING:
     from .._api.operations import Operations
+    from ..models import Retry
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +54,7 @@ class Session:
         clock: a monotonic clock, in seconds.
         wall: the wall clock, in seconds since 1970.
         jitter: a random number in [0, 1), to spread retries.
+        on_retry: told of each retry before its pause.
         times: how long evidence takes.
         intents: the open intents.
     """
@@ -63,6 +65,7 @@ class Session:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
+    on_retry: Callable[[Retry], object] | None = None
     times: Times = Times()
     intents: Intents = attrs.field(factory=Intents, init=False)
 

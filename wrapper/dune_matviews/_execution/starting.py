@@ -5,13 +5,13 @@ This module must not know how an execution is polled to its end, nor the order o
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from .._api.values import Definition, Started, ViewHistory
 from .._flow.effects import Call, Flow, Sleep, T
+from .._log import log
 from ..errors import (
     AlreadyRunningError,
     AmbiguousRefreshError,
@@ -20,7 +20,7 @@ from ..errors import (
     NotFoundError,
     RequestFailedError,
 )
-from ..models import ExecutionStatus
+from ..models import ExecutionStatus, Retry
 from ..report import Outcome
 from .intents import Baseline, How, Intent, Permit, Stage, bare
 from .journal import Journal
@@ -41,8 +41,6 @@ from .requests import (
 from .running import began_in_time, find_running
 from .session import Session
 from .wish import Begun, PreventedError, Wish, name_explained, noting_doubt, tier_explained, way_back
-
-_log = logging.getLogger("dune_matviews")
 
 _NEWS: dict[How, str] = {
     "response": "Started the refresh",
@@ -232,7 +230,7 @@ class _Start:
         if self._wish.if_running == "refuse":
             message = f"A refresh of {view} is under way already (execution {execution_id}); none was started."
             raise AlreadyRunningError(message, name=view, execution_id=execution_id)
-        _log.info("%s of %s: execution %s", _NEWS["adopted"], view, execution_id)
+        _tell(_NEWS["adopted"], view, execution_id)
         if self._journal is not None and not (yield from self._journal.followed(self._intent, execution_id, how)):
             raise self._not_first()
         self._intents.hold(execution_id, self._intent, how)
@@ -260,7 +258,8 @@ class _Start:
                 except DuneError as failure:
                     if isinstance(failure, RequestFailedError) and not failure.is_transient:
                         raise
-                    _log.info("The history of %s cannot be read: %s", self._wish.view, failure)
+                    view = self._wish.view
+                    log.info("The history of %s cannot be read: %s", view, failure, extra={"view": view})
                     return None
             read_already = history, read_at
         baseline = baseline_of(*read_already)
@@ -342,7 +341,7 @@ class _Start:
                     # One that leaves must have its full time, or we would make the very doubt that we want to avoid.
                     if not is_safe_to_resend(failure) or pause + session.timeout > left:
                         raise
-                    announce(failure, pause, left)
+                    announce(session, Retry(**call.about, attempt=failures, seconds=pause, error=failure), left)
                 yield Sleep(pause)
 
     def _certainly_unsent(self, failure: Exception) -> Flow[None]:
@@ -391,13 +390,14 @@ class _Start:
     def _known(self, intent: Intent, execution_id: str, how: How, name: str | None = None) -> Flow[Begun]:
         """The execution of *intent* is known."""
         self._intents.hold(execution_id, intent, how)
-        _log.info("%s of %s: execution %s", _NEWS[how], intent.view, execution_id)
+        _tell(_NEWS[how], intent.view, execution_id)
         begun = Begun(execution_id, how, name or (intent.view if intent.sent else None))
         if self._journal is not None:
             try:
                 yield from self._journal.started(intent, execution_id, how)
             except JournalError as problem:
-                _log.warning("Execution %s of %s is not recorded: %s", execution_id, intent.view, problem)
+                fields = {"view": intent.view, "execution_id": execution_id}
+                log.warning("Execution %s of %s is not recorded: %s", execution_id, intent.view, problem, extra=fields)
                 return begun._replace(problem=problem)
         return begun
 
@@ -407,7 +407,8 @@ class _Start:
         """The execution that a request has started whose response was lost; None if it may be sent again."""
         intent = self._intent
         intent.stage, intent.quiet_since = Stage.RECOVERING, self._session.clock()
-        _log.info("Looking for the refresh of %s that may have started: %s", intent.view, failure)
+        view = intent.view
+        log.info("Looking for the refresh of %s that may have started: %s", view, failure, extra={"view": view})
         resend = self._wish.if_lost == "resend" and self._wish.definition is None
         return (yield from self._recover(intent, resend, failure))
 
@@ -485,3 +486,8 @@ class _Start:
 
     def _limit(self) -> TimeLimit:
         return time_limit(self._session, self._wish.deadline)
+
+
+def _tell(news: str, view: str, execution_id: str) -> None:
+    fields = {"view": view, "execution_id": execution_id}
+    log.info("%s of %s: execution %s", news, view, execution_id, extra=fields)

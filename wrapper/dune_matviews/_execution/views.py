@@ -5,7 +5,6 @@ This module must not know how an execution is started or found, nor how requests
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from .._api.values import Definition, Stored, ViewHistory
 from .._flow.effects import Flow
 from .._http.responses import printable
+from .._log import log
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
 from .intents import bare, unquoted
@@ -22,8 +22,6 @@ from .requests import TimeLimit, is_ambiguous, read
 from .session import Session
 from .starting import start
 from .wish import Begun, Wish, name_explained
-
-_log = logging.getLogger("dune_matviews")
 
 
 def get(session: Session, name: str) -> Flow[Matview]:
@@ -66,7 +64,7 @@ def update(
     begun = yield from upsert(session, wish)
     if begun.name != stored.name:
         told = printable(stored.name), printable(begun.name or "")
-        _log.warning("Dune responds to the update of %s with a view named %s", *told)
+        log.warning("Dune responds to the update of %s with a view named %s", *told, extra={"view": stored.name})
     return begun
 
 

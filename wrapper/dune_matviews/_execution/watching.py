@@ -5,7 +5,6 @@ This module must not know how an execution was started, nor who drives the flows
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import attrs
 
 from .._flow.effects import Flow, Sleep, noting
 from .._http.responses import printable
+from .._log import log
 from ..errors import (
     APIError,
     CreditLimitError,
@@ -33,8 +33,6 @@ from .recovery import ulid_moment
 from .requests import LAST_TRY, TimeLimit, is_transient, read
 from .running import MAY_BE_UNKNOWN
 from .session import Session
-
-_log = logging.getLogger("dune_matviews")
 
 OnUpdate = Callable[[ExecutionStatus], object]
 
@@ -72,11 +70,16 @@ class Watch:
     pause: Callable[[float, float], float] | None = None
     on_update: OnUpdate | None = None
 
+    @property
+    def fields(self) -> dict[str, str | None]:
+        """For its log records."""
+        return {"view": self.view, "execution_id": self.execution_id}
+
 
 def status(session: Session, execution_id: str, view: str | None) -> Flow[ExecutionStatus]:
     """Poll an execution once."""
     with about(execution_id, view):
-        found = yield from read(session, session.operations.status(execution_id))
+        found = yield from read(session, session.operations.status(execution_id, view))
     if found.is_finished:
         session.intents.finish(execution_id)
     return found
@@ -85,7 +88,7 @@ def status(session: Session, execution_id: str, view: str | None) -> Flow[Execut
 def cancel(session: Session, execution_id: str, view: str | None) -> Flow[bool]:
     """Cancel an execution; False where Dune says that there was nothing to cancel."""
     with about(execution_id, view):
-        return (yield from read(session, session.operations.cancel(execution_id)))
+        return (yield from read(session, session.operations.cancel(execution_id, view)))
 
 
 def watch(session: Session, watched: Watch) -> Flow[ExecutionStatus]:
@@ -96,7 +99,16 @@ def watch(session: Session, watched: Watch) -> Flow[ExecutionStatus]:
 class _Watching:
     """One wait for the end of an execution."""
 
-    __slots__ = ("_cost", "_exceeded", "_is_cost_missed", "_refusal", "_session", "_since", "_status", "_watched")
+    __slots__ = (
+        "_cost",
+        "_exceeded",
+        "_is_cost_missed",
+        "_refusal",
+        "_session",
+        "_since",
+        "_status",
+        "_watched",
+    )
 
     def __init__(self, session: Session, watched: Watch) -> None:
         self._session = session
@@ -138,7 +150,8 @@ class _Watching:
         session, watched = self._session, self._watched
         with self._waiting():
             try:
-                return (yield from read(session, session.operations.status(watched.execution_id), limit))
+                call = session.operations.status(watched.execution_id, watched.view)
+                return (yield from read(session, call, limit))
             except NotFoundError:
                 if self._status is None and self._is_new() and session.clock() - began < session.times.not_yet:
                     return None
@@ -162,7 +175,8 @@ class _Watching:
         if watched.on_update is not None:
             watched.on_update(status)
         if status.is_finished:
-            _log.info("Execution %s ended: %s, %s credits", status.execution_id, status.state, status.cost_credits)
+            told = status.execution_id, status.state, status.cost_credits
+            log.info("Execution %s ended: %s, %s credits", *told, extra=self._watched.fields)
             return True
         if self._refusal is not None:  # and it runs on all the same
             raise self._refusal
@@ -179,7 +193,8 @@ class _Watching:
             return attrs.evolve(status, cost_credits=self._cost)
         elif not self._is_cost_missed and status.state not in _FREE and self._watched.allowance() < math.inf:
             self._is_cost_missed = True
-            _log.warning("Dune does not tell the cost of execution %s: no cap can count it", status.execution_id)
+            message = "Dune does not tell the cost of execution %s: no cap can count it"
+            log.warning(message, status.execution_id, extra=self._watched.fields)
         return status
 
     def _end_at_cap(self, status: ExecutionStatus, allowed: float, limit: TimeLimit) -> Flow[None]:
@@ -192,11 +207,13 @@ class _Watching:
                 execution_id=status.execution_id,
                 status=status,
             )
-        _log.info("Cancelling execution %s at %s credits", status.execution_id, status.cost_credits)
+        told = status.execution_id, status.cost_credits
+        log.info("Cancelling execution %s at %s credits", *told, extra=self._watched.fields)
         self._since = self._session.clock()  # its end is near, so poll often again
         try:
             with self._waiting():
-                if (yield from read(self._session, self._session.operations.cancel(status.execution_id), limit)):
+                call = self._session.operations.cancel(status.execution_id, watched.view)
+                if (yield from read(self._session, call, limit)):
                     self._exceeded = allowed
         except APIError as failure:
             self._refusal = failure  # it may have ended meanwhile: the next poll decides

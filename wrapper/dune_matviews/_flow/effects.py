@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
@@ -21,12 +22,14 @@ class Call(NamedTuple, Generic[T]):
         parse: reads the response.
         timeout: seconds that it may take; the sender may have a lower limit of its own.
         before: called in the moment before the request leaves; by raising it prevents the request.
+        about: the subject of the request, for logs and hooks.
     """
 
     request: Any
     parse: Callable[[Any], T]
     timeout: float = math.inf
     before: Callable[[], object] | None = None
+    about: Mapping[str, Any] = MappingProxyType({})
 
     def within(self, timeout: float) -> Flow[T]:
         """The flow that is this call alone, in at most *timeout* seconds."""

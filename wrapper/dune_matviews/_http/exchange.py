@@ -22,15 +22,15 @@ import httpcore
 import httpx
 
 from .. import __version__
+from .._log import log
 from ..errors import APIError, RequestFailedError
 from .messages import OnResponse, Request, Response
+from .notices import limits
 from .redaction import clear_ended_frames
-from .responses import payload, printable, refusal
+from .responses import payload, printable, refusal, request_id
 from .settings import Settings
 
 KEY_HEADER = "X-Dune-Api-Key"
-
-_log = logging.getLogger("dune_matviews")
 
 _HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
 
@@ -110,7 +110,7 @@ class Exchange:
         try:
             self._on_response(self._asked, response.headers)
         except Exception as problem:  # nothing about a notice makes a response less than it is
-            _log.debug("A response's headers cannot be used (%s)", type(problem).__name__)
+            log.debug("A response's headers cannot be used (%s)", type(problem).__name__)
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "gzip", "identity"):
             raise _GivenUpError("the response is encoded in another way than gzip")
@@ -141,14 +141,21 @@ class Exchange:
             return None
         self._note(response.status_code)
         found = payload(response.status_code, bytes(self._body), self._key)
-        return found if isinstance(found, APIError) else Response(response.status_code, response.headers, found)
+        told = request_id(response.headers, self._key)
+        if isinstance(found, APIError):
+            found.request_id = told
+            return found
+        return Response(response.status_code, response.headers, found, told)
 
     def _error(self) -> APIError | RequestFailedError:
         """Our error: a refusal is one by its status and headers, however little of its body came."""
         response, failure = self._response, self._failure
         if response is not None and not response.is_success:
             self._note(response.status_code)
-            return refusal(response.status_code, response.headers, bytes(self._body), self._key)
+            error = refusal(response.status_code, response.headers, bytes(self._body), self._key)
+            headers = {name: printable(self._key.redact(text)) for name, text in response.headers.items()}
+            error.limits = limits(headers)
+            return error
         self._note(type(failure).__name__)
         sent = response is not None or not _is_unsent(self.request, failure)
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
@@ -168,9 +175,9 @@ class Exchange:
         return None if failure is None or self._key.is_shown_by(failure) else failure
 
     def _note(self, outcome: object) -> None:
-        if _log.isEnabledFor(logging.DEBUG):
+        if log.isEnabledFor(logging.DEBUG):
             milliseconds = (time.monotonic() - self._started) * 1000
-            _log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
+            log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
 
 
 class _GivenUpError(Exception):

@@ -40,11 +40,13 @@ class Response:
         status_code: the HTTP status.
         headers: the headers, as the server wrote them.
         payload: the JSON object that is the body, without the key.
+        request_id: the id by which Dune's support can find the request, without the key.
     """
 
     status_code: int
     headers: Mapping[str, str]
     payload: dict[str, Any]
+    request_id: str | None = None
 
 
 OnResponse = Callable[[Request, Mapping[str, str]], object]

@@ -29,12 +29,12 @@ _RELATION = re.compile(r'\brel="?(?P<relations>[\w -]+)')
 
 
 @attrs.frozen
-class Limit:
-    """What a response says of one policy.
+class RateLimit:
+    """A limit on requests, as a response announced it.
 
     Attributes:
-        policy: its name.
-        quota: requests that it allows in each window; 0 where that is not told.
+        policy: Dune's name for it.
+        quota: requests in each window; 0 where that is not told.
         seconds: the length of the window; 0 where that is not told.
         spent_for: seconds for which no further request is allowed; 0 where one is.
     """
@@ -60,7 +60,7 @@ class Retirement:
     link: str | None
 
 
-def limits(headers: Mapping[str, str]) -> tuple[Limit, ...]:
+def limits(headers: Mapping[str, str]) -> tuple[RateLimit, ...]:
     """The limits that a response announces."""
     policies, state = headers.get("ratelimit-policy", ""), headers.get("ratelimit", "")
     quotas = _policies(policies)
@@ -68,13 +68,13 @@ def limits(headers: Mapping[str, str]) -> tuple[Limit, ...]:
     return tuple(_limit(name, quotas.get(name, {}), states.get(name, {})) for name in {**quotas, **states})
 
 
-def _limit(name: str, policy: Mapping[str, int], state: Mapping[str, int]) -> Limit:
+def _limit(name: str, policy: Mapping[str, int], state: Mapping[str, int]) -> RateLimit:
     quota, seconds = policy.get("q", 0), policy.get("w", 0)
     is_whole = quota > 0 and 0 < seconds <= LONGEST_WINDOW
     reset = state.get("t", 0) if state.get("r") == 0 else 0
     if reset > (seconds if is_whole else LONGEST_WINDOW):
         reset = 0
-    return Limit(name, quota, seconds, reset) if is_whole else Limit(name, spent_for=reset)
+    return RateLimit(name, quota, seconds, reset) if is_whole else RateLimit(name, spent_for=reset)
 
 
 @lru_cache(maxsize=16)  # of quotas every response says the same

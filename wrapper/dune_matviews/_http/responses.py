@@ -33,15 +33,20 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -
         message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
     else:
         message = _said(body, text) or _phrase(status)
-    request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
     return error_class(status)(
         printable(key.redact(message)),
         status_code=status,
         body=text,
-        request_id=None if request_id is None else printable(key.redact(request_id)),
+        request_id=request_id(headers, key),
         retry_after=retry_after(headers),
         reached_dune=not (status in _NOT_CONNECTED and "cf-ray" in headers and headers.get("server") == "cloudflare"),
     )
+
+
+def request_id(headers: Mapping[str, str], key: ApiKey) -> str | None:
+    """The id by which Dune's support can find the request; None where the response has none."""
+    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    return None if found is None else printable(key.redact(found))
 
 
 def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | UnexpectedResponseError:

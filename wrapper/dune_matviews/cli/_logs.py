@@ -29,7 +29,7 @@ class Teller(logging.Handler):
             self._output.warning(text)
         elif self._output.debug:
             write(sys.stderr, f"{record.levelname.lower()}: {text}")
-        elif getattr(record, "seconds", 0.0) >= LONG:
+        elif (getattr(record, "seconds", None) or 0.0) >= LONG:
             self._output.note(text)
 
 
