@@ -107,8 +107,9 @@ test-oldest: .envs/oldest/.ready .envs/prism/.ready ## Run the tests of both cli
 test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client with all operations of an API.
 	$(PYTHON) -m tests.spec.on_full_spec
 
-soak: $(MAIN)/.ready ## Interrupt, crowd, fault and fork clients for minutes; writes tests/soak/RESULT.md.
-	$(PYTHON) -m tests.soak
+soak: $(MAIN)/.ready ## Interrupt, crowd, fault and fork clients for minutes, and try thousands of hostile scenarios.
+	$(PYTHON) -m tests.soak # writes tests/soak/RESULT.md
+	$(PYTHON) -m pytest --hypothesis-profile long tests/execution/test_never_twice.py
 
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
