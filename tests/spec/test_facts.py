@@ -205,7 +205,7 @@ def test_another_sentence_on_the_tiers_is_told(told_now: str, document: Document
     (told,) = problems(document)
     assert f"no longer says {FACTS.sentence!r} of `performance`, on which {TIERS} rests" in told
     assert told_now in told
-    assert f"take the special case out of {TIERS}, README.md and the sandbox" in told
+    assert f"take the special case out of {TIERS}, docs/client.md and the sandbox" in told
 
 
 def test_an_enum_of_the_tiers_is_told(document: Document) -> None:

@@ -84,7 +84,7 @@ def test_a_page_whose_sentence_on_tiers_lost_small(
     assert check_facts(repository) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert "no longer says 'Accepts `small`, `medium`, `large`.' of `performance`" in error
-    assert "take the special case out of wrapper/dune_matviews/_tiers.py, README.md and the sandbox" in error
+    assert "take the special case out of wrapper/dune_matviews/_tiers.py, docs/client.md and the sandbox" in error
     assert error.removeprefix("error: ") in told
 
 
