@@ -162,8 +162,8 @@ def _tiers(document: Document, schema: str, sentence: str) -> Iterator[str]:
         yield (
             f"{schema} no longer says {sentence!r} of `performance`, on which {TIERS} rests, but {told!r}. Look "
             "whether Dune's page still disagrees with itself over the tier `small`. If it does, let `TIER_SENTENCE` in "
-            f"{CONTRACT} be what the spec says now; if not, take the special case out of {TIERS}, docs/client.md and the "
-            "sandbox."
+            f"{CONTRACT} be what the spec says now; if not, take the special case out of {TIERS}, docs/client.md and "
+            "the sandbox."
         )
     if "enum" in performance:
         yield (
