@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,10 @@ def test_other_names_are_none() -> None:
     package = importlib.import_module("dune_matviews.airflow")
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         package.nonsense  # noqa: B018
+
+
+@pytest.mark.skipif(find_spec("dagster") is not None, reason="Dagster is installed")
+def test_without_dagster_its_package_says_what_to_install() -> None:
+    """Whoever imports the package reads the command that installs the engine."""
+    with pytest.raises(ImportError, match=r"pip install 'dune-matviews\[dagster\]'"):
+        importlib.import_module("dune_matviews.dagster")
