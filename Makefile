@@ -31,7 +31,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo generate update check test test-others test-long test-one test-oldest test-full test-engines \
-	test-engines-kill soak bench build check-wheel lock clean
+	test-engines-kill soak bench foresight build check-wheel lock clean
 
 help: ## List the targets.
 	@echo "You need Python $(firstword $(SUPPORTED)) or newer. Each target sets up the rest by itself, in .envs/, when it is called"
@@ -113,6 +113,9 @@ soak: $(MAIN)/.ready ## Interrupt, crowd, fault and fork clients for minutes, an
 
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Measure, beside httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
+
+foresight: $(MAIN)/.ready ## Measure in virtual time what past executions are worth; writes benchmarks/FORESIGHT.md.
+	$(PYTHON) -m benchmarks.foresight
 
 build: .envs/build/.ready ## Build the wheel and the source archive, in dist/.
 	@rm -rf dist

@@ -38,7 +38,7 @@ def write(measured: Measured, path: Path) -> list[Target]:
         "take turns, so that what else the machine does hits all of them. A figure is a median, with the quartiles "
         "around it in brackets; a ratio is the median of the ratios of the single rounds.",
         "## Targets",
-        _table(("what", "measured", "at most", "met", "httpx alone"), (each.row() for each in found)),
+        table(("what", "measured", "at most", "met", "httpx alone"), (each.row() for each in found)),
         verdict,
         *_starting(measured),
         *_calling(measured),
@@ -55,7 +55,7 @@ def _starting(measured: Measured) -> list[str]:
     imports, starts = measured.imports, measured.starts
     return [
         "## Starting",
-        _table(
+        table(
             ("import, in a new process", "of `import httpx`", "ms of CPU", "ms", "modules"),
             (
                 (
@@ -70,7 +70,7 @@ def _starting(measured: Measured) -> list[str]:
         ),
         "A cold start is a new process, from its own start to its end: the import, a client, and its first refresh. "
         "All of them load certificates, as they would for https.",
-        _table(
+        table(
             ("cold start", "CPU, of httpx alone", "CPU, of dune-client's", "ms of CPU", "ms"),
             (
                 (
@@ -96,7 +96,7 @@ def _calling(measured: Measured) -> list[str]:
     ]
     for what, rounds in measured.calls.items():
         parts.append(
-            _table(
+            table(
                 (what, "CPU, of httpx alone", "CPU, of dune-client's", "µs of CPU a call", "calls a second"),
                 (
                     (
@@ -120,7 +120,7 @@ def _following(measured: Measured) -> list[str]:
         f"{WAITS} executions of {WAIT:g} s, started at once and followed by one client, asynchronously. httpx and "
         "dune-client look once a second; dune-matviews keeps its own cadence, which looks more often at first, and "
         "seldom later.",
-        _table(
+        table(
             ("", "CPU a look, of httpx alone", "ms of CPU a look", "s of CPU in all", "looks", "s to the end noticed"),
             (
                 (
@@ -134,7 +134,7 @@ def _following(measured: Measured) -> list[str]:
                 for each in waits.contenders
             ),
         ),
-        _table(
+        table(
             (f"memory, with {HANDLES:,} executions in flight", "KB for each"),
             ((NAMES[each], memory[each, "bytes"].show(1e3, 1)) for each in memory.contenders),
         ),
@@ -152,7 +152,7 @@ def _in_virtual_time(measured: Measured) -> list[str]:
         "## In virtual time",
         f"Looks at one execution on the Free plan, over {TRIES} executions from 90 % of each length to all of it. Once "
         "a second is late by up to 1 s, and is refused on the Free plan after 40 s.",
-        _table(
+        table(
             ("s", "looks, of once a second's", "looks at most", "mean lateness, s", "most, s", "allowed, s"),
             (
                 (
@@ -168,7 +168,7 @@ def _in_virtual_time(measured: Measured) -> list[str]:
         ),
         "A run of 100 views, from 3 s to 1,000 s long. *At once*: the same order and budget for starts, with every end "
         "noticed the moment it comes. *Bound*: what no order and no policy can go below.",
-        _table(
+        table(
             ("plan", "in flight", "of at once", "of the bound", "s", "at once, s", "bound, s"),
             (
                 (
@@ -184,7 +184,7 @@ def _in_virtual_time(measured: Measured) -> list[str]:
             ),
         ),
         "CPU of a whole run, the simulated Dune included, for each of its views; each reads two others.",
-        _table(
+        table(
             ("views", "of the smallest run", "µs of CPU a view"),
             (
                 (
@@ -205,7 +205,8 @@ def _twin(contender: str, of: str) -> str:
     return f"{contender}_async" if of.endswith("_async") else contender
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -220,7 +221,7 @@ def _machine(versions: Mapping[str, str]) -> str:
         "Python": platform.python_version(),
         **versions,
     }
-    return _table(("", ""), facts.items())
+    return table(("", ""), facts.items())
 
 
 def _first_line(file: Path, name: str) -> str | None:

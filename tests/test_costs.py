@@ -56,7 +56,7 @@ def test_importing_takes_few_modules() -> None:
     assert len(alone) <= 38
     with_client = modules("from dune_matviews import MatviewsClient")
     assert {name.split(".")[0] for name in foreign(with_client)} == {"dune_matviews", "attr", "attrs"}
-    assert len(with_client) <= 160  # some of them the standard library's, which imports more in newer versions
+    assert len(with_client) <= 163  # some of them the standard library's, which imports more in newer versions
 
 
 def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None:
@@ -199,7 +199,7 @@ def allocated(operation: str) -> tuple[int, int]:
 def test_an_execution_that_is_followed_takes_little_memory() -> None:
     """A thousand waits side by side keep so many bytes each, with all that the flows need."""
     (kept,) = undisturbed("kept_by_waits(1000)")
-    assert kept / 1000 <= 2_600  # what is said of an execution is kept in one place, with its limits
+    assert kept / 1000 <= 2_640  # what is said of an execution is kept in one place, with its limits
 
 
 def kept_by_waits(count: int) -> tuple[int]:
@@ -250,7 +250,7 @@ def test_scheduling_a_view_costs_the_same_in_any_run() -> None:
     """The work for each view of a large run is that for each view of a small one."""
     small, large = scheduling(50), scheduling(500)
     assert large <= 1.05 * small
-    assert large <= 472  # with the history before each request, and an intent for each view
+    assert large <= 495  # with the history before each request, an intent for each view, and its end remembered
 
 
 def scheduling(count: int) -> float:

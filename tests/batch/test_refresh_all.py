@@ -128,12 +128,14 @@ def test_wrong_arguments_send_nothing(
 
 
 def test_a_fresh_view_costs_two_free_requests(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Within `max_age` of its last success a view is not refreshed; past it, it is."""
-    dune.refresh_all(VIEWS)
-    before = len(sandbox.requests)
-    report = dune.refresh_all(VIEWS, max_age=timedelta(hours=6))
-    assert set(outcomes(report).values()) == {"fresh"}
-    assert Counter(request.operation for request in sandbox.requests[before:]) == {"get": 3, "status": 3}
+    """Within `max_age` of its last success a view is not refreshed; past it, it is. No end is read twice."""
+    with MatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None) as other:
+        other.refresh_all(VIEWS)
+    for expected in ({"get": 3, "status": 3}, {"get": 3}):
+        before = len(sandbox.requests)
+        report = dune.refresh_all(VIEWS, max_age=timedelta(hours=6))
+        assert set(outcomes(report).values()) == {"fresh"}
+        assert Counter(request.operation for request in sandbox.requests[before:]) == expected
     assert len(sandbox.ledger) == 3
     sandbox.advance(7 * 3600)
     assert set(outcomes(dune.refresh_all(VIEWS, max_age=6 * 3600)).values()) == {"succeeded"}

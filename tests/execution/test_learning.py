@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._execution.pacing import Pace, poll_pause
+from dune_matviews._execution.pacing import Pace, Watched, poll_pause
 from dune_matviews._execution.requests import admitted, time_limit
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.effects import Flow
@@ -166,15 +166,15 @@ def test_whatever_is_announced_turns_stay_in_order(events: list[tuple[float, int
 def test_polls_follow_the_announced_quota() -> None:
     """Twenty executions that share 40 polls a minute are polled five times as often once 200 are announced."""
     pace = Pace(FREE, learns=True)
-    watches = [pace.watching(0.0) for _ in range(20)]
+    watches = [pace.watching(Watched(0.0)) for _ in range(20)]
     for watch in watches:
         watch.__enter__()
-    before, eager = pace.pause(0.0, 0.0), pace.eager_pause(0.0, 0.0)
+    before, eager = pace.pause(0.0, Watched(0.0)), pace.eager_pause(0.0, Watched(0.0))
     pace.learn("high", "status", [RateLimit("read", 200, 60)], 0.0)
-    assert pace.pause(0.0, 0.0) == pytest.approx(before / 5)
-    assert pace.eager_pause(0.0, 0.0) == pytest.approx(eager / 5)
+    assert pace.pause(0.0, Watched(0.0)) == pytest.approx(before / 5)
+    assert pace.eager_pause(0.0, Watched(0.0)) == pytest.approx(eager / 5)
     pace.learn("high", "status", [RateLimit("read", 10_000, 60)], 0.0)
-    assert pace.pause(100.0, 0.0) == poll_pause(100.0)
+    assert pace.pause(100.0, Watched(0.0)) == poll_pause(100.0)
     for watch in watches:
         watch.__exit__(None, None, None)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._execution.pacing import Pace, backoff, fair_share, poll_pause, polls_ahead
+from dune_matviews._execution.forecast import Expected
+from dune_matviews._execution.pacing import Pace, Watched, backoff, fair_share, poll_pause, polls_ahead
 from dune_matviews._http.rate_limits import PERIOD, RequestBudget, Turn
 
 ages = st.floats(0, 1e6)
@@ -62,34 +64,33 @@ def test_backoff_grows_to_a_bound(failures: int, chance: float) -> None:
 def test_one_execution_is_watched_at_its_cadence_on_the_smallest_plan() -> None:
     """Alone, an execution's share never slows its polls."""
     pace = Pace(RequestBudget(low=15, high=40))
-    with pace.watching(0.0):
-        assert all(pace.pause(age, 0.0) == poll_pause(age) for age in map(float, range(1000)))
+    with pace.watching(alone := Watched(0.0)):
+        assert all(pace.pause(age, alone) == poll_pause(age) for age in map(float, range(1000)))
 
 
 def test_many_executions_share_the_budget_evenly() -> None:
     """Twenty executions that begin together get two of the Free plan's 40 polls each, every minute."""
     pace = Pace(RequestBudget(low=15, high=40))
-    watches = [pace.watching(0.0) for _ in range(20)]
-    for watch in watches:
-        watch.__enter__()
-    assert {pace.pause(0.0, 0.0) for _ in watches} == {PERIOD / 2}
-    for watch in watches:
-        watch.__exit__(None, None, None)
-    with pace.watching(0.0):
-        assert pace.pause(0.0, 0.0) == poll_pause(0.0)
+    watched = [Watched(0.0) for _ in range(20)]
+    with ExitStack() as stack:
+        for each in watched:
+            stack.enter_context(pace.watching(each))
+        assert {pace.pause(0.0, each) for each in watched} == {PERIOD / 2}
+    with pace.watching(alone := Watched(0.0)):
+        assert pace.pause(0.0, alone) == poll_pause(0.0)
 
 
 def test_without_a_plan_nothing_is_held_up() -> None:
     """No plan means no pacing."""
     pace = Pace(None)
     assert [pace.windows["low"].reserve(1.0) for _ in range(1000)] == [Turn(1.0)] * 1000
-    assert pace.pause(math.e, 0.0) == poll_pause(math.e)
+    assert pace.pause(math.e, Watched(0.0)) == poll_pause(math.e)
 
 
 @pytest.mark.parametrize("pause", [Pace.pause, Pace.eager_pause])
 @pytest.mark.parametrize("count", [10, 10_000])
 def test_a_pause_costs_the_same_however_many_are_watched(
-    pause: Callable[[Pace, float, float], float], count: int
+    pause: Callable[[Pace, float, Watched], float], count: int
 ) -> None:
     """A thousand pauses go once through the executions that are watched, not once each."""
     pace = Pace(RequestBudget(low=15, high=40))
@@ -98,17 +99,17 @@ def test_a_pause_costs_the_same_however_many_are_watched(
         share._compute = counting(computed, share._compute)
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(pace.watching(0.0))
+            stack.enter_context(pace.watching(watched := Watched(0.0)))
         for _ in range(1_000):
-            pause(pace, 100.0, 0.0)
+            pause(pace, 100.0, watched)
     assert computed == [count]
 
 
-def counting(computed: list[int], compute: Callable[[list[float]], float]) -> Callable[[list[float]], float]:
+def counting(computed: list[int], compute: Callable[..., Any]) -> Callable[..., Any]:
     """A computation that notes of how many executions it is."""
 
-    def counted(ages: list[float]) -> float:
-        computed.append(len(ages))
-        return compute(ages)
+    def counted(each: list[tuple[float, Expected | None]]) -> Any:
+        computed.append(len(each))
+        return compute(each)
 
     return counted

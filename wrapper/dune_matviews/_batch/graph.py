@@ -6,6 +6,7 @@ This module must not know time, requests or refreshes.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -61,17 +62,27 @@ class Order:
         for name, upstream in views.items():
             for each in upstream:
                 self._readers[each].append(name)
-        self._rank = self._ranks(views)
-        self._ready: list[tuple[int, int, str]] = []
+        self._places = {name: place for place, name in enumerate(views)}
+        self._downwards = list(TopologicalSorter(views).static_order())
+        self._ready: list[tuple[float, int, str]] = []
         self._blocked: set[str] = set()
         self._sorter.prepare()
+        self.weigh({})
 
-    def _ranks(self, views: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[int, int]]:
-        """Sorts by the longest chain of readers behind a view, then by the order in which views were named."""
-        chain: dict[str, int] = {}
-        for name in reversed(list(TopologicalSorter(views).static_order())):
-            chain[name] = 1 + max((chain[reader] for reader in self._readers[name]), default=0)
-        return {name: (-chain[name], place) for place, name in enumerate(views)}
+    def weigh(self, seconds: Mapping[str, float]) -> None:
+        """Go by chains in expected time, as far as it is known: of other views, the mean is expected."""
+        mean = math.fsum(seconds.values()) / len(seconds) if seconds else 1.0
+        chain: dict[str, float] = {}
+        for name in reversed(self._downwards):
+            behind = max((chain[reader] for reader in self._readers[name]), default=0.0)
+            chain[name] = seconds.get(name, mean) + behind
+        self._rank = {name: (-chain[name], place) for name, place in self._places.items()}
+        self._ready = [(*self._rank[name], name) for *_, name in self._ready]
+        heapq.heapify(self._ready)
+
+    def by_rank(self) -> list[str]:
+        """All views, those first that are to start first."""
+        return sorted(self._rank, key=self._rank.__getitem__)
 
     def take(self) -> str | None:
         """The next view that may start; None while there is none."""

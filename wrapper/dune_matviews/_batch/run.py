@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from .._execution.journal import Journal
 from .._execution.records import Record
+from .._execution.scouting import is_wanted
 from .._execution.session import Session
 from .._execution.wish import PreventedError, way_back
 from .._flow.effects import Flow, Result
@@ -46,6 +47,8 @@ class Run:
         self._limits = limits
         self._journal = journal
         self._order = Order(plan.reads)
+        self._learned = self._weighed = 0
+        self._waiting: list[str] = []
         self._flows: Interleave[str, ViewResult] = Interleave(session.clock)
         self._ended: deque[tuple[str, Result[ViewResult]]] = deque()
         self._progress = Progress(plan.reads, limits.max_credits, on_update, self._now)
@@ -75,10 +78,14 @@ class Run:
             progress=self._progress,
             journal=self._journal,
             deadline=session.clock() + limits.timeout,
+            unknown=self._unknown,
         )
         if self._journal is not None:
             yield from self._journal.opened()
             self._take_over(self._journal)
+        if len(session.history):
+            self._weigh()
+        self._waiting = self._order.by_rank()[::-1]
         while self._start_what_may(shared) or len(self._flows):
             self._ended += yield from self._flows.step(shared.deadline)
             while self._ended:
@@ -105,11 +112,30 @@ class Run:
     def _start_what_may(self, shared: Shared) -> bool:
         """Start views while there is room and nothing speaks against it; whether any was started."""
         started = False
+        if self._learned > 1.5 * self._weighed:
+            self._weigh()
         while self._has_room() and (name := self._order.take()) is not None:
             if self._progress.stopped is None or self._record(name) is not None:
                 self._flows.add(name, refreshed(name, shared))
                 started = True
         return started
+
+    def _weigh(self) -> None:
+        """Order by the time that views are expected to take, as far as it is known."""
+        self._weighed = self._learned
+        found = ((name, self._session.history.expected(name)) for name in self._plan.reads)
+        self._order.weigh({name: each.seconds.mean for name, each in found if each is not None})
+
+    def _unknown(self) -> str | None:
+        """A view that waits, and whose past is not read yet; the first ones first."""
+        results = self._progress.results
+        while self._waiting:
+            name = self._waiting[-1]
+            if results[name].outcome is Outcome.NOT_STARTED and is_wanted(self._session, name, 1):
+                return name
+            self._waiting.pop()
+            self._learned += 1
+        return None
 
     def _has_room(self) -> bool:
         """Fewer executions are under way than may be; a view in doubt has none, for all that is known."""

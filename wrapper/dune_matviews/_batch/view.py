@@ -6,12 +6,13 @@ This module must not know the order of views, nor the effect of one's end on the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from .._execution.journal import Journal
+from .._execution.pacing import Watched
 from .._execution.records import Record
 from .._execution.requests import time_limit
 from .._execution.session import Session
@@ -63,6 +64,7 @@ class Shared:
 
     Attributes:
         deadline: when the run is given up, by the session's clock.
+        unknown: names a view that waits, and whose past would tell when it has to start.
         fresh_since: when each view that is fresh became so, by Dune's clock.
     """
 
@@ -72,6 +74,7 @@ class Shared:
     progress: Progress
     journal: Journal | None
     deadline: float
+    unknown: Callable[[], str | None]
     fresh_since: dict[str, datetime] = attrs.field(factory=dict)
 
 
@@ -197,6 +200,7 @@ class _View:
             how=begun.how,
             since=self._session.clock(),
             allowance=lambda: self._progress.allowance(execution_id),
+            others=self._shared.unknown,
             pause=self._session.pace.eager_pause,
             on_update=lambda found: self._progress.see(self._name, found),
         )
@@ -235,7 +239,7 @@ class _View:
                     message = f"{self._progress.stopped}; {ids} go on, because they may not be ours to cancel"
                     raise AmbiguousRefreshError(message, name=self._name, candidates=candidates)
             if left:
-                yield Sleep(session.pace.eager_pause(session.clock(), began))
+                yield Sleep(session.pace.eager_pause(session.clock(), Watched(began)))
         if unknown:
             raise self._unknown(unknown[0])
         reason = f"of the executions that may be its refresh ({', '.join(candidates)}), none has succeeded"

@@ -8,32 +8,80 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
+from itertools import starmap
+from typing import Generic, TypeVar
 
 from .._http.locks import MomentLock
 from .._http.notices import RateLimit
 from .._http.rate_limits import MARGIN, PERIOD, Bucket, RequestBudget, Window
+from .forecast import NOTICING, SHORTEST_PAUSE, Expected
 
 # The shortest pause between two polls, and the fraction of its age after which an execution is polled again.
 # With these the end is noticed within 1 s or 10 % of the execution's length, in 57 polls for the first ten minutes.
-SHORTEST_PAUSE = 0.2
 YOUNG = 2.0
 EAGERNESS = 0.1
+
+S = TypeVar("S")
+
+FOR_THE_PAST = 0.05
+"""The part of the budget in which past executions are read."""
 
 FOR_POLLS = 0.9
 """The part of the budget that eager polls may use; the rest is for other requests."""
 
 
-def poll_pause(age: float) -> float:
+class Watched:
+    """An execution that is polled: when it began, and what its view's past says of it, if anything."""
+
+    __slots__ = ("expected", "since")
+
+    def __init__(self, since: float, expected: Expected | None = None) -> None:
+        self.since = since
+        self.expected = expected
+
+
+def poll_pause(age: float, expected: Expected | None = None) -> float:
     """Seconds from one poll of an execution to the next, when it is *age* seconds old."""
+    if expected is not None:
+        return expected.pause(age, _promise(age))
     return max(SHORTEST_PAUSE, min(age / YOUNG, 1.0), age * EAGERNESS)
 
 
-def polls_ahead(age: float) -> float:
+def polls_ahead(age: float, expected: Expected | None = None) -> float:
     """How many polls `poll_pause` makes in the coming `PERIOD`, about, of an execution that is *age* seconds old."""
     steady = 1 / EAGERNESS
     each_second = max(0.0, min(steady, age + PERIOD) - age)
     growing = math.log((age + PERIOD) / max(age, steady)) / math.log1p(EAGERNESS) if age + PERIOD > steady else 0.0
-    return each_second + growing
+    return each_second + growing + (expected.ahead(age, PERIOD) / NOTICING if expected is not None else 0.0)
+
+
+def eager_polls(each: Collection[tuple[float, Expected | None]], rate: float) -> tuple[float, float]:
+    """How to spend *rate* polls a second on executions, by age and expectation, so that ends are noticed soonest.
+
+    The delay in all is least when polls go with the square root of the chance of an end in the next second; without a
+    past that falls with the age. Of what is expected to go on, up to half the polls go to the promise all the same.
+
+    Returns:
+        Polls a second for each square root of a chance, and the part of the promise that there is room for.
+    """
+    weights = [math.sqrt(_hazard(age, expected)) for age, expected in each]
+    promised = [1 / _promise(age) if expected is not None else 0.0 for age, expected in each]
+    part = min(1.0, rate / 2 / max(math.fsum(promised), 1e-9))
+    steepest = sorted(zip(weights, promised, strict=True), key=lambda pair: pair[1] / pair[0])
+    left, total = rate, math.fsum(weights)
+    while steepest and steepest[-1][1] * part > steepest[-1][0] * left / total:
+        weight, promise = steepest.pop()
+        left, total = left - promise * part, total - weight
+    return left / total if steepest else rate, part
+
+
+def _promise(age: float) -> float:
+    """The longest pause that keeps what is promised."""
+    return max(1.0, age * EAGERNESS)
+
+
+def _hazard(age: float, expected: Expected | None) -> float:
+    return 1 / max(age, 1.0) if expected is None else max(expected.hazard(max(age, 1.0)), 1e-9)
 
 
 def fair_share(wants: Iterable[float], capacity: float) -> float:
@@ -69,18 +117,19 @@ class Pace:
             "high": Window(budget.high if budget else None, is_guess=learns),
         }
         self._polls = self._count_polls()
+        self._past = Window(None)
         self._learns = learns
         self._policies: dict[str, Window] = {}
         self._settled: set[Bucket] = set()
-        self._watched: dict[object, float] = {}
-        self._cadence_share = _Share(lambda ages: fair_share(map(polls_ahead, ages), self._polls or math.inf))
-        self._eager_share = _Share(lambda ages: sum(1 / math.sqrt(max(age, 1.0)) for age in ages))
+        self._watched: set[Watched] = set()
+        self._cadence_share = _Share(lambda each: fair_share(starmap(polls_ahead, each), self._polls or math.inf))
+        self._eager_share = _Share(lambda each: eager_polls(each, (self._polls or math.inf) * FOR_POLLS / PERIOD))
         self._lock = MomentLock()
 
     def start_over(self) -> None:
         """In a forked child, where the parent's locks may be held for ever, and its polls are not ours."""
         self._lock = MomentLock()
-        self._watched = {}
+        self._watched = set()
         for window in (*self.windows.values(), *self._policies.values()):
             window.start_over()
 
@@ -107,56 +156,60 @@ class Pace:
             if window is not None and window.follow(limit.quota, limit.seconds + MARGIN, now):
                 self._polls = self._count_polls()
                 self._cadence_share.forget()
+                self._eager_share.forget()
 
     def _count_polls(self) -> float | None:
         """How many polls the budget allows in a `PERIOD`; None for any number."""
         window = self.windows["high"]
         return None if window.limit is None else window.limit * PERIOD / window.period
 
+    def may_look_back(self, now: float) -> bool:
+        """A past execution may be read now, out of the small part of the budget that is for it."""
+        if self._polls is not None:
+            self._past.limit = int(self._polls * FOR_THE_PAST)
+        return self._past.limit != 0 and self._past.reserve(now, latest=now) is not None
+
     @contextmanager
-    def watching(self, since: float) -> Generator[None]:
-        """While this lasts, an execution that began at *since* has its share of the polls."""
-        token = object()
+    def watching(self, watched: Watched) -> Generator[None]:
+        """While this lasts, an execution has its share of the polls."""
         with self._lock:
-            self._watched[token] = since
+            self._watched.add(watched)
         try:
             yield
         finally:
             with self._lock:
-                self._watched.pop(token, None)
+                self._watched.discard(watched)
 
-    def pause(self, now: float, since: float) -> float:
-        """Seconds to the next poll of an execution that began at *since*: its cadence, or its share of the budget."""
-        cadence = poll_pause(now - since)
+    def pause(self, now: float, watched: Watched) -> float:
+        """Seconds to the next poll of an execution: its cadence, or its share of the budget."""
+        cadence = poll_pause(now - watched.since, watched.expected)
         if self._polls is None:
             return cadence
         return max(cadence, PERIOD / self._share(self._cadence_share, now))
 
-    def eager_pause(self, now: float, since: float) -> float:
-        """Seconds to the next poll where every end matters at once: as soon as the budget allows.
-
-        The chance that an execution ends in the next second falls with its age. The polls of a minute make for the
-        least delay in all when each execution's pause grows with the square root of its age.
-        """
+    def eager_pause(self, now: float, watched: Watched) -> float:
+        """Seconds to the next poll where every end is worth noticing at once: as soon as the budget allows."""
+        age, expected = now - watched.since, watched.expected
         if self._polls is None:
-            return max(SHORTEST_PAUSE, (now - since) * EAGERNESS / 10)
-        shares = self._share(self._eager_share, now)
-        return max(SHORTEST_PAUSE, math.sqrt(max(now - since, 1.0)) * shares * PERIOD / (self._polls * FOR_POLLS))
+            return max(SHORTEST_PAUSE, age * EAGERNESS / 10)
+        steepness, part = self._share(self._eager_share, now)
+        if expected is not None:
+            return expected.pause(age, _promise(age) / part, steepness)
+        return max(SHORTEST_PAUSE, 1 / (math.sqrt(_hazard(age, None)) * steepness))
 
-    def _share(self, share: _Share, now: float) -> float:
+    def _share(self, share: _Share[S], now: float) -> S:
         with self._lock:
-            return share.at(now, self._watched.values())
+            return share.at(now, self._watched)
 
 
-class _Share:
+class _Share(Generic[S]):
     """A figure of all executions that are watched, computed anew once a twentieth of them came, went or aged.
 
     So that a pause costs the same however many there are.
     """
 
-    def __init__(self, compute: Callable[[list[float]], float]) -> None:
+    def __init__(self, compute: Callable[[list[tuple[float, Expected | None]]], S]) -> None:
         self._compute = compute
-        self._value = 0.0
         self._count = 0
         self._computed_at = -math.inf
         self._mean_age = 0.0
@@ -165,11 +218,11 @@ class _Share:
         """Compute it anew: something else that it depends on has changed."""
         self._computed_at = -math.inf
 
-    def at(self, now: float, began: Collection[float]) -> float:
-        """The figure now, of executions that began at those moments."""
-        changed = abs(len(began) - self._count) > self._count / 20
+    def at(self, now: float, watched: Collection[Watched]) -> S:
+        """The figure now, of what is watched."""
+        changed = abs(len(watched) - self._count) > self._count / 20
         if changed or now - self._computed_at > max(self._mean_age, 1.0) / 20:
-            ages = [now - each for each in began]
-            self._value, self._count, self._computed_at = self._compute(ages), len(ages), now
-            self._mean_age = sum(ages) / max(len(ages), 1)
+            each = [(now - one.since, one.expected) for one in watched]
+            self._value, self._count, self._computed_at = self._compute(each), len(each), now
+            self._mean_age = sum(age for age, _ in each) / max(len(each), 1)
         return self._value

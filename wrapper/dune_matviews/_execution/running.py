@@ -37,7 +37,8 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
     for execution_id in [*own, *(each for each in newest_first(history.ids)[:RECENT] if each not in own)]:
         made = ulid_moment(execution_id)
         age = history.date - made if history.date is not None and made is not None else None
-        if session.intents.is_finished(execution_id) or (age is not None and age > LONGEST_EXECUTION):
+        over = session.intents.is_finished(execution_id) or session.history.get(execution_id) is not None
+        if over or (age is not None and age > LONGEST_EXECUTION):
             continue
         try:
             status = yield from read(session, session.operations.status(execution_id), limit)
@@ -46,9 +47,8 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
             if is_new and began_in_time(made, wish.not_before):
                 return execution_id, (history, read_at)
             continue
-        if status.is_finished:
-            session.intents.finish(execution_id)
-        elif began_in_time(status.submitted_at or made, wish.not_before):
+        session.ended(wish.view, status)
+        if not status.is_finished and began_in_time(status.submitted_at or made, wish.not_before):
             return execution_id, (history, read_at)
     return None, (history, read_at)
 

@@ -14,12 +14,13 @@ from weakref import WeakSet
 
 import attrs
 
+from .history import History
 from .intents import Intents
 from .pacing import Pace
 
 if TYPE_CHECKING:
     from .._api.operations import Operations
-    from ..models import Retry
+    from ..models import ExecutionStatus, Retry
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +58,7 @@ class Session:
         on_retry: told of each retry before its pause.
         times: how long evidence takes.
         intents: the open intents.
+        history: the executions that have ended.
     """
 
     operations: Operations
@@ -68,9 +70,17 @@ class Session:
     on_retry: Callable[[Retry], object] | None = None
     times: Times = Times()
     intents: Intents = attrs.field(factory=Intents, init=False)
+    history: History = attrs.field(factory=History, init=False)
 
     def __attrs_post_init__(self) -> None:
         _sessions.add(self)
+
+    def ended(self, view: str | None, status: ExecutionStatus) -> None:
+        """Take in an execution that has ended, if it has."""
+        if status.is_finished:
+            self.intents.finish(status.execution_id)
+            if view is not None:
+                self.history.add(view, status)
 
     def start_over(self) -> None:
         """In a forked child."""

@@ -121,12 +121,13 @@ def last_success(session: Session, name: str, limit: TimeLimit | None = None) ->
     read_at = session.clock()
     history = yield from read(session, session.operations.history(name), limit)
     for execution_id in newest_first(history.ids):
-        try:
-            status = yield from read(session, session.operations.status(execution_id), limit)
-        except NotFoundError:  # Dune keeps it no longer, or not yet
-            continue
-        if status.is_finished:
-            session.intents.finish(execution_id)
+        status = session.history.get(execution_id)
+        if status is None:
+            try:
+                status = yield from read(session, session.operations.status(execution_id), limit)
+            except NotFoundError:  # Dune keeps it no longer, or not yet
+                continue
+            session.ended(name, status)
         if status.succeeded:
             return Success(status, history, read_at)
     return Success(None, history, read_at)

@@ -28,10 +28,13 @@ from ..errors import (
 )
 from ..models import ExecutionState, ExecutionStatus
 from ..report import Outcome, ViewResult
+from .forecast import Expected
 from .intents import How
+from .pacing import Watched
 from .recovery import ulid_moment
 from .requests import LAST_TRY, TimeLimit, is_transient, read
 from .running import MAY_BE_UNKNOWN
+from .scouting import LAZY, is_wanted, read_one
 from .session import Session
 
 OnUpdate = Callable[[ExecutionStatus], object]
@@ -57,7 +60,8 @@ class Watch:
         since: when it began, by the session's clock.
         timeout: seconds, from the first poll on.
         allowance: the most that it may cost, in credits.
-        pause: how long to rest between polls, of now and *since*; None keeps to the cadence of one execution.
+        others: names another view whose past is worth reading meanwhile, if there is one.
+        pause: how long to rest between polls; None keeps to the cadence of one execution.
         on_update: called with each status.
     """
 
@@ -67,7 +71,8 @@ class Watch:
     since: float = 0.0
     timeout: float = math.inf
     allowance: Callable[[], float] = lambda: math.inf
-    pause: Callable[[float, float], float] | None = None
+    others: Callable[[], str | None] = lambda: None
+    pause: Callable[[float, Watched], float] | None = None
     on_update: OnUpdate | None = None
 
     @property
@@ -80,8 +85,7 @@ def status(session: Session, execution_id: str, view: str | None) -> Flow[Execut
     """Poll an execution once."""
     with about(execution_id, view):
         found = yield from read(session, session.operations.status(execution_id, view))
-    if found.is_finished:
-        session.intents.finish(execution_id)
+    session.ended(view, found)
     return found
 
 
@@ -96,24 +100,15 @@ def watch(session: Session, watched: Watch) -> Flow[ExecutionStatus]:
     return _Watching(session, watched).flow()
 
 
-class _Watching:
+class _Watching(Watched):
     """One wait for the end of an execution."""
 
-    __slots__ = (
-        "_cost",
-        "_exceeded",
-        "_is_cost_missed",
-        "_refusal",
-        "_session",
-        "_since",
-        "_status",
-        "_watched",
-    )
+    __slots__ = ("_cost", "_exceeded", "_is_cost_missed", "_refusal", "_session", "_status", "_watched")
 
     def __init__(self, session: Session, watched: Watch) -> None:
         self._session = session
         self._watched = watched
-        self._since = watched.since
+        super().__init__(watched.since, self._expected())
         self._status: ExecutionStatus | None = None
         self._cost: float | None = None
         self._is_cost_missed = False
@@ -128,7 +123,7 @@ class _Watching:
         silence = SILENCE if watched.timeout == math.inf else watched.timeout
         execution_id = watched.execution_id
         with (
-            session.pace.watching(self._since),
+            session.pace.watching(self),
             noting(lambda: f"The refresh goes on; attach({execution_id!r}) follows it."),
         ):
             while True:
@@ -136,11 +131,13 @@ class _Watching:
                 limit = TimeLimit(polled_at + silence, deadline)
                 status = yield from self._poll(limit, began)
                 if status is not None and (yield from self._take_in(status, limit)):
+                    yield from session.history.saved()
                     return self._concluded(status)
-                rest = pause(polled_at, self._since) if status is not None else _UNKNOWN_PAUSE
+                rest = pause(polled_at, self) if status is not None else _UNKNOWN_PAUSE
                 due = _next_poll(
                     polled_at, polled_at + min(rest, self._until_cap(polled_at)), deadline, watched.timeout
                 )
+                yield from self._look_back(due)
                 yield Sleep(max(due - session.clock(), 0.0))
                 if deadline - session.clock() < 0.001:
                     raise self._out_of_time(f"the timeout of {watched.timeout:g} s is over")
@@ -158,6 +155,21 @@ class _Watching:
                 session.intents.finish(watched.execution_id)  # over long ago, or never there: nobody follows it now
                 raise
 
+    def _expected(self) -> Expected | None:
+        """What the view's own past says, if it has any that is known."""
+        return None if self._watched.view is None else self._session.history.expected(self._watched.view)
+
+    def _look_back(self, due: float) -> Flow[None]:
+        """Read a past execution of the view, or of another one, before the next poll is due."""
+        session, own = self._session, self._watched.view
+        if session.clock() - self.since < LAZY or self._exceeded is not None:
+            return
+        view = own if own is not None and is_wanted(session, own) else self._watched.others()
+        if view is not None:
+            yield from read_one(session, view, due)
+            if view == own:
+                self.expected = self._expected()
+
     def _is_new(self) -> bool:
         """Dune may not know it yet: it was started by this client, or not listed before, or made minutes ago."""
         execution_id = self._watched.execution_id
@@ -170,8 +182,7 @@ class _Watching:
         """Take in a status, tell the caller, and keep to the cap; whether the execution has ended."""
         session, watched = self._session, self._watched
         status = self._status = self._costed(status)
-        if status.is_finished:
-            session.intents.finish(watched.execution_id)
+        session.ended(watched.view, status)
         if watched.on_update is not None:
             watched.on_update(status)
         if status.is_finished:
@@ -209,7 +220,7 @@ class _Watching:
             )
         told = status.execution_id, status.cost_credits
         log.info("Cancelling execution %s at %s credits", *told, extra=self._watched.fields)
-        self._since = self._session.clock()  # its end is near, so poll often again
+        self.since, self.expected = self._session.clock(), None  # its end is near: poll often again
         try:
             with self._waiting():
                 call = self._session.operations.cancel(status.execution_id, watched.view)
