@@ -185,7 +185,7 @@ def _waits(median: float, spread: float, tries: int) -> Waits:
     found = [_waited(length, past) for length, *past in drawn]
     today = [_waited(length, []) for length in lengths]
     polls = fmean(each for each, _ in found)
-    low, high = 0.1, 10.0
+    low, high, equal = 0.1, 10.0, today
     for _ in range(12):
         pause = partial(_scaled, math.sqrt(low * high))
         equal = [_waited(length, [], pause) for length in lengths]

@@ -99,9 +99,9 @@ def test_a_pause_costs_the_same_however_many_are_watched(
         share._compute = counting(computed, share._compute)
     with ExitStack() as stack:
         for _ in range(count):
-            stack.enter_context(pace.watching(watched := Watched(0.0)))
+            stack.enter_context(pace.watching(Watched(0.0)))
         for _ in range(1_000):
-            pause(pace, 100.0, watched)
+            pause(pace, 100.0, Watched(0.0))
     assert computed == [count]
 
 
