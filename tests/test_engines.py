@@ -65,3 +65,10 @@ def test_without_dagster_its_package_says_what_to_install() -> None:
     """Whoever imports the package reads the command that installs the engine."""
     with pytest.raises(ImportError, match=r"pip install 'dune-matviews\[dagster\]'"):
         importlib.import_module("dune_matviews.dagster")
+
+
+@pytest.mark.skipif(find_spec("prefect") is not None, reason="Prefect is installed")
+def test_without_prefect_importing_says_what_to_install() -> None:
+    """Whoever imports the tasks reads the command that installs the engine."""
+    with pytest.raises(ImportError, match=r"pip install 'dune-matviews\[prefect\]'"):
+        importlib.import_module("dune_matviews.prefect")

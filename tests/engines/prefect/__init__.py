@@ -1,0 +1,1 @@
+"""Flows on a real Prefect: its server, its runner and its processes."""
