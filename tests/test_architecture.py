@@ -31,20 +31,23 @@ COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 FACE = {"_core", "_execution", "_http", "_tiers", "_validate", "models"}
 ALLOWED = {
     "models": {"attrs"},
-    "errors": set[str](),
+    "remedies": set[str](),
+    "errors": {"remedies"},
     "_log": set[str](),
     "__init__": {"errors"},
-    "report": {"attrs", "errors", "models"},
+    "report": {"attrs", "errors", "models", "remedies"},
     "_flow": {"attrs"},
     "_validate": {"errors"},
-    "_tiers": {"_validate", "errors"},
-    "_http": {"__init__", "_log", "_validate", "attrs", "errors", "httpcore", "httpx"},
+    "_tiers": {"_validate", "errors", "remedies"},
+    "_http": {"__init__", "_log", "_validate", "attrs", "errors", "httpcore", "httpx", "remedies"},
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
-    "_execution": {"_api", "_flow", "_http", "_log", "_tiers", "attrs", "cronsim", "errors", "models", "report"},
-    "_batch": {"_execution", "_flow", "_log", "_validate", "attrs", "errors", "models", "report"},
+    "_execution": {
+        *{"_api", "_flow", "_http", "_log", "_tiers", "attrs", "cronsim", "errors", "models", "remedies", "report"}
+    },
+    "_batch": {"_execution", "_flow", "_log", "_validate", "attrs", "errors", "models", "remedies", "report"},
     "_core": {
         *{"_api", "_batch", "_execution", "_flow", "_http", "_log", "_tiers", "_validate"},
-        *{"attrs", "errors", "models"},
+        *{"attrs", "errors", "models", "remedies"},
     },
     "journal": {"_execution", "_validate", "attrs", "report"},
     "_plans": {"_execution", "_http", "_tiers"},

@@ -302,10 +302,10 @@ def test_small_allowed(connect: Connect, sandbox: DuneSandbox) -> None:
 def test_small_forbidden(connect: Connect, sandbox: DuneSandbox) -> None:
     """`forbid` refuses before anything is sent, also as a client's default."""
     dune = connect(sandbox.api_key, base_url=sandbox.url, small_tier="forbid")
-    with pytest.raises(InvalidArgumentError, match="small_tier='forbid'"):
+    with pytest.raises(InvalidArgumentError, match="small_tier='allow' would send it"):
         dune.refresh(VIEW, performance="small")
     assert sandbox.requests == ()
-    with pytest.raises(InvalidArgumentError, match="small_tier='forbid'"):
+    with pytest.raises(InvalidArgumentError, match="small_tier='allow' would send it"):
         connect(sandbox.api_key, base_url=sandbox.url, performance="small", small_tier="forbid")
 
 

@@ -150,7 +150,7 @@ def test_a_budget_of_credits_cancels_what_runs(dune: MatviewsClient, sandbox: Du
     assert list(outcomes(report).values()) == ["canceled"] * 2 + ["not_started"] * 3
     assert report.cost_credits == pytest.approx(sum(charge.credits for charge in sandbox.ledger))
     assert 20 < report.cost_credits < 100
-    assert all("over max_credits=20" in (result.reason or "") for result in report.results.values())
+    assert all("over the cap of 20" in (result.reason or "") for result in report.results.values())
 
 
 def test_a_timeout_leaves_running_what_runs(dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path) -> None:

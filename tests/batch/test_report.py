@@ -164,6 +164,7 @@ def test_the_data_is_what_a_program_needs() -> None:
     assert views["daily_volume"] == {
         "outcome": "failed",
         "reason": "mismatched input 'FORM'",
+        "remedy": None,
         "execution_id": "E2",
         "status": {
             "state": "failed",

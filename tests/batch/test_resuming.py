@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dune_matviews import JournalError
 from dune_matviews._flow.drivers import run
+from dune_matviews.remedies import SettleJournal
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
 from tests.batch.runs import (
     COMPLETED,
@@ -170,7 +171,7 @@ def test_a_budget_is_kept_across_runs() -> None:
     refresh_all(dune, ["paid", "running"], journal=store, timeout=20)
     report = refresh_all(dune, ["paid", "running", "waiting"], journal=store, max_credits=40)
     assert outcomes(report) == {"paid": "succeeded", "running": "canceled", "waiting": "not_started"}
-    assert "50 credits are over max_credits=40" in (report.results["running"].reason or "")
+    assert "50 credits are over the cap of 40" in (report.results["running"].reason or "")
     assert sorted(billed(dune)) == ["paid", "running"]
 
 
@@ -430,7 +431,7 @@ def test_candidates_that_dune_no_longer_knows_are_ambiguous() -> None:
     dune._by_id.clear()
     report = refresh_all(dune, ["v"], journal=store)
     assert outcomes(report) == {"v": "ambiguous"}
-    assert "journal resolve" in (report.results["v"].reason or "")
+    assert report.results["v"].remedy == SettleJournal(None, "v")
     assert len(dune.ledger) == 2
 
 
@@ -443,7 +444,7 @@ def test_an_execution_that_dune_no_longer_knows_is_ambiguous_for_good() -> None:
     for _ in range(2):
         report = refresh_all(dune, ["v"], journal=store)
         assert outcomes(report) == {"v": "ambiguous"}
-        assert "journal resolve FILE v" in (report.results["v"].reason or "")
+        assert report.results["v"].remedy == SettleJournal(None, "v")
     assert len(dune.ledger) == 1
 
 

@@ -53,7 +53,7 @@ def test_a_recorded_failure_is_retried_on_demand(shell: Shell, dune: DuneSandbox
 
 def test_a_label_needs_a_journal(shell: Shell, dune: DuneSandbox) -> None:
     """The error says which option is missing, and nothing is sent."""
-    assert "pass --journal, too" in shell("refresh", DAILY, "--run", "monday", code=2).err
+    assert "Pass --journal with it" in shell("refresh", DAILY, "--run", "monday", code=2).err
     assert dune.requests == ()
 
 

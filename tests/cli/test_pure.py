@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import pickle
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -15,6 +18,7 @@ from dune_matviews import (
     ConfigurationError,
     CreditLimitError,
     DuneError,
+    InvalidArgumentError,
     JournalError,
     NotFoundError,
     Outcome,
@@ -24,11 +28,23 @@ from dune_matviews import (
     ViewResult,
     WaitTimeoutError,
 )
-from dune_matviews._execution.wish import way_back
-from dune_matviews.cli import _exits, _pictures, _text
+from dune_matviews.cli import _exits, _pictures, _remedies, _text
 from dune_matviews.cli._exits import Exit
+from dune_matviews.cli._failures import said
 from dune_matviews.cli._logs import Teller
 from dune_matviews.cli._output import Output
+from dune_matviews.remedies import (
+    Adopt,
+    Advice,
+    Attach,
+    ChangeSetting,
+    LookAt,
+    Note,
+    Remedy,
+    Setting,
+    SettleJournal,
+    to_dict,
+)
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -57,37 +73,94 @@ def test_times_are_rounded_before_their_unit_is_chosen(seconds: float, shown: st
 def test_text_of_others_is_harmless(text: str) -> None:
     """Whatever a server says stays on one line, and has nothing that a terminal would act on."""
     assert _text.line(text).isprintable()
-    assert _text.message(text).isprintable()
+
+
+REMEDIES = [
+    (
+        Attach(("01J",)),
+        "Follow it with attach('01J').",
+        "Follow it with `dune-matviews wait 01J`, or end it with `dune-matviews cancel 01J`.",
+    ),
+    (
+        Attach(("E1", "E2")),
+        "Follow one of them with attach(): E1, E2.",
+        "Follow one of them with `dune-matviews wait ID`: E1, E2.",
+    ),
+    (
+        Adopt('dune."21co".a'),
+        "Follow the execution that is under way with refresh('dune.\"21co\".a', if_running='adopt'). This client "
+        "remembers the request, and looks for it again before it sends another.",
+        "See its latest executions with `dune-matviews get 'dune.\"21co\".a'`; `dune-matviews refresh "
+        "'dune.\"21co\".a' --if-running adopt` follows one that is under way, else starts another.",
+    ),
+    (
+        LookAt("dune.a.b"),
+        "See what it is now, and its latest executions, with get('dune.a.b').",
+        "See what it is now with `dune-matviews get dune.a.b`.",
+    ),
+    (
+        LookAt(None),
+        "See what it is now, and its latest executions, with get() of its full name.",
+        "See what it is now with `dune-matviews get` and its full name.",
+    ),
+    (
+        ChangeSetting("Check {}.", (Setting("api_key", variable="DUNE_API_KEY"),)),
+        "Check DUNE_API_KEY (or api_key=).",
+        "Check DUNE_API_KEY (or --api-key-file).",
+    ),
+    (
+        ChangeSetting("Check {}.", (Setting("base_url", variable="DUNE_API_BASE_URL"),)),
+        "Check DUNE_API_BASE_URL (or base_url=).",
+        "Check DUNE_API_BASE_URL.",
+    ),
+    (
+        ChangeSetting("{} or {}", (Setting("small_tier", "allow"), Setting("cron_expression"))),
+        "small_tier='allow' or cron_expression=",
+        "--small-tier allow or --cron",
+    ),
+    (
+        SettleJournal("j.jsonl", "dune.a.b"),
+        "If you know its end, record it with dune_matviews.journal.resolve('j.jsonl', 'dune.a.b', …).",
+        "If you know better, settle it with `dune-matviews journal resolve j.jsonl dune.a.b --id ID`, or with `--none` "
+        "in place of the id.",
+    ),
+    (Advice("Wait."), "Wait.", "Wait."),
+]
+
+
+@pytest.mark.parametrize(("remedy", "in_python", "at_a_shell"), REMEDIES)
+def test_a_remedy_has_the_words_of_its_readers(remedy: Remedy, in_python: str, at_a_shell: str) -> None:
+    """Python's arguments and methods are options and commands at a shell; as data, both are the same."""
+    assert str(remedy) == in_python
+    assert _remedies.words(remedy) == at_a_shell
+    assert json.loads(json.dumps(to_dict(remedy)))["type"] == type(remedy).__name__
+    assert pickle.loads(pickle.dumps(Note("It goes on.", remedy))).remedy == remedy
+
+
+def test_every_kind_of_remedy_is_tried() -> None:
+    """A new one needs words for a shell, too."""
+    assert {type(remedy) for remedy, *_ in REMEDIES} == set(get_args(Remedy))
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("error", "shown"),
     [
-        (
-            "The refresh goes on; attach('01J') follows it.",
-            "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
-        ),
-        (
-            way_back('dune."21co".a', is_refresh=True),
-            "`dune-matviews get 'dune.\"21co\".a'` shows its latest executions; `dune-matviews refresh "
-            "'dune.\"21co\".a' --if-running adopt` starts another, unless it finds one that is under way",
-        ),
-        (
-            f"An upsert of b may have been accepted: {way_back('dune.a.b', is_refresh=False)}",
-            "A new definition of b may have been accepted: `dune-matviews get dune.a.b` tells what it is now",
-        ),
-        (way_back("b", is_refresh=False), "`dune-matviews get` of the view's full name tells what it is now"),
-        ('attach("; rm -rf \'x") follows it.', "`dune-matviews wait '; rm -rf '\"'\"'x'` follows it, "),
-        ("200.5 credits are over max_credits=200", "200.5 credits are over --max-credits 200"),
-        ("max_parallel must be a whole number", "--max-parallel must be a whole number"),
-        ("cron_expression must have five fields", "--cron must have five fields"),
-        ("Function get() is unknown", "Function get() is unknown"),
-        ("pass query_id to update().", "tell `dune-matviews update` its query_id."),
+        (InvalidArgumentError("must have five fields", argument="cron_expression"), "--cron must have five fields"),
+        (InvalidArgumentError("must be one or more", argument="max_parallel"), "--max-parallel must be one or more"),
+        (InvalidArgumentError("is empty", argument="the name of a view"), "the name of a view is empty"),
+        (DuneError("function attach() is unknown"), "function attach() is unknown"),
     ],
 )
-def test_the_sdk_speaks_the_words_of_the_command(said: str, shown: str) -> None:
-    """Where the SDK names its arguments and methods, people at a shell read options and commands."""
-    assert _text.message(said).startswith(shown)
+def test_arguments_are_options_at_a_shell(error: DuneError, shown: str) -> None:
+    """Where the problem begins with the name of an argument, people read its option; no other word is touched."""
+    assert said(error) == shown
+
+
+def test_an_error_about_an_execution_names_its_view() -> None:
+    """Though Dune's own words may not."""
+    error = NotFoundError("no such execution", status_code=404)
+    error.view = "dune.a.b"
+    assert str(error).startswith("Dune responded with 404: no such execution (view dune.a.b). Check the spelling")
 
 
 def test_sizes_have_units() -> None:

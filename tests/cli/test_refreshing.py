@@ -134,7 +134,7 @@ def test_a_passed_cap_is_4(shell: Shell, dune: DuneSandbox) -> None:
     done = shell("refresh", DAILY, BASE, "--max-credits", "1", "--max-parallel", "1", *FAST, code=4)
     (charge,) = dune.ledger
     assert charge.state == "QUERY_STATE_CANCELED"
-    assert "over --max-credits 1" in done.out
+    assert "credits are over the cap of 1" in done.out
     assert done.out.count("  canceled  ") == 2  # one event, one line of the table
 
 
@@ -182,7 +182,7 @@ def test_the_tier_small_is_warned_of_on_one_line(shell: Shell, dune: DuneSandbox
     assert "--small-tier allow silences this" in warning
     assert shell("refresh", DAILY, "--performance", "small", "--small-tier", "allow", "-q", *FAST).err == ""
     refused = shell("refresh", DAILY, "--performance", "small", "--small-tier", "forbid", code=2)
-    assert refused.err.startswith("Error: --performance small is refused, as --small-tier forbid asks")
+    assert refused.err.startswith("Error: The tier 'small' is refused, as was asked for")
     assert [charge.performance for charge in dune.ledger] == ["small", "small"]
 
 
@@ -313,7 +313,9 @@ def test_waiting_has_the_codes_of_its_ends(shell: Shell, dune: DuneSandbox) -> N
     document = shell("wait", failed, "--output", "json", code=1).document
     assert (document["error"]["type"], document["execution"]["state"]) == ("RefreshFailedError", "failed")
     over = shell("wait", endless, "--timeout", "1s", code=3)
-    assert f"`dune-matviews wait {endless}` follows it, `dune-matviews cancel {endless}` ends it" in over.err
+    assert (
+        f"Follow it with `dune-matviews wait {endless}`, or end it with `dune-matviews cancel {endless}`." in over.err
+    )
     assert shell("wait", costly, "--max-credits", "1", "--output", "json", code=4).document["execution_id"] == costly
     assert [charge.state for charge in dune.ledger][2] == "QUERY_STATE_CANCELED"
 
@@ -356,7 +358,7 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert f"`dune-matviews cancel {execution_id}` ends it" in err
+    assert f"or end it with `dune-matviews cancel {execution_id}`" in err
     assert "Traceback" not in err
 
 
@@ -372,7 +374,7 @@ def test_an_interruption_before_the_wait_says_how_to_go_on(
     with MatviewsClient(dune.api_key, base_url=dune.url) as client, pytest.raises(KeyboardInterrupt) as caught:
         _running.wait(client.attach("01J"), DAILY, Output("text"))
     assert failure(caught.value).hints == (
-        "The refresh goes on; `dune-matviews wait 01J` follows it, `dune-matviews cancel 01J` ends it.",
+        "The refresh goes on. Follow it with `dune-matviews wait 01J`, or end it with `dune-matviews cancel 01J`.",
     )
 
 
@@ -413,3 +415,35 @@ def test_a_view_that_became_fresh_above_the_cap_is_4(quiet: tuple[str, ...], she
     assert (done.document["ok"], done.document["exit_code"]) == (True, 4)
     assert "The cap of 1.00 credits was passed" in done.err
     assert [charge.state for charge in dune.ledger] == ["QUERY_STATE_COMPLETED"] * 3
+
+
+# Next steps
+
+
+def test_an_error_of_wait_names_the_view(shell: Shell, dune: DuneSandbox) -> None:
+    """Though people gave an id alone, and Dune's status has none; nothing more is said where the view is not listed."""
+    dune.add_view(DAILY)
+    dune.rehearse(DAILY, Scenario(end="failed"))
+    execution_id = shell("refresh", DAILY, "--no-wait").out.strip()
+    failed = shell("wait", execution_id, code=1)
+    assert f"(view {DAILY})." in failed.err
+    assert shell("wait", execution_id, "--output", "json", code=1).document["view"] == DAILY
+    dune.fail("list", Fault(status=403))
+    assert "(view" not in shell("wait", execution_id, code=1).err
+
+
+def test_no_connection_comes_with_the_next_step(nowhere: Shell) -> None:
+    """The system's words alone would leave people to guess, and an option of the SDK's is none of a shell's."""
+    key = {"DUNE_API_KEY": "key", "DUNE_API_REQUEST_TIMEOUT": "0.1"}
+    line = nowhere("list", code=1, environment=key).err.splitlines()[-1]
+    assert line.endswith(
+        "Check DUNE_API_BASE_URL, and that this machine reaches that host: a proxy is named by HTTPS_PROXY."
+    )
+
+
+def test_a_refusal_to_start_beside_another_comes_with_the_next_step(shell: Shell, dune: DuneSandbox) -> None:
+    """What is under way can be followed, or ended."""
+    dune.rehearse(DAILY, ENDLESS)
+    execution_id = shell("refresh", DAILY, "--no-wait").out.strip()
+    refused = shell("refresh", DAILY, "--if-running", "refuse", "--no-wait", code=1)
+    assert f"Follow it with `dune-matviews wait {execution_id}`" in refused.err

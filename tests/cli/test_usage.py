@@ -66,7 +66,7 @@ def test_without_arguments_help_is_shown(nowhere: Shell) -> None:
         (["refresh", " "], "it is empty."),
         (["refresh", "a\x1b[2J"], r"'a\x1b[2J' has characters that are not printable."),
         (["run", "nowhere.toml"], "nowhere.toml: it cannot be read: No such file or directory"),
-        (["refresh", VIEW], "set DUNE_API_KEY, or pass --api-key-file FILE"),
+        (["refresh", VIEW], "set DUNE_API_KEY (or --api-key-file)."),
     ],
 )
 def test_a_mistake_is_one_line_with_the_next_step(arguments: list[str], says: str, nowhere: Shell) -> None:

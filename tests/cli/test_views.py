@@ -164,9 +164,9 @@ def test_refusals_are_one_line_with_the_next_step(shell: Shell, dune: DuneSandbo
     (line,) = shell("get", DAILY, code=1).err.splitlines()
     assert line.startswith("Error: Dune responded with 403: ")
     assert "The key's account must own the view" in line
-    assert line.endswith("(request sandbox-request-1)")
+    assert "(request sandbox-request-1). " in line
     dune.fail("list", Fault(status=400, body=json.dumps({"error": "a\nb \x1b[2J[red]c"}).encode()))
-    assert "Dune responded with 400: a b [2J[red]c." in shell("list", code=1).err
+    assert "Dune responded with 400: a b [2J[red]c " in shell("list", code=1).err
     document = shell("list", "--output", "json", code=1, environment={"DUNE_API_KEY": "wrong"}).document
     assert (document["exit_code"], document["error"]["type"]) == (1, "AuthenticationError")
     assert document["error"]["message"].startswith("Dune responded with 401")

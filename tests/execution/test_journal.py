@@ -409,7 +409,7 @@ def test_an_unfinished_file_of_version_1_is_refused_with_its_executions(path: Pa
     """What an older version of the package has left unfinished is named, to be followed, and not read further."""
     old(path)
     said = refused(path, "an unfinished run in an older format")
-    assert "Its executions are: 01JJY, 01JJZ. Follow them with attach()" in said
+    assert "Follow one of them with attach(): 01JJY, 01JJZ." in said
 
 
 def test_a_finished_file_of_version_1_begins_afresh(path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_label_belongs_to_a_path() -> None:
     dune = Dune()
     wrong: list[Any] = [{"run": "one"}, {"run": "one", "journal": Lines()}, {"run": "", "journal": "j"}, {"run": 5}]
     for options in wrong:
-        with pytest.raises(InvalidArgumentError, match="run labels a run in a journal that is a path"):
+        with pytest.raises(InvalidArgumentError, match="run labels a run in a journal file"):
             Client(dune).refresh(**options)
     for store in (5, [], object()):
         with pytest.raises(InvalidArgumentError, match="journal must be a path, or have read"):

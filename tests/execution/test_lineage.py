@@ -85,7 +85,7 @@ def test_no_order_is_better_than_a_wrong_one(nodes: tuple[Node, ...], problem: s
     """Circles, ids that stand twice and dependencies that lead nowhere are errors, which say what to do."""
     with pytest.raises(UnexpectedResponseError, match=problem) as caught:
         views_of(ROOT, nodes)
-    assert "Pass refresh_all() a mapping of your own" in str(caught.value)
+    assert "Write down yourself what each view reads" in str(caught.value)
 
 
 @st.composite

@@ -202,7 +202,9 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
         run(refresh(dune.session()), dune.send, sleep=dune.rest)
     assert len(dune.seen) == 2
     (note,) = caught.value.__notes__
-    assert note.startswith(f"A refresh of {VIEW} may have started. refresh({VIEW!r}, if_running='adopt')")
+    assert note.startswith(
+        f"A refresh of {VIEW} may have started. Follow the execution that is under way with refresh({VIEW!r}"
+    )
 
 
 def test_an_interruption_before_anything_was_sent_leaves_no_note() -> None:
@@ -235,7 +237,7 @@ def test_an_interruption_after_the_response_names_the_execution(caplog: pytest.L
             run(refresh(dune.session()), dune.send, sleep=dune.rest)
     finally:
         logger.removeHandler(handler)
-    assert caught.value.__notes__ == ["The refresh goes on; attach('E1') follows it."]
+    assert caught.value.__notes__ == ["The refresh goes on. Follow it with attach('E1')."]
     assert billed(dune) == 1
 
 

@@ -157,11 +157,11 @@ def test_after_a_lost_upsert_nobody_is_told_to_refresh() -> None:
     """That would be billed for the view as it was; the message names what to read, fully where that is known."""
     dune = Dune()
     dune.fail("upsert", Fault(BAD_GATEWAY))
-    with pytest.raises(AmbiguousRefreshError, match=r"An upsert of result_x .* get\(\) of the view's full name") as new:
+    with pytest.raises(AmbiguousRefreshError, match=r"An upsert of result_x .* get\(\) of its full name") as new:
         dune.run(upsert(dune.session()))
     dune.run(upsert(dune.session()))
     dune.fail("upsert", Fault(BAD_GATEWAY))
-    with pytest.raises(AmbiguousRefreshError, match=rf"An upsert of {VIEW} .* get\('{VIEW}'\) tells") as known:
+    with pytest.raises(AmbiguousRefreshError, match=rf"An upsert of {VIEW} .* get\('{VIEW}'\)") as known:
         dune.run(upsert(dune.session()))
     assert "refresh(" not in f"{new.value}{known.value}"
     assert (new.value.name, known.value.name) == (BARE, VIEW)
@@ -174,7 +174,7 @@ def test_an_interrupted_upsert_has_a_note_that_can_be_followed() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         run(upsert(dune.session()), dune.send)
     (note,) = caught.value.__notes__
-    assert "get() of the view's full name" in note
+    assert "get() of its full name" in note
 
 
 def test_an_upsert_is_never_sent_again() -> None:

@@ -183,7 +183,7 @@ def test_a_cost_over_the_cap_cancels() -> None:
     """A running cost over `max_credits` has the execution cancelled, and the error has what it came to."""
     dune = Dune(length=1000.0, credits=100.0)
     execution_id = started(dune)
-    with pytest.raises(CreditLimitError, match=r"over max_credits=20 ") as caught:
+    with pytest.raises(CreditLimitError, match=r"over the cap of 20 ") as caught:
         dune.run(follow(dune.session(), execution_id, allowance=lambda: 20))
     assert caught.value.status is not None
     assert caught.value.status.cost_credits == pytest.approx(dune.ledger[0].credits)
@@ -336,7 +336,7 @@ def test_an_interrupted_wait_leaves_the_execution_running() -> None:
     next(flow)
     with pytest.raises(KeyboardInterrupt) as caught:
         flow.throw(KeyboardInterrupt())
-    assert caught.value.__notes__ == ["The refresh goes on; attach('E1') follows it."]
+    assert caught.value.__notes__ == ["The refresh goes on. Follow it with attach('E1')."]
 
 
 @pytest.mark.parametrize("how", ["response", "adopted", None])

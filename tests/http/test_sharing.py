@@ -149,7 +149,7 @@ def test_a_cancelled_task_sends_nothing_more_and_harms_nobody(sandbox: DuneSandb
             return caught.value.__notes__
 
     notes = asyncio.run(main())
-    assert notes == [f"The refresh goes on; attach({sandbox.ledger[0].execution_id!r}) follows it."]
+    assert notes == [f"The refresh goes on. Follow it with attach({sandbox.ledger[0].execution_id!r})."]
 
 
 @pytest.fixture

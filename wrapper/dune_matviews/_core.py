@@ -35,6 +35,7 @@ from ._tiers import Performance, Tiers
 from ._validate import KEEP, Keep, Seconds
 from .errors import APIError, InvalidArgumentError, JournalError, RefreshError
 from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
+from .remedies import ChangeSetting, Setting
 
 if TYPE_CHECKING:
     from ._execution.lineage import Lineage
@@ -48,6 +49,8 @@ one is."""
 
 _MISTAKES = (InvalidArgumentError, JournalError, APIError)
 """Errors that a user or a server makes: the way to them through our flows explains nothing."""
+
+_PASS_CRON = ChangeSetting("Pass {}, too.", (Setting("cron_expression"),))
 
 JournalLike = str | PathLike[str] | Store
 """A path, or an object with `read() -> Iterable[str]` and `append(line: str)`."""
@@ -103,7 +106,11 @@ class Core:
 
     def _journal(self, store: JournalLike | None, label: str | None) -> Journal | None:
         if label is not None and (not isinstance(store, str | PathLike) or not isinstance(label, str) or not label):
-            raise InvalidArgumentError("run labels a run in a journal that is a path: pass it with journal=, as a str")
+            raise InvalidArgumentError(
+                "labels a run in a journal file, by a str that is not empty",
+                argument="run",
+                remedy=ChangeSetting("Pass {} with it.", (Setting("journal"),)),
+            )
         if store is None:
             return None
         if isinstance(store, str | PathLike):
@@ -120,9 +127,8 @@ class Core:
         performance, max_credits, max_age = options["performance"], options["max_credits"], options["max_age"]
         by_name = performance if isinstance(performance, Mapping) else dict.fromkeys(found, performance)
         if unknown := by_name.keys() - found.keys():
-            raise InvalidArgumentError(
-                f"performance names views that are not refreshed: {', '.join(map(repr, unknown))}"
-            )
+            names = ", ".join(map(repr, unknown))
+            raise InvalidArgumentError(f"names views that are not refreshed: {names}", argument="performance")
         limits = Limits(
             max_parallel=_validate.count(options["max_parallel"], "max_parallel"),
             max_credits=math.inf if max_credits is None else _validate.credits(max_credits, "max_credits"),
@@ -155,7 +161,7 @@ class Core:
         from ._execution import cron
 
         if expires_at is not None and cron_expression is None:
-            raise InvalidArgumentError("expires_at ends a schedule; pass it with cron_expression only")
+            raise InvalidArgumentError("ends a schedule, and there is none", argument="expires_at", remedy=_PASS_CRON)
         view = Definition(
             name=_validate.bare_name(name),
             query_id=_validate.query_id(query_id),
@@ -178,7 +184,7 @@ class Core:
         from ._execution import cron
 
         if cron_expression is None and isinstance(expires_at, datetime):
-            raise InvalidArgumentError("expires_at ends a schedule, which cron_expression=None removes; pass only one")
+            raise InvalidArgumentError("ends a schedule, which is removed at the same time", argument="expires_at")
         name = _validate.view_name(name)
         changes: dict[str, Any] = {}
         if query_id is not KEEP:
@@ -192,14 +198,15 @@ class Core:
         if performance is not KEEP:
             changes["performance"] = self.tiers.choose(performance, stacklevel=3, by_default=False)
         if not changes:
-            raise InvalidArgumentError("update was given nothing to change, and would be billed; refresh() refreshes")
+            raise InvalidArgumentError("An update that changes nothing would be billed; a refresh refreshes.")
         return self._begun(views.update(self.session, name, changes, self.tiers.check))
 
     def _to_come(self, expires_at: datetime) -> str:
         """The end of a schedule. One in the past is a slip that would be billed: the view is built all the same."""
         written = _validate.moment(expires_at, "expires_at")
         if expires_at.timestamp() <= self.session.wall():
-            raise InvalidArgumentError(f"expires_at must be in the future, not {written}: the schedule would never run")
+            problem = f"must be in the future, not {written}: the schedule would never run"
+            raise InvalidArgumentError(problem, argument="expires_at")
         return written
 
     def delete(self, name: str) -> Flow[None]:

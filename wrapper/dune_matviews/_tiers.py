@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from ._validate import choice
 from .errors import BadRequestError, InvalidArgumentError, UnsupportedTierError
+from .remedies import Advice, ChangeSetting, Setting
 
 Performance = Literal["small", "medium", "large"]
 SmallTier = Literal["warn", "allow", "forbid"]
@@ -31,7 +32,20 @@ DISAGREEMENT = (
 
 
 class SmallTierWarning(UserWarning):
-    """A refresh asks for the tier `small`, on which Dune's page disagrees with itself."""
+    """A refresh asks for the tier `small`, on which Dune's page disagrees with itself.
+
+    Attributes:
+        problem: what is wrong.
+        remedy: what to do about it.
+    """
+
+    problem = f"{DISAGREEMENT}. It is sent as asked."
+    remedy = ChangeSetting(
+        "{} silences this, {} refuses it.", (Setting("small_tier", "allow"), Setting("small_tier", "forbid"))
+    )
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
 
 
 class Tiers:
@@ -52,7 +66,8 @@ class Tiers:
     def check(self, tier: str | None) -> None:
         """Refuse `small` where that is the policy, also where it was not asked for now, but is a view's own."""
         if tier == "small" and self._small == "forbid":
-            raise InvalidArgumentError(f"performance='small' is refused, as small_tier='forbid' asks: {DISAGREEMENT}.")
+            remedy = ChangeSetting("{} would send it.", (Setting("small_tier", "allow"),))
+            raise InvalidArgumentError(f"The tier 'small' is refused, as was asked for: {DISAGREEMENT}.", remedy=remedy)
 
     def choose(self, performance: str | None, *, stacklevel: int, by_default: bool = True) -> str | None:
         """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this.
@@ -61,11 +76,7 @@ class Tiers:
         """
         tier = self._known(performance) or (self._default if by_default else None)
         if tier == "small" and self._small == "warn" and not self._warned:
-            warnings.warn(
-                f"{DISAGREEMENT}. It is sent as asked; small_tier='allow' silences this, small_tier='forbid' refuses.",
-                SmallTierWarning,
-                stacklevel=stacklevel + 1,
-            )
+            warnings.warn(SmallTierWarning(), stacklevel=stacklevel + 1)
             self._warned = True
         return tier
 
@@ -98,7 +109,7 @@ def unsupported(refusal: BadRequestError, tier: str | None) -> UnsupportedTierEr
         status_code=refusal.status_code,
         body=refusal.body,
         request_id=refusal.request_id,
-        hint=f"{asked} an account may use depends on its plan. {advice}.{disagreement}",
+        remedy=Advice(f"{asked} an account may use depends on its plan. {advice}.{disagreement}"),
     )
 
 

@@ -59,17 +59,17 @@ def execution_id(value: object) -> str:
 
 def _segment(value: object, what: str, example: str) -> str:
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{what} must be a str {example}, not {type(value).__name__}")
+        raise InvalidArgumentError(f"must be a str {example}, not {type(value).__name__}", argument=what)
     if not value.strip():
-        raise InvalidArgumentError(f"{what} is empty; pass one {example}")
+        raise InvalidArgumentError(f"is empty; pass one {example}", argument=what)
     if len(value) > LONGEST_SEGMENT:
-        raise InvalidArgumentError(f"{what} has {len(value):,} characters; pass one {example}")
+        raise InvalidArgumentError(f"has {len(value):,} characters; pass one {example}", argument=what)
     if value in (".", ".."):  # they survive percent-encoding, and would change the path
         raise InvalidArgumentError(f"{value!r} is not {what}; pass one {example}")
     if _CONTROL.search(value):
-        raise InvalidArgumentError(f"{what} must not have control characters: {value!r}")
+        raise InvalidArgumentError(f"must not have control characters: {value!r}", argument=what)
     if _SURROGATE.search(value):
-        raise InvalidArgumentError(f"{what} must be valid Unicode: {value!r} has a lone surrogate")
+        raise InvalidArgumentError(f"must be valid Unicode: {value!r} has a lone surrogate", argument=what)
     return value
 
 
@@ -77,9 +77,11 @@ def seconds(value: object, what: str, most: float = LONGEST_TIME) -> float:
     """A length of time above zero, in seconds, from a number or a `timedelta`."""
     found = _number(value.total_seconds() if isinstance(value, timedelta) else value)
     if found is None:
-        raise InvalidArgumentError(f"{what} must be seconds or a timedelta, not {value!r}")
+        raise InvalidArgumentError(f"must be seconds or a timedelta, not {value!r}", argument=what)
     if not 0 < found <= most:
-        raise InvalidArgumentError(f"{what} must be above zero, and at most {most:,.0f} seconds, not {brief(value)}")
+        raise InvalidArgumentError(
+            f"must be above zero, and at most {most:,.0f} seconds, not {brief(value)}", argument=what
+        )
     return found
 
 
@@ -87,7 +89,7 @@ def credits(value: object, what: str) -> float:
     """An amount of credits, zero or more."""
     found = _number(value)
     if found is None or not 0 <= found <= sys.float_info.max:
-        raise InvalidArgumentError(f"{what} must be a number of credits, zero or more, not {brief(value)}")
+        raise InvalidArgumentError(f"must be a number of credits, zero or more, not {brief(value)}", argument=what)
     return found
 
 
@@ -116,21 +118,23 @@ def count(value: object, what: str) -> int:
     """A whole number, one or more."""
     found = _number(value)
     if found is None or found < 1 or not found.is_integer():
-        raise InvalidArgumentError(f"{what} must be a whole number, one or more, not {brief(value)}")
+        raise InvalidArgumentError(f"must be a whole number, one or more, not {brief(value)}", argument=what)
     return int(found)
 
 
 def path(value: object, what: str) -> str:
     """A file's path."""
     if not isinstance(value, str | os.PathLike):
-        raise InvalidArgumentError(f"{what} must be a path, not {value!r}")
+        raise InvalidArgumentError(f"must be a path, not {value!r}", argument=what)
     return os.fsdecode(value)
 
 
 def store(value: object, what: str) -> Any:
     """A path, or an object that keeps lines."""
     if not callable(getattr(value, "read", None)) or not callable(getattr(value, "append", None)):
-        raise InvalidArgumentError(f"{what} must be a path, or have read() and append(line); {value!r} is neither")
+        raise InvalidArgumentError(
+            f"must be a path, or have read() and append(line); {value!r} is neither", argument=what
+        )
     return value
 
 
@@ -139,13 +143,13 @@ def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
     for each in choices:
         if value == each:
             return each
-    raise InvalidArgumentError(f"{what} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    raise InvalidArgumentError(f"must be one of {', '.join(map(repr, choices))}, not {value!r}", argument=what)
 
 
 def callback(value: F | None, what: str) -> F | None:
     """A plain function: the flows that call it are shared by both clients, and await nothing."""
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        raise InvalidArgumentError(f"{what} must be a plain function, not {value!r}")
+        raise InvalidArgumentError(f"must be a plain function, not {value!r}", argument=what)
     return value
 
 
@@ -166,7 +170,7 @@ def query_id(value: object) -> int:
     """The number of a query."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise InvalidArgumentError(
-            f"query_id must be the number of a saved query, as in the URL of its page, not {brief(value)}"
+            f"must be the number of a saved query, as in the URL of its page, not {brief(value)}", argument="query_id"
         )
     return value
 
@@ -174,7 +178,7 @@ def query_id(value: object) -> int:
 def flag(value: object, what: str) -> bool:
     """True or False, and nothing that merely counts as one of them."""
     if not isinstance(value, bool):
-        raise InvalidArgumentError(f"{what} must be True or False, not {value!r}")
+        raise InvalidArgumentError(f"must be True or False, not {value!r}", argument=what)
     return value
 
 
@@ -182,9 +186,10 @@ def moment(value: object, what: str) -> str:
     """An aware datetime, as RFC 3339 has it, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidArgumentError(
-            f"{what} must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}"
+            f"must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}",
+            argument=what,
         )
     try:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     except OverflowError:
-        raise InvalidArgumentError(f"{what} is out of range: {value!r}") from None
+        raise InvalidArgumentError(f"is out of range: {value!r}", argument=what) from None

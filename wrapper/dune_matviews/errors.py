@@ -32,7 +32,10 @@ This module must not know how requests are made, nor which HTTP library makes th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .remedies import Advice, Attach, ChangeSetting, Remedy, Setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,12 +46,39 @@ if TYPE_CHECKING:
 
 
 class DuneError(Exception):
-    """Anything that this SDK raises on its own account."""
+    """Anything that this SDK raises on its own account. `str()` has the problem, and what to do in Python's words.
+
+    Attributes:
+        remedy: what to do about it, as data; None where there is nothing to say.
+        execution_id: the execution concerned, once it is known.
+        view: the view concerned, where that is known.
+    """
 
     execution_id: str | None = None
-    """The execution concerned, once it is known."""
     view: str | None = None
-    """Its view, where that is known."""
+    remedy: Remedy | None = None
+
+    def __init__(self, problem: str = "", *, remedy: Remedy | None = None) -> None:
+        super().__init__(problem)
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def problem(self) -> str:
+        """What went wrong, without what to do."""
+        return str(self.args[0]) if self.args else ""
+
+    def describe(self, words: Callable[[Remedy], str] = str) -> str:
+        """The whole message; *words* says the remedy as its readers would."""
+        text = self.problem
+        if self.view is not None and self.view not in text:
+            text = f"{text.rstrip('.')} (view {self.view})."
+        if self.remedy is None:
+            return text
+        return f"{text}{'' if text.endswith('.') else '.'} {words(self.remedy)}"
+
+    def __str__(self) -> str:
+        return self.describe()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt from their positional arguments alone, which ours do not consist of.
@@ -67,7 +97,15 @@ class ConfigurationError(DuneError):
 
 
 class InvalidArgumentError(DuneError, ValueError):
-    """An argument cannot be used; nothing was sent."""
+    """An argument cannot be used; nothing was sent.
+
+    Attributes:
+        argument: the name of the argument, where `problem` begins with it.
+    """
+
+    def __init__(self, problem: str, *, argument: str | None = None, remedy: Remedy | None = None) -> None:
+        super().__init__(problem if argument is None else f"{argument} {problem}", remedy=remedy)
+        self.argument = argument
 
 
 class ClientClosedError(DuneError):
@@ -75,7 +113,7 @@ class ClientClosedError(DuneError):
 
 
 class APIError(DuneError):
-    """Dune responded, but not with a success. `str()` has the reason and the next step.
+    """Dune responded, but not with a success.
 
     Attributes:
         status_code: the HTTP status.
@@ -85,10 +123,7 @@ class APIError(DuneError):
         retry_after: seconds for which the server asked to be left alone, if it did.
         limits: the limits on requests that the response announced, as a tuple of `RateLimit`.
         reached_dune: False where the edge in front of Dune says that it could not connect to Dune.
-        hint: the next step in this very case, where the SDK knows more than the status tells.
     """
-
-    advice: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -99,9 +134,9 @@ class APIError(DuneError):
         request_id: str | None = None,
         retry_after: float | None = None,
         reached_dune: bool = True,
-        hint: str | None = None,
+        remedy: Remedy | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, remedy=remedy)
         self.message = message
         self.status_code = status_code
         self.body = body
@@ -109,18 +144,18 @@ class APIError(DuneError):
         self.retry_after = retry_after
         self.limits: tuple[RateLimit, ...] = ()
         self.reached_dune = reached_dune
-        self.hint = hint
 
-    def __str__(self) -> str:
-        said = f"Dune responded with {self.status_code}" + (f": {self.message.rstrip('.')}." if self.message else ".")
-        traced = f"(request {self.request_id})" if self.request_id else ""
-        return " ".join(part for part in (said, self.hint or self.advice, traced) if part)
+    @property
+    def problem(self) -> str:
+        """The status, the server's own words, and the id of the request."""
+        said = f"Dune responded with {self.status_code}" + (f": {self.message.rstrip('.')}" if self.message else "")
+        return f"{said} (request {self.request_id})." if self.request_id else f"{said}."
 
 
 class BadRequestError(APIError):
     """400: the request itself is wrong; sending it again will not help."""
 
-    advice = "The request itself is wrong; sending it again will not help."
+    remedy = Advice("The request itself is wrong; sending it again will not help.")
 
 
 class UnsupportedTierError(BadRequestError):
@@ -130,49 +165,56 @@ class UnsupportedTierError(BadRequestError):
 class AuthenticationError(APIError):
     """401: the key is missing, wrong or revoked."""
 
-    advice = "Check DUNE_API_KEY (or api_key=): the key is wrong or revoked."
+    remedy = ChangeSetting("Check {}: the key is wrong or revoked.", (Setting("api_key", variable="DUNE_API_KEY"),))
 
 
 class PaymentRequiredError(APIError):
     """402: the account has reached its limit of credits for the billing cycle."""
 
-    advice = "The account has reached its credit limit for this billing cycle; raise the limit, or wait for the next."
+    remedy = Advice(
+        "The account has reached its credit limit for this billing cycle; raise the limit, or wait for the next."
+    )
 
 
 class PermissionDeniedError(APIError):
     """403: the key's account may not do this."""
 
-    advice = "The key's account must own the view, and the view's query must be saved and not archived."
+    remedy = Advice("The key's account must own the view, and the view's query must be saved and not archived.")
 
 
 class NotFoundError(APIError):
     """404: no such view or execution."""
 
-    advice = "Check the spelling of the name or id, and that the key belongs to the account that owns it."
+    remedy = Advice("Check the spelling of the name or id, and that the key belongs to the account that owns it.")
 
 
 class ConflictError(APIError):
     """409: the request conflicts with one that Dune is processing."""
 
-    advice = "Look at what the view is doing already before you ask again."
+    remedy = Advice("Look at what the view is doing already before you ask again.")
 
 
 class RateLimitError(APIError):
     """429: more requests a minute than the account's plan allows."""
 
-    advice = "Too many requests a minute for the account: check that plan= is its plan, and who else uses its keys."
+    remedy = ChangeSetting(
+        "Too many requests a minute for the account: check that {} is its plan, and who else uses its keys.",
+        (Setting("plan", variable="DUNE_PLAN"),),
+    )
 
 
 class ServerError(APIError):
     """5xx: Dune, or something between, failed."""
 
-    advice = "The fault is on the server's side; try again later."
+    remedy = Advice("The fault is on the server's side; try again later.")
 
 
 class UnexpectedResponseError(APIError):
     """A response that cannot be understood: an odd status, a redirect, an unexpected body."""
 
-    advice = "Check base_url, and what stands between you and Dune."
+    remedy = ChangeSetting(
+        "Check {}, and what stands between you and Dune.", (Setting("base_url", variable="DUNE_API_BASE_URL"),)
+    )
 
 
 _BY_STATUS: dict[int, type[APIError]] = {
@@ -204,8 +246,10 @@ class RequestFailedError(DuneError):
             that refuses.
     """
 
-    def __init__(self, message: str, *, sent: bool = False, is_transient: bool = True) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, sent: bool = False, is_transient: bool = True, remedy: Remedy | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
         self.sent = sent
         self.is_transient = is_transient
 
@@ -223,10 +267,16 @@ class AmbiguousRefreshError(DuneError):
     """
 
     def __init__(
-        self, message: str, *, name: str, baseline: tuple[str, ...] | None = None, candidates: tuple[str, ...] = ()
+        self,
+        message: str,
+        *,
+        name: str,
+        baseline: tuple[str, ...] | None = None,
+        candidates: tuple[str, ...] = (),
+        remedy: Remedy | None = None,
     ) -> None:
-        super().__init__(message)
-        self.name = name
+        super().__init__(message, remedy=remedy or (Attach(candidates) if candidates else None))
+        self.name = self.view = name
         self.baseline = baseline
         self.candidates = candidates
 
@@ -240,8 +290,8 @@ class AlreadyRunningError(DuneError):
     """
 
     def __init__(self, message: str, *, name: str, execution_id: str) -> None:
-        super().__init__(message)
-        self.name = name
+        super().__init__(message, remedy=Attach((execution_id,)))
+        self.name = self.view = name
         self.execution_id = execution_id
 
 
@@ -255,8 +305,10 @@ class RefreshError(DuneError):
         status: its last known status; None where no poll succeeded.
     """
 
-    def __init__(self, message: str, *, execution_id: str, status: ExecutionStatus | None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, execution_id: str, status: ExecutionStatus | None, remedy: Remedy | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
         # Never None here, so that it can be passed to attach() as it is.
         self.execution_id: str = execution_id  # pyright: ignore[reportIncompatibleVariableOverride]
         self.status = status
@@ -292,8 +344,8 @@ class JournalError(DuneError):
         path: the file; None where the journal is an object.
     """
 
-    def __init__(self, message: str, *, path: Path | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, path: Path | None = None, remedy: Remedy | None = None) -> None:
+        super().__init__(message, remedy=remedy)
         self.path = path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -18,6 +18,7 @@ import attrs
 
 from .errors import RefreshesFailedError
 from .models import ErrorDetail, ExecutionState, ExecutionStatus
+from .remedies import Remedy, to_dict
 
 # In characters: lengths that still read well behind the other columns of a table, and on a line of an error.
 LONGEST_REASON_IN_TABLE = 80
@@ -65,21 +66,29 @@ class ViewResult:
         status: the last status of that execution; None where it was never polled.
         started_at, ended_at: when the execution began and ended, as Dune reports it: aware datetimes, or None.
         cost_credits: the cost of the execution so far, in credits; None where that is not known.
+        remedy: what to do about it, as data; None where there is nothing to say.
     """
 
     outcome: Outcome
     reason: str | None = None
+    remedy: Remedy | None = None
     execution_id: str | None = None
     status: ExecutionStatus | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cost_credits: float | None = None
 
+    def describe(self, words: Callable[[Remedy], str] = str) -> str:
+        """Why, and what to do; *words* says the remedy as its readers would. Empty where the outcome says it all."""
+        parts = [self.reason, None if self.remedy is None else words(self.remedy)]
+        return " ".join(filter(None, parts))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for `json.dumps`: times as ISO 8601 text, of the status its state and error."""
         return {
             "outcome": self.outcome.value,
             "reason": self.reason,
+            "remedy": None if self.remedy is None else to_dict(self.remedy),
             "execution_id": self.execution_id,
             "status": self.status and _status_to_dict(self.status),
             "started_at": self.started_at and self.started_at.isoformat(),
@@ -89,7 +98,7 @@ class ViewResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ViewResult:
-        """The result that `to_dict` has written; of the status, its state and error are kept.
+        """The result that `to_dict` has written; of the status, its state and error are kept, and no remedy.
 
         Raises:
             ValueError: *data* is not such a result.
@@ -225,7 +234,7 @@ class RefreshReport:
 def _row(name: str, result: ViewResult) -> tuple[str, ...]:
     took = result.started_at and result.ended_at and _duration(_seconds(result.started_at, result.ended_at))
     cost = "-" if result.cost_credits is None else _credits(result.cost_credits)
-    return _line(name), result.outcome, took or "-", cost, _line(result.reason or "", LONGEST_REASON_IN_TABLE)
+    return _line(name), result.outcome, took or "-", cost, _line(result.describe(), LONGEST_REASON_IN_TABLE)
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
@@ -242,7 +251,7 @@ def _complaint(results: Mapping[str, ViewResult]) -> Iterator[str]:
     stale.sort(key=lambda item: item[1].outcome in held_up)
     yield f"{len(stale)} of {len(results)} views not known to be fresh:"
     for name, result in stale[:MOST_REASONS_IN_ERROR]:
-        reason = _line(result.reason or "", LONGEST_REASON_IN_ERROR)
+        reason = _line(result.describe(), LONGEST_REASON_IN_ERROR)
         yield f"  {name} {result.outcome}" + (f": {reason}" if reason else "")
     others: defaultdict[Outcome, list[str]] = defaultdict(list)
     for name, result in stale[MOST_REASONS_IN_ERROR:]:

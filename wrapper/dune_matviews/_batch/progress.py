@@ -86,7 +86,7 @@ class Progress:
             self._total += cost - self._costs.get(execution_id, 0.0)
             self._costs[execution_id] = cost
         if round(self._total, 9) > self._max_credits:  # such as 0.1 + 0.2, and 0.3
-            self.stop(StopReason.CREDITS, f"{self._total:g} credits are over max_credits={self._max_credits:g}")
+            self.stop(StopReason.CREDITS, f"{self._total:g} credits are over the cap of {self._max_credits:g}")
 
     def allowance(self, execution_id: str) -> float:
         """The most that an execution may cost: the rest of the run's budget."""

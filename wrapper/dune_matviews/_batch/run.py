@@ -13,7 +13,7 @@ from .._execution.journal import Journal
 from .._execution.records import Record
 from .._execution.scouting import is_wanted
 from .._execution.session import Session
-from .._execution.wish import PreventedError, way_back
+from .._execution.wish import PreventedError
 from .._flow.effects import Flow, Result
 from .._flow.interleave import Interleave
 from .._log import log
@@ -25,6 +25,7 @@ from ..errors import (
     JournalError,
     PaymentRequiredError,
 )
+from ..remedies import Adopt, SettleJournal
 from ..report import Outcome, RefreshReport, StopReason, ViewResult
 from .graph import Order
 from .progress import CallerError, OnUpdate, Progress
@@ -104,8 +105,9 @@ class Run:
         if missing:
             raise JournalError(
                 f"The journal {journal.path or ''} holds refreshes of {', '.join(missing)} that are not settled, and "
-                "this run leaves them out. Run it with them, or settle them: dune-matviews journal resolve",
+                "this run leaves them out. Run it with them, or settle them first.",
                 path=journal.path,
+                remedy=SettleJournal(str(journal.path) if journal.path else None, missing[0]),
             )
         self._progress.spend(records.costs)
 
@@ -154,11 +156,17 @@ class Run:
             self._progress.update(name, reason=str(failure))
         elif isinstance(failure, DuneError):
             known = failure.execution_id or self._progress.results[name].execution_id
-            self._progress.update(name, outcome=self._outcome(name, failure), reason=str(failure), execution_id=known)
+            self._progress.update(
+                name,
+                outcome=self._outcome(name, failure),
+                reason=failure.problem,
+                remedy=failure.remedy,
+                execution_id=known,
+            )
             if isinstance(failure, JournalError):
-                self._progress.stop(StopReason.JOURNAL, str(failure))
+                self._progress.stop(StopReason.JOURNAL, failure.problem)
             elif isinstance(failure, AuthenticationError | PaymentRequiredError):
-                self._progress.stop(StopReason.REFUSED, str(failure))
+                self._progress.stop(StopReason.REFUSED, failure.problem)
         elif failure is not None:
             raise failure
         outcome = self._progress.results[name].outcome
@@ -221,9 +229,9 @@ class Run:
                 reason = f"{self._progress.stopped}; the execution goes on"
                 self._progress.update(name, outcome=Outcome.RUNNING, execution_id=known, reason=reason)
             elif self._is_in_doubt(name):
-                doubt = result.reason or f"a refresh may have been started. {way_back(name, is_refresh=True)}"
-                reason = f"{self._progress.stopped}; {doubt}"
-                self._progress.update(name, outcome=Outcome.AMBIGUOUS, reason=reason)
+                doubt = result.reason or "a refresh may have been started"
+                reason, remedy = f"{self._progress.stopped}; {doubt}", result.remedy or Adopt(name)
+                self._progress.update(name, outcome=Outcome.AMBIGUOUS, reason=reason, remedy=remedy)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._session.wall(), UTC)

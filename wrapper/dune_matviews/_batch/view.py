@@ -22,6 +22,7 @@ from .._execution.watching import Watch, result_of, status, watch
 from .._execution.wish import Begun, IfLost, IfRunning, PreventedError, Wish
 from .._flow.effects import Flow, Sleep
 from ..errors import AmbiguousRefreshError, CreditLimitError, JournalError, NotFoundError, RefreshError
+from ..remedies import SettleJournal
 from ..report import Outcome, StopReason, ViewResult
 from .progress import Progress
 
@@ -142,7 +143,7 @@ class _View:
         )
         begun = yield from start(self._session, wish, shared.journal)
         if begun.problem is not None:  # the execution still comes to its end, and into the report
-            self._progress.stop(StopReason.JOURNAL, str(begun.problem))
+            self._progress.stop(StopReason.JOURNAL, begun.problem.problem)
         if begun.result is not None:
             return attrs.evolve(begun.result, reason=begun.result.reason or "in an earlier run")
         return (yield from self._follow(begun))
@@ -213,7 +214,7 @@ class _View:
                 raise
             # The failure names the allowance of this view; the user knows the cap of the run.
             is_capped = isinstance(failure, CreditLimitError)
-            reason = f"cancelled: {self._progress.stopped}" if is_capped else str(failure)
+            reason = f"cancelled: {self._progress.stopped}" if is_capped else failure.problem
             return attrs.evolve(result_of(failure.status), reason=reason)
 
     def _any_of(self, candidates: tuple[str, ...]) -> Flow[ViewResult]:
@@ -246,9 +247,13 @@ class _View:
         return ViewResult(outcome=Outcome.FAILED, execution_id=candidates[0], reason=reason)
 
     def _unknown(self, execution_id: str) -> AmbiguousRefreshError:
-        way = f"If you know, tell the journal: dune-matviews journal resolve FILE {self._name}"
-        known = f"Dune no longer knows execution {execution_id}: how it has ended is unknown."
-        failure = AmbiguousRefreshError(known + (f" {way}" if self._shared.journal else ""), name=self._name)
+        journal = self._shared.journal
+        path = str(journal.path) if journal is not None and journal.path is not None else None
+        failure = AmbiguousRefreshError(
+            f"Dune no longer knows execution {execution_id}: how it has ended is unknown.",
+            name=self._name,
+            remedy=SettleJournal(path, self._name) if journal is not None else None,
+        )
         failure.execution_id = execution_id
         return failure
 
@@ -264,4 +269,4 @@ class _View:
                 yield from journal.started(intent, execution_id, "inferred")
             yield from journal.ended(self._name, result)
         except JournalError as failure:
-            self._progress.stop(StopReason.JOURNAL, str(failure))
+            self._progress.stop(StopReason.JOURNAL, failure.problem)

@@ -25,18 +25,22 @@ _END = datetime(2031, 1, 1, tzinfo=UTC)
 def cron(value: object) -> str:
     """A cron expression that Dune takes for a schedule."""
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"cron_expression must be a str of {RULE}; not {type(value).__name__}")
+        raise _refused(f"must be a str of {RULE}; not {type(value).__name__}")
     if len(value.split()) != 5:
-        raise InvalidArgumentError(f"cron_expression must have {RULE}; {value!r} has {len(value.split())}")
+        raise _refused(f"must have {RULE}; {value!r} has {len(value.split())}")
     try:
         gaps = list(_gaps(value))
     except (CronSimError, AssertionError, TypeError, ValueError) as problem:  # the others for steps of `L` and the like
-        raise InvalidArgumentError(f"cron_expression {value!r} cannot be read ({problem}); it takes {RULE}") from None
+        raise _refused(f"{value!r} cannot be read ({problem}); it takes {RULE}") from None
     if min(gaps) < TIGHTEST:
-        raise InvalidArgumentError(f"cron_expression {value!r} asks for runs {min(gaps)} apart; it takes {RULE}")
+        raise _refused(f"{value!r} asks for runs {min(gaps)} apart; it takes {RULE}")
     if max(gaps) > SPARSEST:
-        raise InvalidArgumentError(f"cron_expression {value!r} leaves more than a week between runs; it takes {RULE}")
+        raise _refused(f"{value!r} leaves more than a week between runs; it takes {RULE}")
     return value
+
+
+def _refused(problem: str) -> InvalidArgumentError:
+    return InvalidArgumentError(problem, argument="cron_expression")
 
 
 def _gaps(text: str) -> Iterator[timedelta]:

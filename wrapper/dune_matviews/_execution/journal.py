@@ -18,6 +18,7 @@ from typing import Protocol
 
 from .._flow.effects import Flow, Work
 from ..errors import DuneError, JournalError
+from ..remedies import Attach
 from ..report import ViewResult
 from .file_store import FileStore
 from .intents import How, Intent
@@ -138,9 +139,11 @@ class Journal:
         for line in islice(self._store.read(), self.records.lines, None):
             self.records.take(line)
         if (left := self.records.left_by_version_1) is not None:
-            raise ValueError(
-                "it holds an unfinished run in an older format, which this version does not read. Its executions "
-                f"are: {', '.join(left) or 'none'}. Follow them with attach(), and use another file"
+            raise JournalError(
+                f"The journal {self.path or repr(self._store)} holds an unfinished run in an older format, which this "
+                "version does not read: use another file, once its executions have ended.",
+                path=self.path,
+                remedy=Attach(tuple(left)) if left else None,
             )
 
     def _intend(self, intent: Intent) -> bool:

@@ -12,6 +12,7 @@ from .._api.values import Node
 from .._flow.effects import Flow
 from .._http.responses import printable
 from ..errors import UnexpectedResponseError
+from ..remedies import Advice
 from .intents import bare, unquoted
 from .requests import read
 from .session import Session
@@ -72,5 +73,5 @@ def _unclear(problem: str) -> UnexpectedResponseError:
     return UnexpectedResponseError(
         printable(f"no order of refreshing follows from the response: {problem}"),
         status_code=200,
-        hint="Pass refresh_all() a mapping of your own, of each view to those that it reads.",
+        remedy=Advice("Write down yourself what each view reads: in a plan file, or in a mapping for refresh_all."),
     )

@@ -96,7 +96,7 @@ class Recovery:
         try:
             history = yield from self._history(limit)
         except DuneError as failure:
-            return Finding(doubt=f"its history cannot be read ({failure})")
+            return Finding(doubt=f"its history cannot be read ({failure.problem.rstrip('.')})")
         candidates: list[str] = []
         is_open = False
         for execution_id in self._new(history):

@@ -21,6 +21,7 @@ from ..errors import (
     RequestFailedError,
 )
 from ..models import ExecutionStatus, Retry
+from ..remedies import Attach, Remedy
 from ..report import Outcome
 from .intents import Baseline, How, Intent, Permit, Stage, bare
 from .journal import Journal
@@ -349,7 +350,7 @@ class _Start:
         journal, intent = self._journal, self._intent
         is_recorded = journal is not None and intent.permit is not None and not isinstance(failure, JournalError)
         if journal is not None and is_recorded and intent.stage is Stage.PREPARING:
-            yield from journal.refused(intent, str(failure))
+            yield from journal.refused(intent, getattr(failure, "problem", None) or str(failure))
 
     def _sent(self, call: Call[Started], limit: TimeLimit) -> Flow[Begun]:
         """Send once. A response counts as soon as it is read, even if the flow is interrupted then."""
@@ -429,7 +430,7 @@ class _Start:
         try:
             stored = yield from read(self._session, self._session.operations.stored(intent.view), self._limit())
         except DuneError as failure:
-            return Finding(doubt=f"the view cannot be read ({failure})")
+            return Finding(doubt=f"the view cannot be read ({failure.problem.rstrip('.')})")
         return finding if is_as_sent(stored, definition) else Finding(doubt="the view is not as it was to be")
 
     def _concluded(
@@ -464,16 +465,18 @@ class _Start:
 
     def _ambiguous(self, intent: Intent, finding: Finding, failure: DuneError | None) -> AmbiguousRefreshError:
         view, is_refresh = intent.view, intent.sent is None
-        lost = f" Its response was lost ({failure})." if failure else ""
+        lost = f" Its response was lost ({failure.problem.rstrip('.')})." if failure else ""
+        remedy: Remedy = way_back(view, is_refresh=is_refresh)
         if finding.candidates:
-            found = f"It may be any of these executions: {', '.join(finding.candidates)}; attach() follows one of them."
+            found, remedy = "It may be any of several executions.", Attach(finding.candidates)
         else:
-            found = f"It was not found, because {finding.doubt}. {way_back(view, is_refresh=is_refresh)}"
+            found = f"It was not found, because {finding.doubt}."
         intent.error = AmbiguousRefreshError(
             f"{'A refresh' if is_refresh else 'An upsert'} of {view} may have been accepted, and billed.{lost} {found}",
             name=view,
             baseline=intent.baseline.ids if intent.baseline else None,
             candidates=finding.candidates,
+            remedy=remedy,
         )
         return intent.error
 

@@ -15,6 +15,7 @@ from .._http.responses import printable
 from .._log import log
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
+from ..remedies import Advice, ChangeSetting, Setting
 from .intents import bare, unquoted
 from .listing import full_name, is_same
 from .recovery import newest_first
@@ -36,7 +37,7 @@ def upsert(session: Session, wish: Wish) -> Flow[Begun]:
         begun = yield from start(session, wish)
     except NotFoundError as refusal:
         number = wish.definition.query_id if wish.definition else None
-        refusal.hint = f"Query {number} must be saved, without parameters, and owned by the key's account."
+        refusal.remedy = Advice(f"Query {number} must be saved, without parameters, and owned by the key's account.")
         raise
     return begun._replace(name=begun.name or wish.view)
 
@@ -77,10 +78,14 @@ def _changed(stored: Stored, changes: Mapping[str, Any]) -> Definition:
         raise UnexpectedResponseError(
             f"the response does not tell the {' and '.join(unknown)} of {shown} in a form that can be read",
             status_code=200,
-            hint=f"An update has to send it again, so nothing was changed; pass {' and '.join(unknown)} to update().",
+            remedy=ChangeSetting(
+                f"An update has to send it again, so nothing was changed; pass {' and '.join(['{}'] * len(unknown))}.",
+                tuple(map(Setting, unknown)),
+            ),
         )
     if parts["expires_at"] is not None and parts["cron_expression"] is None:
-        raise InvalidArgumentError(f"expires_at ends a schedule, and {shown} has none; pass cron_expression, too")
+        remedy = ChangeSetting("Pass {}, too.", (Setting("cron_expression"),))
+        raise InvalidArgumentError(f"ends a schedule, and {shown} has none", argument="expires_at", remedy=remedy)
     if all(each in stored.parts and is_same(each, stored.parts[each], parts[each]) for each in changes):
         raise InvalidArgumentError(f"{shown} already is as asked for, and an update would be billed; nothing was sent")
     return Definition(name=bare(stored.name), **parts)

@@ -27,6 +27,7 @@ from ..errors import (
     WaitTimeoutError,
 )
 from ..models import ExecutionState, ExecutionStatus
+from ..remedies import Attach, Note
 from ..report import Outcome, ViewResult
 from .forecast import Expected
 from .intents import How
@@ -124,7 +125,7 @@ class _Watching(Watched):
         execution_id = watched.execution_id
         with (
             session.pace.watching(self),
-            noting(lambda: f"The refresh goes on; attach({execution_id!r}) follows it."),
+            noting(lambda: Note("The refresh goes on.", Attach((execution_id,)))),
         ):
             while True:
                 polled_at = session.clock()
@@ -213,7 +214,7 @@ class _Watching(Watched):
         watched = self._watched
         if watched.how not in (None, "response"):
             raise CreditLimitError(
-                f"Execution {status.execution_id} is at {status.cost_credits} credits, over max_credits={allowed:g}. "
+                f"Execution {status.execution_id} is at {status.cost_credits} credits, over the cap of {allowed:g}. "
                 "It goes on, because it may not be ours to cancel.",
                 execution_id=status.execution_id,
                 status=status,
@@ -247,7 +248,7 @@ class _Watching(Watched):
         if status.state is ExecutionState.CANCELED and self._exceeded is not None:
             raise CreditLimitError(
                 f"The refresh{of} was cancelled at {status.cost_credits} credits, over "
-                f"max_credits={self._exceeded:g} ({execution}).",
+                f"the cap of {self._exceeded:g} ({execution}).",
                 execution_id=status.execution_id,
                 status=status,
             )
@@ -266,16 +267,16 @@ class _Watching(Watched):
             except DuneError as failure:
                 if not is_transient(failure):
                     raise
-                raise self._out_of_time(f"its status cannot be read ({failure})") from failure
+                raise self._out_of_time(f"its status cannot be read ({failure.problem.rstrip('.')})") from failure
 
     def _out_of_time(self, why: str) -> WaitTimeoutError:
         execution_id, view = self._watched.execution_id, self._watched.view
         seen = f"last seen {self._status.state}" if self._status else "not seen yet"
         message = (
-            f"Waiting for the refresh{f' of {view}' if view else ''} ended because {why}. The refresh goes on, {seen}; "
-            f"attach({execution_id!r}) follows it."
+            f"Waiting for the refresh{f' of {view}' if view else ''} ended because {why}. The refresh goes on, {seen}."
         )
-        return WaitTimeoutError(message, execution_id=execution_id, status=self._status)
+        remedy = Attach((execution_id,))
+        return WaitTimeoutError(message, execution_id=execution_id, status=self._status, remedy=remedy)
 
 
 _ENDS: dict[ExecutionState, tuple[type[RefreshError], str]] = {

@@ -16,6 +16,7 @@ import attrs
 from .. import _tiers
 from .._api.values import Definition, ViewHistory
 from ..errors import BadRequestError, DuneError, JournalError, NotFoundError
+from ..remedies import Adopt, Advice, Attach, LookAt, Note, Remedy
 from ..report import ViewResult
 from .intents import How, Intent, Stage, bare
 
@@ -84,15 +85,9 @@ class Begun(NamedTuple):
     intent: Intent | None = None
 
 
-def way_back(view: str, *, is_refresh: bool) -> str:
+def way_back(view: str, *, is_refresh: bool) -> Remedy:
     """How a user learns whether a request was accepted. An upsert must not be followed by a refresh of the old view."""
-    if is_refresh:
-        return (
-            f"refresh({view!r}, if_running='adopt') follows an execution that is under way. This client remembers the "
-            "request, and looks for it again before it sends another."
-        )
-    full = f"get({view!r})" if "." in view else "get() of the view's full name"
-    return f"{full} tells what it is now, and its latest executions."
+    return Adopt(view) if is_refresh else LookAt(view if "." in view else None)
 
 
 @contextmanager
@@ -104,10 +99,10 @@ def noting_doubt(intent: Intent) -> Generator[None]:
         raise
     except BaseException as interruption:
         if intent.execution_id is not None:
-            interruption.add_note(f"The refresh goes on; attach({intent.execution_id!r}) follows it.")
+            interruption.add_note(Note("The refresh goes on.", Attach((intent.execution_id,))))
         elif intent.stage is not Stage.PREPARING:
             way = way_back(intent.view, is_refresh=intent.sent is None)
-            interruption.add_note(f"A refresh of {intent.view} may have started. {way}")
+            interruption.add_note(Note(f"A refresh of {intent.view} may have started.", way))
         raise
 
 
@@ -117,8 +112,9 @@ def name_explained(name: str) -> Generator[None]:
     try:
         yield
     except NotFoundError as refusal:
-        if bare(name) == name and refusal.hint is None:
-            refusal.hint = f"{name!r} is a bare name; the full name of a view looks like 'dune.my_team.{name}'."
+        if bare(name) == name and refusal.remedy is NotFoundError.remedy:
+            full = f"dune.my_team.{name}"
+            refusal.remedy = Advice(f"{name!r} is a bare name; the full name of a view looks like {full!r}.")
         raise
 
 

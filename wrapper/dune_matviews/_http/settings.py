@@ -13,6 +13,7 @@ import attrs
 
 from .._validate import Seconds, brief, seconds
 from ..errors import ConfigurationError, DuneError, InvalidArgumentError
+from ..remedies import ChangeSetting, Setting
 from .rate_limits import PLANS, Plan, RequestBudget
 from .redaction import ApiKey
 
@@ -23,7 +24,9 @@ DEFAULT_BASE_URL = "https://api.dune.com"
 DEFAULT_TIMEOUT = 10.0
 LONGEST_TIMEOUT = 24 * 3600.0
 LONGEST_URL = 2_000
-KEY_HELP = "Create one at https://dune.com/apis?tab=keys, and set DUNE_API_KEY or pass api_key=."
+KEY_HELP = ChangeSetting(
+    "Create one at https://dune.com/apis?tab=keys, and set {}.", (Setting("api_key", variable="DUNE_API_KEY"),)
+)
 
 # One strict grammar, so that no two parsers of URLs can see two different hosts: no user, no query, no fragment.
 _URL = re.compile(
@@ -76,9 +79,11 @@ def _api_key(argument: str | None) -> ApiKey:
         raise error(f"{source} must be a str, not {type(given).__name__}")
     key = (given or "").strip()
     if not key:
-        raise ConfigurationError(f"No Dune API key: {source} is {'not set' if given is None else 'blank'}. {KEY_HELP}")
+        blank = "not set" if given is None else "blank"
+        raise ConfigurationError(f"No Dune API key: {source} is {blank}.", remedy=KEY_HELP)
     if not all(0x20 <= ord(character) < 0x7F for character in key):
-        raise error(f"{source} cannot be sent as a header: it has characters other than printable ASCII. {KEY_HELP}")
+        problem = f"{source} cannot be sent as a header: it has characters other than printable ASCII."
+        raise error(problem, remedy=KEY_HELP)
     return ApiKey(key)
 
 

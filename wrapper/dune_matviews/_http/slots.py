@@ -17,8 +17,7 @@ NAP = 0.5
 class Slot:
     """A place in the queue, and near enough to the front the right to one exchange. It is given back by dropping it."""
 
-    def __init__(self) -> None:
-        self.calls = SimpleQueue[None]()
+    called: SimpleQueue[None] | None = None  # for who waits
 
 
 class Slots:
@@ -34,20 +33,24 @@ class Slots:
 
     def acquire(self, timeout: float) -> Slot | None:
         """A slot, as soon as one is free; None where that takes more seconds than these."""
-        end = time.monotonic() + timeout
         slot = Slot()
         self._queue.append(ref(slot, self._queue.remove))
+        if len(self._queue) <= self._most:
+            return slot
+        end = time.monotonic() + timeout
+        slot.called = called = SimpleQueue[None]()
         while not any(each() is slot for each in self._queue[: self._most]):
             left = end - time.monotonic()
             if left <= 0:
                 return None
             with suppress(Empty):
-                slot.calls.get(timeout=min(left, NAP))
+                called.get(timeout=min(left, NAP))
         return slot
 
     def call_next(self) -> None:
         """Wake the threads whose turn it is, after a slot was dropped."""
         if len(self._queue) >= self._most:
             for each in self._queue[: self._most]:
-                if (slot := each()) is not None and slot.calls.empty():
-                    slot.calls.put(None)
+                slot = each()
+                if slot is not None and slot.called is not None and slot.called.empty():
+                    slot.called.put(None)

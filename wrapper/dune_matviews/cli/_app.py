@@ -17,9 +17,9 @@ import click
 
 import dune_matviews
 
-from . import _defining, _executions, _journal, _refreshing, _sandbox, _text, _views
+from . import _defining, _executions, _journal, _refreshing, _sandbox, _views
 from ._exits import MEANING, Exit
-from ._failures import failure
+from ._failures import failure, warned
 from ._options import Group, Settings, options_of_dune
 from ._output import Answer, Output, write
 
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out one command, and return its exit code."""
     output = Output("json" if _asks_for_json(arguments) else "text", debug="--debug" in arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tell what is left running
-    warnings.showwarning = lambda message, *_, **__: output.warning(_text.message(str(message)))
+    warnings.showwarning = lambda warning, *_, **__: output.warning(warned(warning))
     try:
         answer = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
     except click.exceptions.NoArgsIsHelpError as no_arguments:

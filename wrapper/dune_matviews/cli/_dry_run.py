@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dune_matviews import NotFoundError, PermissionDeniedError
 from dune_matviews.plan import RefreshPlan
 
-from . import _data, _text
+from . import _data, _remedies, _text
 from ._exits import Exit
 from ._output import Answer
 
@@ -81,7 +81,7 @@ def _forecast(name: str, changed: list[str], max_age: timedelta, ask: Callable[[
     try:
         freshness = ask(name)
     except (NotFoundError, PermissionDeniedError) as error:
-        return Forecast(None, _text.message(str(error)))
+        return Forecast(None, _text.line(error.describe(_remedies.words)))
     if freshness.age is None:
         return Forecast(True, "never refreshed", freshness)
     return Forecast(freshness.age > max_age, f"refreshed {_text.lasted(freshness.age)} ago", freshness)

@@ -1,18 +1,25 @@
 """The commands about one execution: `status`, `wait` and `cancel`.
 
-This module must not know views.
+This module must not know views, but for the name of the one whose execution failed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
+
+from dune_matviews import DuneError, RefreshError
 
 from . import _data, _running
 from ._exits import Exit
 from ._options import Command, Credits, Duration, Name, Settings, options_of_dune
 from ._output import Answer
+
+if TYPE_CHECKING:
+    from dune_matviews import MatviewsClient
 
 
 @click.command(cls=Command)
@@ -42,7 +49,19 @@ def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_c
     """
     with settings.client() as dune:
         refresh = dune.attach(execution_id)
-        return _running.wait(refresh, execution_id, settings.output, timeout=timeout, max_credits=max_credits)
+        try:
+            return _running.wait(refresh, execution_id, settings.output, timeout=timeout, max_credits=max_credits)
+        except RefreshError as failure:
+            failure.view = _view_of(dune, failure)
+            raise
+
+
+def _view_of(dune: MatviewsClient, failure: RefreshError) -> str | None:
+    """The view whose execution failed: an execution tells its query alone, and the list of views has that of each."""
+    query_id = failure.status.query_id if failure.status is not None else None
+    with suppress(DuneError):  # it would only say more
+        return next((view.name for view in dune.list() if query_id is not None and view.query_id == query_id), None)
+    return None
 
 
 @click.command(cls=Command)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from dune_matviews import APIError, DuneError, RefreshError
+from dune_matviews import APIError, DuneError, InvalidArgumentError, RefreshError, SmallTierWarning
+from dune_matviews.remedies import Note, to_dict
 
-from . import _data, _exits, _text
+from . import _data, _exits, _remedies, _text
 from ._exits import Exit
 
 
@@ -32,7 +33,7 @@ class Failure(NamedTuple):
 def failure(error: BaseException) -> Failure:
     """What *error* means to whoever gave the command."""
     if isinstance(error, DuneError):
-        return Failure(_exits.of_error(error), _text.message(str(error)), _of_dune(error))
+        return Failure(_exits.of_error(error), said(error), _of_dune(error))
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return _interruption(error)
     if isinstance(error, click.UsageError):
@@ -46,12 +47,27 @@ def failure(error: BaseException) -> Failure:
     return _plain(Exit.FAILED, error, f"{what}. This is a bug of dune-matviews; --debug shows where.")
 
 
+def said(error: DuneError) -> str:
+    """What the SDK raised, on one line and in the words of the command."""
+    text = error.describe(_remedies.words)
+    argument = error.argument if isinstance(error, InvalidArgumentError) else None
+    return _text.line(text if argument is None else _remedies.option(argument) + text.removeprefix(argument))
+
+
+def warned(warning: Warning | str) -> str:
+    """A warning, on one line and in the words of the command."""
+    if isinstance(warning, SmallTierWarning):
+        return _text.line(f"{warning.problem} {_remedies.words(warning.remedy)}")
+    return _text.line(str(warning))
+
+
 def _of_dune(error: DuneError) -> dict[str, Any]:
-    """What the SDK raised, as data: what happened, and of which execution."""
-    found: dict[str, Any] = {"type": type(error).__name__, "message": _text.message(str(error))}
+    """What the SDK raised, as data: what happened, to which execution, and what to do."""
+    remedy = None if error.remedy is None else to_dict(error.remedy)
+    found: dict[str, Any] = {"type": type(error).__name__, "message": said(error), "remedy": remedy}
     if isinstance(error, APIError):
         found |= {"status_code": error.status_code, "request_id": error.request_id}
-    document: dict[str, Any] = {"error": found, "execution_id": error.execution_id}
+    document: dict[str, Any] = {"error": found, "view": error.view, "execution_id": error.execution_id}
     if isinstance(error, RefreshError) and error.status is not None:
         document["execution"] = _data.plain(error.status)
     return document
@@ -64,7 +80,11 @@ def _plain(code: Exit, error: BaseException, message: str) -> Failure:
 def _interruption(error: BaseException) -> Failure:
     """Ctrl-C or SIGTERM; click hands on the one as an `Abort` whose cause it is."""
     notes = getattr(error.__cause__ or error, "__notes__", [])
-    hints = tuple(_text.message(note) for note in notes)
+    hints = tuple(_text.line(_noted(note)) for note in notes)
     return Failure(
         Exit.INTERRUPTED, "interrupted", {"error": {"type": "Interrupted", "message": " ".join(hints)}}, hints
     )
+
+
+def _noted(note: str) -> str:
+    return f"{note.problem} {_remedies.words(note.remedy)}" if isinstance(note, Note) else note

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _tables, _text
+from . import _remedies, _tables, _text
 
 if TYPE_CHECKING:
     from dune_matviews import RefreshReport, ViewResult
@@ -70,7 +70,7 @@ def _annotate(results: list[tuple[str, ViewResult]], output: Output) -> None:
             output.annotate("error", f"{len(results) - place} more views are not fresh: the job's summary names them.")
             return
         title = f"{_text.line(name)} {_tables.outcome(result)}"
-        output.annotate("error", _text.message(result.reason or "") or title, title)
+        output.annotate("error", _text.line(result.describe(_remedies.words)) or title, title)
 
 
 def _append(path: str, text: str) -> None:
@@ -90,7 +90,7 @@ def _summary(report: RefreshReport, results: list[tuple[str, ViewResult]], room:
     yield "| View | Outcome | Took | Credits | Execution | |"
     yield "| --- | --- | ---: | ---: | --- | --- |"
     for place, (name, result) in enumerate(results):
-        reason = _text.message(result.reason or "")
+        reason = _text.line(result.describe(_remedies.words))
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
         cells = (name, *_tables.figures(result), result.execution_id or "", reason)
         row = f"| {' | '.join(_text.line(cell).translate(_MARKDOWN) for cell in cells)} |"

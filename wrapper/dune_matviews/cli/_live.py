@@ -137,4 +137,4 @@ class _Row(NamedTuple):
     @property
     def reason(self) -> str:
         """Why a view that is not under way stands as it does."""
-        return f"  {_text.message(self.result.reason)}" if self.result.reason and self.until is not None else ""
+        return f"  {_text.line(self.result.reason)}" if self.result.reason and self.until is not None else ""

@@ -24,7 +24,7 @@ class Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print it: a warning as one, anything else as what it is, where it is asked for or tells of a long pause."""
-        text = _text.message(record.getMessage())
+        text = _text.line(record.getMessage())
         if record.levelno >= logging.WARNING:
             self._output.warning(text)
         elif self._output.debug:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from . import _text
+from . import _remedies, _text
 from ._output import Output
 
 if TYPE_CHECKING:
@@ -97,6 +97,6 @@ def event(result: ViewResult) -> str:
         told.append(_text.lasted(result.ended_at - result.started_at))
     if result.cost_credits is not None:
         told.append(_text.credits(result.cost_credits))
-    if result.reason:
-        told.append(_text.message(result.reason))
+    if why := _text.line(_remedies.why(result)):
+        told.append(why)
     return "  ".join(told)

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dune_matviews.remedies import Attach, Note
+
 from . import _data, _github, _tables, _text
 from ._exits import Exit, of_report
 from ._output import Answer, Output, shows_colour
@@ -65,7 +67,7 @@ def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
             status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
     except KeyboardInterrupt as interruption:
         if not getattr(interruption, "__notes__", None):  # it came before the SDK waited, or after
-            interruption.add_note(f"The refresh goes on; attach({refresh.execution_id!r}) follows it.")
+            interruption.add_note(Note("The refresh goes on.", Attach((refresh.execution_id,))))
         raise
     document = {"ok": True, "execution": _data.plain(status)}
     cap, cost = limits.get("max_credits"), status.cost_credits

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _text
+from . import _remedies, _text
 
 if TYPE_CHECKING:
     from dune_matviews import RefreshReport, ViewResult
@@ -58,7 +58,7 @@ def table(report: RefreshReport, look: Look) -> str:
     cells_width = max(map(len, cells))
     lines: list[str] = []
     for name, cell, drawn, result in zip(names, cells, bars, [None, *results], strict=True):
-        reason = _text.message(result.reason) if result and result.reason else ""
+        reason = _text.line(_remedies.why(result)) if result else ""
         room = (look.width or math.inf) - name_width - cells_width - 4
         beside, below = (reason, "") if not drawn and len(reason) <= room else (drawn, reason)
         shown = _coloured(cell, result) if look.coloured and result else cell

@@ -5,7 +5,6 @@ This module must not know where the text goes, nor what it is about.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,57 +14,10 @@ Seconds = float | timedelta
 SHORTEST_NAME = 20
 """In characters: what a name is not cut below, however narrow the terminal."""
 
-# What the SDK's messages say to programmers, in the words of the command.
-_TRANSLATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"set DUNE_API_KEY or pass api_key=", "set DUNE_API_KEY, or pass --api-key-file FILE"),
-        (r"\(or api_key=\)", "(or --api-key-file)"),
-        (r"\bCheck base_url\b", "Check DUNE_API_BASE_URL"),
-        (r"\bcheck that plan= is\b", "check that --plan is"),
-        (r"\b(small_tier|if_running|performance|plan)='([a-z]+)'", r"--\1 \2"),
-        (r"\b(max_credits|max_parallel)=([0-9.e+]+)", r"--\1 \2"),
-        (r"^expires_at\b", "--expires-at"),
-        (r"^run labels a run in a journal that is a path: .*", "--run labels a run in a journal: pass --journal, too"),
-        (r"^An upsert of\b", "A new definition of"),
-        (r"(^|\bpass |\bwith )cron_expression\b", r"\1--cron"),
-        (r"\bpass ([a-z_ ]+) to update\(\)", r"tell `dune-matviews update` its \1"),
-        (r"\bPass refresh_all\(\) a mapping of your own, of", "Write a plan file for `dune-matviews run` yourself: of"),
-        (r"^(max_credits|max_parallel|max_age|timeout|performance|if_running|journal) must\b", r"--\1 must"),
-    )
-)
-
-
-_FOLLOWING = re.compile(r"""\battach\((?P<quote>['"])(?P<id>.*?)(?P=quote)\) follows it""")
-_ADOPTING = re.compile(
-    r"""\brefresh\((?P<quote>['"])(?P<name>.*?)(?P=quote), if_running='adopt'\) follows an execution\b"""
-)
-_LOOKING = re.compile(
-    r"""\bget\((?:(?P<quote>['"])(?P<name>.*?)(?P=quote))?\)(?=( of the view's full name)? tells what it is now)"""
-)
-
 
 def line(text: str) -> str:
     """*text* on one line, with nothing that a terminal would act on, whoever wrote it."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
-def message(text: str) -> str:
-    """What the SDK says, on one line and in the words of the command: options where it names arguments."""
-    text = _FOLLOWING.sub(
-        lambda it: f"`{command('wait', it['id'])}` follows it, `{command('cancel', it['id'])}` ends it", text
-    )
-    text = _ADOPTING.sub(
-        lambda it: (
-            f"`{command('get', it['name'])}` shows its latest executions; `"
-            f"{command('refresh', it['name'], '--if-running', 'adopt')}` starts another, unless it finds one"
-        ),
-        text,
-    )
-    text = _LOOKING.sub(lambda it: f"`{command('get', *filter(None, [it['name']]))}`", text)
-    for pattern, replacement in _TRANSLATIONS:
-        text = pattern.sub(replacement, text)
-    return line(re.sub(r"--[a-z]+_[a-z]+", lambda option: option[0].replace("_", "-"), text))
 
 
 def command(*words: str) -> str:
