@@ -10,12 +10,22 @@ import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import dune_matviews
-from dune_matviews import AsyncMatviewsClient, AsyncRefresh, MatviewsClient, Refresh
+from dune_matviews import (
+    AsyncMatviewsClient,
+    AsyncRefresh,
+    IfLost,
+    IfRunning,
+    MatviewsClient,
+    Performance,
+    Plan,
+    Refresh,
+    SmallTier,
+)
 from dune_matviews import errors as errors_module
 
 PACKAGE = Path(dune_matviews.__file__).parent
@@ -28,7 +38,7 @@ COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 
 # What each room may import: rooms above it in this table only, and of what is not in the standard library.
 # A room is a folder; what stands beside the folders has a room for itself.
-FACE = {"_core", "_execution", "_http", "_tiers", "_validate", "models"}
+FACE = {"_core", "_http", "_tiers", "_validate", "models"}
 ALLOWED = {
     "models": {"attrs"},
     "remedies": set[str](),
@@ -42,7 +52,8 @@ ALLOWED = {
     "_http": {"__init__", "_log", "_validate", "attrs", "errors", "httpcore", "httpx", "remedies"},
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
     "_execution": {
-        *{"_api", "_flow", "_http", "_log", "_tiers", "attrs", "cronsim", "errors", "models", "remedies", "report"}
+        *{"_api", "_flow", "_http", "_log", "_tiers", "_validate"},
+        *{"attrs", "cronsim", "errors", "models", "remedies", "report"},
     },
     "_batch": {"_execution", "_flow", "_log", "_validate", "attrs", "errors", "models", "remedies", "report"},
     "_core": {
@@ -50,7 +61,7 @@ ALLOWED = {
         *{"attrs", "errors", "models", "remedies"},
     },
     "journal": {"_execution", "_validate", "attrs", "report"},
-    "_plans": {"_execution", "_http", "_tiers"},
+    "_plans": {"_http", "_tiers", "_validate"},
     "plan": {"_plans", "_validate", "attrs", "errors"},
     "client": FACE,
     "async_client": FACE,
@@ -162,6 +173,21 @@ def test_a_module_says_what_it_knows_and_what_not(module: Path) -> None:
     """Each module opens with what it knows, and what it must not know."""
     docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
     assert "ust not" in docstring
+
+
+CHOICES = [Performance, Plan, SmallTier, IfRunning, IfLost]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(get_args(choice)))
+def test_tiers_plans_and_policies_are_listed_once(choice: object) -> None:
+    """A new one is added in one place: nothing but the sandbox, which judges the client, has a list of its own."""
+    values, lists = {*get_args(choice)}, set[Path]()
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+            if len(values & {each.value for each in parts if isinstance(each, ast.Constant)}) > 1:
+                lists.add(module.relative_to(PACKAGE))
+    assert len([module for module in lists if module.parts[0] != "sandbox"]) == 1
 
 
 def test_only_the_drivers_sleep_or_await() -> None:

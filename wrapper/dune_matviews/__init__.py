@@ -40,11 +40,10 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._core import JournalLike
-    from ._execution.wish import IfLost, IfRunning
     from ._http.notices import RateLimit
     from ._http.rate_limits import Plan, RequestBudget
     from ._tiers import Performance, SmallTier, SmallTierWarning
-    from ._validate import KEEP, Keep, Seconds
+    from ._validate import KEEP, IfLost, IfRunning, Keep, Seconds
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
     from .models import (
@@ -129,8 +128,8 @@ _LAZY = {
     "ExecutionState": "models",
     "ExecutionStatus": "models",
     "Freshness": "models",
-    "IfLost": "_execution.wish",
-    "IfRunning": "_execution.wish",
+    "IfLost": "_validate",
+    "IfRunning": "_validate",
     "JournalLike": "_core",
     "Keep": "_validate",
     "Matview": "models",

@@ -26,13 +26,13 @@ from ._execution.recovery import ulid_moment
 from ._execution.session import Session
 from ._execution.starting import start
 from ._execution.watching import Watch, result_of
-from ._execution.wish import IF_LOST, IF_RUNNING, Begun, Wish
+from ._execution.wish import Begun, Wish
 from ._flow.drivers import run, run_async
 from ._flow.effects import Flow, T
 from ._http.settings import Settings
 from ._log import log
 from ._tiers import Performance, Tiers
-from ._validate import KEEP, Keep, Seconds
+from ._validate import IF_LOST, IF_RUNNING, KEEP, Keep, Seconds
 from .errors import APIError, InvalidArgumentError, JournalError, RefreshError
 from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 from .remedies import ChangeSetting, Setting

@@ -13,11 +13,15 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from .errors import InvalidArgumentError
 
 Seconds = float | timedelta
+IfRunning = Literal["start", "adopt", "refuse"]
+IF_RUNNING: tuple[IfRunning, ...] = get_args(IfRunning)
+IfLost = Literal["raise", "resend"]
+IF_LOST: tuple[IfLost, ...] = get_args(IfLost)
 F = TypeVar("F", bound=Callable[..., object])
 C = TypeVar("C", bound=str)
 

@@ -12,11 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from ._core import Core, Handle, JournalLike, described, not_pickled
-from ._execution.wish import IfLost, IfRunning
 from ._http.rate_limits import Plan, RequestBudget
 from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
-from ._validate import KEEP, Keep, Seconds
+from ._validate import KEEP, IfLost, IfRunning, Keep, Seconds
 from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 
 if TYPE_CHECKING:

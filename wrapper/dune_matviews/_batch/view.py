@@ -19,8 +19,9 @@ from .._execution.session import Session
 from .._execution.starting import start
 from .._execution.views import Success, last_success
 from .._execution.watching import Watch, result_of, status, watch
-from .._execution.wish import Begun, IfLost, IfRunning, PreventedError, Wish
+from .._execution.wish import Begun, PreventedError, Wish
 from .._flow.effects import Flow, Sleep
+from .._validate import IfLost, IfRunning
 from ..errors import AmbiguousRefreshError, CreditLimitError, JournalError, NotFoundError, RefreshError
 from ..remedies import SettleJournal
 from ..report import Outcome, StopReason, ViewResult

@@ -9,21 +9,17 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import attrs
 
 from .. import _tiers
 from .._api.values import Definition, ViewHistory
+from .._validate import IfLost, IfRunning
 from ..errors import BadRequestError, DuneError, JournalError, NotFoundError
 from ..remedies import Adopt, Advice, Attach, LookAt, Note, Remedy
 from ..report import ViewResult
 from .intents import How, Intent, Stage, bare
-
-IfRunning = Literal["start", "adopt", "refuse"]
-IF_RUNNING: tuple[IfRunning, ...] = get_args(IfRunning)
-IfLost = Literal["raise", "resend"]
-IF_LOST: tuple[IfLost, ...] = get_args(IfLost)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple, get_args
 
-from .._execution.wish import IF_LOST, IF_RUNNING
 from .._http.rate_limits import Plan
 from .._tiers import TIERS
+from .._validate import IF_LOST, IF_RUNNING
 from .durations import duration
 from .toml_lines import Step
 

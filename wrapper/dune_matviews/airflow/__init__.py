@@ -7,9 +7,9 @@ Airflow before one of its names is used: every process of Airflow reads the prov
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from dune_matviews import __version__
+from dune_matviews import Plan, __version__
 
 if TYPE_CHECKING:
     from .groups import matview_task_group
@@ -30,7 +30,6 @@ _HOMES = {
     "RefreshMatviewsOperator": "operators",
     "matview_task_group": "groups",
 }
-_PLANS = ["auto", "free", "analyst", "plus", "enterprise"]
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -62,7 +61,7 @@ def get_provider_info() -> dict[str, Any]:
                     "plan": {
                         "label": "Plan",
                         "description": "The account's plan, for the requests a minute to begin with.",
-                        "schema": {"type": ["string", "null"], "enum": _PLANS, "default": "auto"},
+                        "schema": {"type": ["string", "null"], "enum": list(get_args(Plan)), "default": "auto"},
                     }
                 },
             }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
-from dune_matviews import InvalidArgumentError, Performance, Plan
+from dune_matviews import IfLost, IfRunning, InvalidArgumentError, Performance, Plan, SmallTier
 from dune_matviews.plan import parse_duration
 
 from . import _text
@@ -31,9 +31,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PLANS = get_args(Plan)
 TIERS = get_args(Performance)
-IF_RUNNING = ("start", "adopt", "refuse")
-IF_LOST = ("raise", "resend")
-SMALL_TIER = ("warn", "allow", "forbid")
+IF_RUNNING = get_args(IfRunning)
+IF_LOST = get_args(IfLost)
+SMALL_TIER = get_args(SmallTier)
 LONGEST_KEY_FILE = 10_000
 
 
