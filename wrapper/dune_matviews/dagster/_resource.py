@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import dagster as dg
 
-from dune_matviews import MatviewsClient, Outcome, Performance, RefreshesFailedError, RefreshReport, ViewResult
+from dune_matviews import (
+    IfLost,
+    IfRunning,
+    MatviewsClient,
+    Outcome,
+    Performance,
+    RefreshesFailedError,
+    RefreshReport,
+    ViewResult,
+)
 
 from ._assets import options_of, reads_of, views_of
 from ._journal import is_asked_to_retry
@@ -27,8 +36,8 @@ class RefreshOptions(TypedDict, total=False):
     max_age: float | timedelta | None
     timeout: float | timedelta | None
     retry_failed: bool
-    if_running: Literal["start", "adopt", "refuse"]
-    if_lost: Literal["raise", "resend"]
+    if_running: IfRunning
+    if_lost: IfLost
 
 
 class DuneResource(dg.ConfigurableResource):
