@@ -127,7 +127,7 @@ def test_polling_an_execution_is_one_request(connect: Connect, sandbox: DuneSand
     assert len(sandbox.requests) - before == 3
 
 
-CALLS = {"refresh": 190, "status": 95}
+CALLS = {"refresh": 190, "status": 96}
 """A refresh is two requests, and an intent that outlives its call. Of each request three wait for a free connection,
 six clear the frames that an interruption would show, and one looks for notices in the response's headers."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from prefect import task
@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from dune_matviews import ConfigurationError, Performance, RefreshReport, ViewResult
+from dune_matviews import ConfigurationError, IfLost, IfRunning, Performance, RefreshReport, ViewResult
 
 from .cancellation import cancel_started, is_cancelled
 from .credentials import shared_client
@@ -33,8 +33,8 @@ def refresh_matview(
     max_credits: float | None = None,
     max_age: float | timedelta | None = None,
     timeout: float | timedelta | None = None,
-    if_running: Literal["start", "adopt", "refuse"] = "start",
-    if_lost: Literal["raise", "resend"] = "raise",
+    if_running: IfRunning = "start",
+    if_lost: IfLost = "raise",
     retry_failed: bool = False,
 ) -> ViewResult:
     """Refresh one view, and follow the refresh to its end.
@@ -77,8 +77,8 @@ def refresh_matviews(
     max_credits: float | None = None,
     max_age: float | timedelta | None = None,
     timeout: float | timedelta | None = None,
-    if_running: Literal["start", "adopt", "refuse"] = "start",
-    if_lost: Literal["raise", "resend"] = "raise",
+    if_running: IfRunning = "start",
+    if_lost: IfLost = "raise",
     retry_failed: bool = False,
 ) -> RefreshReport:
     """Refresh each view once, only after the views that it reads are fresh, and follow all to their end.
