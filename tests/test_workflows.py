@@ -18,6 +18,7 @@ from tools.environment import commands
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").glob("*.yml")}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+ENGINES = [*ROOT.glob("tests/engines/*/requirements.txt")]
 STEPS = [
     pytest.param(step, id=f"{name}-{job}-{place}")
     for name, workflow in WORKFLOWS.items()
@@ -42,6 +43,16 @@ def test_a_step_is_a_pinned_action_or_a_target(step: dict[str, Any]) -> None:
         assert (command, target in TARGETS) == ("make", True)
 
 
+@pytest.mark.parametrize("job", ["engines", "engines-kill"])
+def test_each_engine_has_a_job(job: str) -> None:
+    """The jobs name the engines that have tests, and the targets of each."""
+    found = WORKFLOWS["ci"]["jobs"][job]
+    assert found["strategy"]["matrix"]["engine"] == sorted(path.parent.name for path in ENGINES)
+    target = f"test-{job.replace('engines', 'engine')}-"
+    assert found["steps"][-1]["env"] == {"TARGET": f"{target}${{{{ matrix.engine }}}}"}
+    assert f"\n{target}%:" in (ROOT / "Makefile").read_text("utf-8")
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_no_outside_word_becomes_a_command(step: dict[str, Any]) -> None:
     """What somebody can type or name reaches a shell as a variable, never as part of the script."""
@@ -61,6 +72,8 @@ def test_only_the_jobs_that_write_may() -> None:
     assert rights == {
         ("ci", "make"): None,
         ("ci", "long"): None,
+        ("ci", "engines"): None,
+        ("ci", "engines-kill"): None,
         ("soak", "soak"): None,
         ("update", "update"): {"contents": "read"},
         ("update", "propose"): {"contents": "write", "pull-requests": "write", "actions": "write"},
@@ -102,7 +115,7 @@ def test_a_release_is_built_where_nothing_else_is() -> None:
     assert build["outputs"] == {"dist": "${{ steps.dist.outputs.artifact-id }}"}
 
 
-REQUIREMENTS = [*ROOT.glob("requirements-*.txt"), *ROOT.glob("tests/engines/*/requirements.txt")]
+REQUIREMENTS = [*ROOT.glob("requirements-*.txt"), *ENGINES]
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
