@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dune_matviews import otel
 from dune_matviews.sandbox import DuneSandbox
 from tests.skipping import SkippedTime
 
@@ -42,7 +43,10 @@ def test_every_other_program_runs(
 
         with MatviewsClient() as dune:
             monkeypatch.setenv("EXECUTION_ID", dune.refresh(VIEW).execution_id)
-    run(PROGRAMS[place])
+    try:
+        run(PROGRAMS[place])
+    finally:
+        otel.uninstrument()
     assert dune_sandbox.ledger
 
 

@@ -54,7 +54,7 @@ class Tiers:
     def __init__(self, default: Performance | None, small: SmallTier) -> None:
         self._small = choice(small, "small_tier", _POLICIES)
         self._warned = False
-        self._default = self._known(default)
+        self.default = self._known(default)
 
     def _known(self, performance: str | None) -> str | None:
         if performance is None:
@@ -74,7 +74,7 @@ class Tiers:
 
         *by_default*: without one, the client's default is taken.
         """
-        tier = self._known(performance) or (self._default if by_default else None)
+        tier = self._known(performance) or (self.default if by_default else None)
         if tier == "small" and self._small == "warn" and not self._warned:
             warnings.warn(SmallTierWarning(), stacklevel=stacklevel + 1)
             self._warned = True
