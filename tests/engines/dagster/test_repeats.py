@@ -42,6 +42,19 @@ def test_a_person_who_reexecutes_a_run_pays_for_what_failed_alone(run: Run, dune
     assert bills(dune_sandbox) == {"base": 2, "daily": 1, "other": 1}
 
 
+def test_a_repeat_tells_of_a_view_what_no_journal_has(
+    run: Run, instance: dg.DagsterInstance, dune_sandbox: DuneSandbox
+) -> None:
+    """Rows and the link to the query are there also for a view that was refreshed by the run before."""
+    dune_sandbox.rehearse(BASE, Scenario(end="failed"))
+    dune_sandbox.rehearse(OTHER, Scenario(rows=7))
+    again = run(parent=run(), tags=AUTOMATIC)
+    [entry] = instance.all_logs(again.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    assert entry.asset_materialization is not None
+    assert entry.asset_materialization.metadata["dagster/row_count"].value == 7
+    assert "dune/query" in entry.asset_materialization.metadata
+
+
 def test_a_retry_of_what_a_person_has_reexecuted_pays_for_nothing_again(run: Run, dune_sandbox: DuneSandbox) -> None:
     """The wish to try again is the person's for one run, and not for those that Dagster launches in its place."""
     dune_sandbox.rehearse(BASE, *[Scenario(end="failed")] * 3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -54,25 +54,23 @@ def dune_assets(
     return dg.multi_asset(name=name, specs=specs, can_subset=True, **step)
 
 
-def views_of(assets: dg.AssetsDefinition, selected: Iterable[dg.AssetKey]) -> dict[str, dg.AssetKey]:
-    """The views of the assets that are selected, in the order in which they were given."""
-    chosen = set(selected)
-    return {spec.metadata[_VIEW]: spec.key for spec in assets.specs if spec.key in chosen}
+class Selection(NamedTuple):
+    """The views of the assets that are selected: the key of each, what it reads of the others, and the options."""
+
+    keys: dict[str, dg.AssetKey]
+    reads: dict[str, list[str]]
+    options: dict[str, Any]
 
 
-def reads_of(assets: dg.AssetsDefinition, views: Mapping[str, dg.AssetKey]) -> dict[str, list[str]]:
-    """What each of *views* reads, as far as that is among them."""
-    names = {key: view for view, key in views.items()}
-    specs = {view: assets.specs_by_key[key] for view, key in views.items()}
-    return {view: [names[d.asset_key] for d in spec.deps if d.asset_key in names] for view, spec in specs.items()}
-
-
-def options_of(assets: dg.AssetsDefinition, views: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
-    """The options that a plan file has for *views*, as keyword arguments of `refresh_all`; and `dune_plan`."""
-    each = {view: dict(assets.specs_by_key[key].metadata[_OPTIONS]) for view, key in views.items()}
-    tiers = {view: options.pop("performance") for view, options in each.items() if "performance" in options}
-    shared = next(iter(each.values()), {})
-    return {**shared, "performance": tiers} if tiers else shared
+def selection(context: dg.AssetExecutionContext) -> Selection:
+    """What a step has to refresh."""
+    specs = [spec for spec in context.assets_def.specs if spec.key in context.selected_asset_keys]
+    views = {spec.key: spec.metadata[_VIEW] for spec in specs}
+    reads = {views[spec.key]: [views[dep.asset_key] for dep in spec.deps if dep.asset_key in views] for spec in specs}
+    own = {views[spec.key]: dict(spec.metadata[_OPTIONS]) for spec in specs}
+    tiers = {view: options.pop("performance") for view, options in own.items() if "performance" in options}
+    shared = next(iter(own.values()))
+    return Selection({view: key for key, view in views.items()}, reads, {**shared, "performance": tiers or None})
 
 
 def _key(view: str) -> dg.AssetKey:

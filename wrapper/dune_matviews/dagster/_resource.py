@@ -19,12 +19,11 @@ from dune_matviews import (
     Performance,
     RefreshesFailedError,
     RefreshReport,
-    ViewResult,
 )
 
-from ._assets import options_of, reads_of, views_of
+from ._assets import selection
 from ._journal import is_asked_to_retry
-from ._worker import Worker
+from ._worker import Fresh, Worker
 
 
 class RefreshOptions(TypedDict, total=False):
@@ -84,15 +83,13 @@ class DuneResource(dg.ConfigurableResource):
             dagster.Failure: not all views are fresh. It has Dune's reasons. The others are materialized.
             DuneError: as for `MatviewsClient.refresh_all`.
         """
-        views = views_of(context.assets_def, context.selected_asset_keys)
-        given = {**options_of(context.assets_def, views), **options}
+        views = selection(context)
+        given = {"retry_failed": is_asked_to_retry(context), **views.options, **options}
         client = self._arguments(given.pop("dune_plan", None))
-        given.setdefault("retry_failed", is_asked_to_retry(context))
-        worker = Worker(context, client, reads_of(context.assets_def, views), given)
+        worker = Worker(context, client, views.reads, given)
         try:
-            for view, result in worker.updates():
-                if result.outcome.is_fresh:
-                    yield _materialized(views[view], result)
+            for fresh in worker.fresh():
+                yield _materialized(views.keys[fresh.view], fresh)
         except BaseException:
             worker.stop()
             raise
@@ -104,8 +101,8 @@ class DuneResource(dg.ConfigurableResource):
         return {"api_key": self.api_key, "base_url": self.base_url, "plan": plan, "timeout": self.timeout}
 
 
-def _materialized(key: dg.AssetKey, result: ViewResult) -> dg.MaterializeResult:
-    status = result.status
+def _materialized(key: dg.AssetKey, fresh: Fresh) -> dg.MaterializeResult:
+    result, status = fresh.result, fresh.status
     query_id = status.query_id if status else None
     metadata = {
         "dune/execution_id": result.execution_id,

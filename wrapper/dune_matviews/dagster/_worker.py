@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
-from dune_matviews import AsyncMatviewsClient, DuneError, RefreshReport, ViewResult
+from dune_matviews import AsyncMatviewsClient, DuneError, ExecutionStatus, RefreshReport, ViewResult
 from dune_matviews.journal import JournalState, read_journal
 
 from ._journal import EventLogJournal, is_terminated
@@ -24,6 +25,14 @@ from ._journal import EventLogJournal, is_terminated
 # Seconds. Kubernetes kills a process 30 s after it was asked to end.
 _TO_CANCEL = 20.0
 _TO_STOP = 25.0
+
+
+class Fresh(NamedTuple):
+    """A view that is fresh, with its result, and the last status of its execution as far as Dune tells it."""
+
+    view: str
+    result: ViewResult
+    status: ExecutionStatus | None
 
 
 class Worker:
@@ -48,16 +57,17 @@ class Worker:
         self._reads = reads
         self._options = options
         self._journal = EventLogJournal(context, reads)
-        self._updates: SimpleQueue[tuple[str, ViewResult] | None] = SimpleQueue()
-        self._loop = asyncio.new_event_loop()
+        self._fresh: SimpleQueue[Fresh | None] = SimpleQueue()
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
         self._task = self._loop.create_task(self._refresh())
         self._thread = threading.Thread(target=self._run, name="dune-matviews", daemon=True)
         self._thread.start()
 
-    def updates(self) -> Iterator[tuple[str, ViewResult]]:
-        """Each view with its result, at each step, until all is over."""
-        while (update := self._updates.get()) is not None:
-            yield update
+    def fresh(self) -> Iterator[Fresh]:
+        """Each view as soon as it is fresh, until all is over."""
+        while (fresh := self._fresh.get()) is not None:
+            yield fresh
 
     def report(self) -> RefreshReport:
         """The report, once all is over; or the exception that has ended the run."""
@@ -72,27 +82,44 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(asyncio.wait([self._task]))
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            with self._runner:  # which ends whatever is left in the loop
+                self._runner.run(self._ended())
         finally:
-            self._loop.close()
-            self._updates.put(None)
+            self._fresh.put(None)
+
+    async def _ended(self) -> None:
+        await asyncio.wait([self._task])
 
     async def _refresh(self) -> RefreshReport:
+        instance, run = self._context.instance, self._context.run
+        tellings: list[asyncio.Task[None]] = []
+
+        def on_update(view: str, result: ViewResult) -> None:
+            if result.outcome.is_fresh:
+                tellings.append(self._loop.create_task(self._tell(dune, view, result)))
+
         async with AsyncMatviewsClient(**self._client) as dune:
             try:
-                parent = self._context.run.parent_run_id
-                if parent is not None and is_terminated(self._context.instance, parent):
+                if run.parent_run_id is not None and is_terminated(instance, run.parent_run_id):
                     await self._settle(dune)
-                return await dune.refresh_all(self._reads, journal=self._journal, on_update=self._tell, **self._options)
+                report = await dune.refresh_all(
+                    self._reads, journal=self._journal, on_update=on_update, **self._options
+                )
+                await asyncio.gather(*tellings)
+                return report
             except asyncio.CancelledError:
-                if is_terminated(self._context.instance, self._context.run.run_id):
+                if is_terminated(instance, run.run_id):
                     self._task.uncancel()
                     await self._cancel(dune)
                 raise
 
-    def _tell(self, view: str, result: ViewResult) -> None:
-        self._updates.put((view, result))
+    async def _tell(self, dune: AsyncMatviewsClient, view: str, result: ViewResult) -> None:
+        """Say that a view is fresh. No journal has its size and its query: Dune is asked for them, free of charge."""
+        status = result.status
+        if result.execution_id is not None and (status is None or status.query_id is None):
+            with suppress(DuneError):
+                status = await dune.attach(result.execution_id, view).status()
+        self._fresh.put(Fresh(view, result, status))
 
     async def _settle(self, dune: AsyncMatviewsClient) -> None:
         """Record the end of what was cancelled with the run before, so that it can be tried again."""
