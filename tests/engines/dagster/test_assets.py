@@ -163,6 +163,25 @@ def test_what_succeeded_is_materialized_and_the_step_fails_with_dunes_words(
     assert f"{DAILY} skipped: it reads {BASE}" in (said.description or "")
 
 
+def test_dagster_starts_nothing_that_depends_on_a_step_that_failed(
+    instance: dg.DagsterInstance, dune_sandbox: DuneSandbox
+) -> None:
+    """An asset that depends on a view is not materialized if another view of the step fails."""
+    dune_sandbox.rehearse(BASE, Scenario(end="failed"))
+
+    @dg.asset(deps=[key(OTHER)])
+    def reader() -> None:
+        """Read a view that is fresh."""
+
+    result = dg.materialize(
+        [assets(), reader],
+        instance=instance,
+        resources={"dune": DuneResource(api_key=dg.EnvVar("DUNE_API_KEY"))},
+        raise_on_error=False,
+    )
+    assert materialized(result) == [OTHER]
+
+
 @pytest.mark.parametrize(("retry_failed", "bills"), [(False, 1), (True, 3)])
 def test_a_retry_of_the_step_does_not_pay_for_a_failure_again(
     instance: dg.DagsterInstance, dune_sandbox: DuneSandbox, retry_failed: bool, bills: int
