@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from dune_matviews import AsyncMatviewsClient, DuneError, ExecutionStatus, RefreshReport, ViewResult
+from dune_matviews import AsyncMatviewsClient, DuneError, ExecutionStatus, MatviewsClient, RefreshReport, ViewResult
 from dune_matviews.journal import JournalState, read_journal
 
 from ._journal import EventLogJournal, is_terminated
 
 # Seconds. Kubernetes kills a process 30 s after it was asked to end.
-_TO_CANCEL = 20.0
 _TO_STOP = 25.0
+_TO_LOOK = 1.0
 
 
 class Fresh(NamedTuple):
@@ -61,7 +61,8 @@ class Worker:
         self._runner = asyncio.Runner()
         self._loop = self._runner.get_loop()
         self._task = self._loop.create_task(self._refresh())
-        self._thread = threading.Thread(target=self._run, name="dune-matviews", daemon=True)
+        self._owner = threading.current_thread()
+        self._thread = threading.Thread(target=self._run, name="dune-matviews")
         self._thread.start()
 
     def fresh(self) -> Iterator[Fresh]:
@@ -76,22 +77,28 @@ class Worker:
 
     def stop(self) -> None:
         """Send nothing more but cancellations, if a person has terminated the run, and wait for the end."""
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # it is over already
             self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join(_TO_STOP)
+        self._thread.join(_TO_STOP)
 
     def _run(self) -> None:
         try:
             with self._runner:  # which ends whatever is left in the loop
                 self._runner.run(self._ended())
+            if is_terminated(self._context.instance, self._context.run.run_id):
+                self._cancel()
         finally:
             self._fresh.put(None)
 
     async def _ended(self) -> None:
-        await asyncio.wait([self._task])
+        """Wait for the end. A step may have ended before, where it was interrupted in Dagster's own code."""
+        while not self._task.done():
+            if not self._owner.is_alive():
+                self._task.cancel()
+            await asyncio.wait([self._task], timeout=_TO_LOOK)
 
     async def _refresh(self) -> RefreshReport:
-        instance, run = self._context.instance, self._context.run
+        instance, parent = self._context.instance, self._context.run.parent_run_id
         tellings: list[asyncio.Task[None]] = []
 
         def on_update(view: str, result: ViewResult) -> None:
@@ -99,19 +106,11 @@ class Worker:
                 tellings.append(self._loop.create_task(self._tell(dune, view, result)))
 
         async with AsyncMatviewsClient(**self._client) as dune:
-            try:
-                if run.parent_run_id is not None and is_terminated(instance, run.parent_run_id):
-                    await self._settle(dune)
-                report = await dune.refresh_all(
-                    self._reads, journal=self._journal, on_update=on_update, **self._options
-                )
-                await asyncio.gather(*tellings)
-                return report
-            except asyncio.CancelledError:
-                if is_terminated(instance, run.run_id):
-                    self._task.uncancel()
-                    await self._cancel(dune)
-                raise
+            if parent is not None and is_terminated(instance, parent):
+                await self._settle(dune)
+            report = await dune.refresh_all(self._reads, journal=self._journal, on_update=on_update, **self._options)
+            await asyncio.gather(*tellings)
+            return report
 
     async def _tell(self, dune: AsyncMatviewsClient, view: str, result: ViewResult) -> None:
         """Say that a view is fresh. No journal has its size and its query: Dune is asked for them, free of charge."""
@@ -126,16 +125,19 @@ class Worker:
         for view in self._started(how=None):
             await (await dune.refresh(view, journal=self._journal)).status()  # sends no refresh: one is recorded
 
-    async def _cancel(self, dune: AsyncMatviewsClient) -> None:
-        """Cancel what this run, or one that it goes on with, has certainly started itself."""
+    def _cancel(self) -> None:
+        """Cancel what this run, or one that it goes on with, has certainly started itself.
+
+        By the synchronous client: while a process ends, nothing runs in a thread pool, where names are looked up.
+        """
         log = self._context.log
-        try:
-            async with asyncio.timeout(_TO_CANCEL):
-                for view, execution_id in self._started(how="response").items():
-                    log.warning(f"The run was terminated: cancelling execution {execution_id} of {view}.")
-                    await dune.attach(execution_id, view).cancel()
-        except (DuneError, TimeoutError) as failure:
-            log.error(f"Not everything could be cancelled, and goes on at Dune: {failure}")
+        with MatviewsClient(**self._client) as dune:
+            for view, execution_id in self._started(how="response").items():
+                log.warning(f"The run was terminated: cancelling execution {execution_id} of {view}.")
+                try:
+                    dune.attach(execution_id, view).cancel()
+                except DuneError as failure:
+                    log.error(f"Execution {execution_id} of {view} goes on, and is billed: {failure}")
 
     def _started(self, how: str | None) -> dict[str, str]:
         """The executions, by view, whose end is not recorded."""
