@@ -68,7 +68,7 @@ def test_a_failure_blocks_what_reads_it_and_nothing_else() -> None:
     dune.scenarios["b"] = (5.0, FAILED, 1.0)
     report = refresh_all(dune, {"b": ["a"], "c": ["b"], "d": ["c", "a"], "e": ["a"]})
     assert outcomes(report) == {"b": "failed", "c": "skipped", "d": "skipped", "e": "succeeded", "a": "succeeded"}
-    assert report.results["d"].reason == "it reads b, which is failed"
+    assert report.results["d"].reason == "it reads b (failed)"
     assert sorted(each.name for each in dune.ledger) == ["a", "b", "e"]
 
 

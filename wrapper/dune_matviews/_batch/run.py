@@ -174,7 +174,7 @@ class Run:
             self._order.done(name)
         elif outcome is not Outcome.NOT_STARTED:
             for reader in self._order.block(name):
-                self._progress.update(reader, outcome=Outcome.SKIPPED, reason=f"it reads {name}, which is {outcome}")
+                self._progress.update(reader, outcome=Outcome.SKIPPED, reason=f"it reads {name} ({outcome})")
 
     def _outcome(self, name: str, failure: DuneError) -> Outcome:
         """The outcome of a view whose end is not known."""
