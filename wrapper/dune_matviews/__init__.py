@@ -1,7 +1,20 @@
 """Refresh Dune materialized views from Python, know when they are fresh, never pay twice.
 
-This module knows the public names, and must not import httpx or the generated code: what is not cheap to import is
-loaded when it is first used.
+    >>> from dune_matviews import MatviewsClient
+    >>> with MatviewsClient() as dune:  # the key is in DUNE_API_KEY
+    ...     status = dune.refresh("dune.my_team.result_base").wait(timeout=3600, max_credits=50)
+    ...     report = dune.refresh_all(dune.lineage("dune.my_team.result_daily"), max_age=6 * 3600)
+    >>> status.state, status.cost_credits
+    (<ExecutionState.COMPLETED: 'completed'>, 1.0)
+    >>> report.raise_for_failures()
+
+- `MatviewsClient`, `AsyncMatviewsClient`: start with these. Each method's `help()` has an example.
+- `Refresh`, `AsyncRefresh`: one execution, to poll, wait for or cancel.
+- `RefreshReport`, `ViewResult`, `Outcome`: the outcome of a run of many views.
+- `DuneError` and its subclasses: `help(dune_matviews.errors)` has the tree.
+- `dune_matviews.sandbox`: a local stand-in for Dune, for tests; `dune_matviews.journal`: read and settle journals.
+
+This module must not import httpx or the generated code: it loads names when they are first used.
 """
 
 from __future__ import annotations

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 class AsyncMatviewsClient:
     """`MatviewsClient` for asyncio: the same arguments, methods and promises, with `await` and `async with`.
 
+    >>> import asyncio
+    >>> from dune_matviews import AsyncMatviewsClient
+    >>> async def main():
+    ...     async with AsyncMatviewsClient() as dune:  # the key is in DUNE_API_KEY
+    ...         refresh = await dune.refresh("dune.my_team.result_daily")
+    ...         return await refresh.wait(timeout=3600)
+    >>> asyncio.run(main()).succeeded
+    True
+
     Safe to share between the tasks of one event loop. *http_client* is an `httpx.AsyncClient`.
     """
 

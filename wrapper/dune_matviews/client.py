@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 class MatviewsClient:
     """Refreshes Dune's materialized views, and follows their executions.
 
+    >>> from dune_matviews import MatviewsClient
+    >>> with MatviewsClient() as dune:  # the key is in DUNE_API_KEY
+    ...     status = dune.refresh("dune.my_team.result_daily").wait(timeout=3600, max_credits=50)
+    >>> status.succeeded, status.cost_credits
+    (True, 1.0)
+
     Safe to share between threads: they share its connections and its request budgets. Closed by `close()` or `with`.
 
     Args:
@@ -86,6 +92,10 @@ class MatviewsClient:
     ) -> Refresh:
         """Start a refresh of a view (`POST /v1/materialized-views/{name}/refresh`).
 
+        >>> refresh = dune.refresh("dune.my_team.result_daily", performance="large")
+        >>> refresh.wait().state
+        <ExecutionState.COMPLETED: 'completed'>
+
         Once accepted, it may be billed, even if it fails; what is cancelled is billed for what it has used.
 
         Before it, the view's executions are read (`GET /v1/materialized-views/{name}`; free of charge): where a
@@ -130,6 +140,10 @@ class MatviewsClient:
     def attach(self, execution_id: str, name: str | None = None) -> Refresh:
         """The handle of an execution that was started earlier or elsewhere; sends nothing.
 
+        >>> execution_id = dune.refresh("dune.my_team.result_daily").execution_id
+        >>> dune.attach(execution_id).wait().succeeded
+        True
+
         Args:
             execution_id: Dune's id of the execution.
             name: its view, for messages.
@@ -156,6 +170,13 @@ class MatviewsClient:
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
         """Refresh each view once, only after the views that it reads are fresh.
+
+        >>> report = dune.refresh_all(
+        ...     {"dune.my_team.result_daily": ["dune.my_team.result_base"], "dune.my_team.result_base": []},
+        ...     max_credits=50,
+        ... )
+        >>> report.ok, report.cost_credits
+        (True, 2.0)
 
         Failures of views are in the report: the views that read a failed one are skipped, the others go on. Ctrl-C
         leaves executions running; any exception that ends the run has the report so far as `report`.
@@ -194,6 +215,10 @@ class MatviewsClient:
     def get(self, name: str) -> Matview:
         """Describe a view (`GET /v1/materialized-views/{name}`; free of charge).
 
+        >>> view = dune.get("dune.my_team.result_daily")
+        >>> view.query_id, view.is_private
+        (1001, False)
+
         Args:
             name: the view's full name, such as `dune.my_team.result_daily_volume`.
 
@@ -206,6 +231,9 @@ class MatviewsClient:
 
     def list(self) -> Iterator[Matview]:
         """The account's views (`GET /v1/materialized-views`), one by one; asks for the next page when it is needed.
+
+        >>> [view.name for view in dune.list()]
+        ['dune.my_team.result_daily', 'dune.my_team.result_base']
 
         Dune lists neither executions nor schedules; `get` has them. It counts views to find the next page, and passes
         one over for each that was deleted meanwhile: to delete, go through `list(dune.list())`, which has them all.
@@ -229,6 +257,10 @@ class MatviewsClient:
         expires_at: datetime | None = None,
     ) -> Refresh:
         """Create a view, or replace the one of that name (`POST /v1/materialized-views`), which starts an execution.
+
+        >>> refresh = dune.upsert("result_hourly", 4711, cron_expression="0 * * * *")
+        >>> refresh.name
+        'dune.my_team.result_hourly'
 
         It may be billed as a refresh is, and sent as carefully. Everything that the view had is replaced, its schedule
         included: `update` changes parts of a view.
@@ -266,6 +298,10 @@ class MatviewsClient:
     ) -> Refresh:
         """Change parts of a view and keep the others, which starts an execution that may be billed as a refresh is.
 
+        >>> refresh = dune.update("dune.my_team.result_daily", cron_expression="0 6 * * *")
+        >>> refresh.wait().succeeded
+        True
+
         Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), makes sure that
         it is the account's own (`GET /v1/materialized-views`), and sends it again with the changes that are
         passed (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
@@ -294,6 +330,8 @@ class MatviewsClient:
     def delete(self, name: str) -> None:
         """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); there is no way back.
 
+        >>> dune.delete("dune.my_team.result_daily")
+
         Raises:
             InvalidArgumentError: the name cannot be used; nothing was sent.
             APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
@@ -303,6 +341,9 @@ class MatviewsClient:
 
     def lineage(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """The view and everything that it reads, directly or not, ready for `refresh_all`.
+
+        >>> dune.lineage("dune.my_team.result_daily")
+        {'dune.my_team.result_base': (), 'dune.my_team.result_daily': ('dune.my_team.result_base',)}
 
         Two free requests: for the view's query, and for its pipeline (`GET /v1/query/{query_id}/pipeline`). Plain
         queries in between are passed through, so that the order of the views is kept.
@@ -321,6 +362,10 @@ class MatviewsClient:
     def freshness(self, name: str) -> Freshness:
         """When the view was last refreshed with success, and how long that is ago.
 
+        >>> from datetime import timedelta
+        >>> dune.freshness("dune.my_team.result_daily").age > timedelta(hours=6)
+        True
+
         Two free requests, and one more for each newer execution that did not succeed.
 
         Raises:
@@ -333,6 +378,10 @@ class MatviewsClient:
     def usage(self) -> Usage:
         """The account's usage in its present billing period (`POST /v1/usage`; free of charge).
 
+        >>> usage = dune.usage()
+        >>> usage.credits_used, usage.credits_included
+        (0.0, 2500.0)
+
         Raises:
             APIError: Dune refused, or its responses cannot be understood.
             RequestFailedError: no response came for ten request timeouts.
@@ -341,6 +390,9 @@ class MatviewsClient:
 
     def whoami(self) -> Account:
         """Whose the key is (`GET /whoami`; free of charge): a person's or a team's.
+
+        >>> dune.whoami().handle
+        'my_team'
 
         Raises:
             APIError: Dune refused, or its response cannot be understood.
@@ -373,6 +425,9 @@ class Refresh(Handle):
     def status(self) -> ExecutionStatus:
         """Look at the execution once (`GET /v1/execution/{execution_id}/status`; free of charge).
 
+        >>> refresh.status().is_finished
+        False
+
         Raises:
             APIError: Dune refused, or its responses cannot be understood.
             RequestFailedError: no response came for ten request timeouts.
@@ -387,6 +442,10 @@ class Refresh(Handle):
         on_update: Callable[[ExecutionStatus], object] | None = None,
     ) -> ExecutionStatus:
         """Wait until the view is fresh, and return the final status.
+
+        >>> status = refresh.wait(timeout=3600, max_credits=50)
+        >>> status.cost_credits
+        1.0
 
         The end is noticed within 1 s or 10 % of the execution's length, the longer of the two, while the request budget
         allows. Failures of single polls are retried. Ctrl-C leaves the execution running.
@@ -409,6 +468,9 @@ class Refresh(Handle):
 
     def cancel(self) -> bool:
         """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); what it has used by then is billed.
+
+        >>> refresh.cancel()
+        True
 
         Returns:
             Whether there was something to cancel.
