@@ -6,9 +6,11 @@ know why they do.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from dune_matviews import _core
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.drivers import run, run_async
-from dune_matviews._http import deadline
+from dune_matviews._http import async_transport, deadline
 from dune_matviews.sandbox import _delivery
 
 MOMENT = 0.01
@@ -93,34 +95,34 @@ class SkippedTime:
                 closing.wait()
                 raise ConnectionAbortedError("the sandbox closes")
 
-        def left_or_a_moment(backend: deadline.Backend | deadline.AsyncBackend, over: type[Exception]) -> float:
-            seconds = left(backend, over)
-            return MOMENT if over is httpcore.ReadTimeout else seconds
-
-        def give_up(backend: deadline.Backend | deadline.AsyncBackend) -> None:
-            if self._stalled.is_set():
-                self._stalled.clear()
-                self.sleep(timeout)
-                raise httpcore.ReadTimeout
-            left(backend, httpcore.ReadTimeout)
+        def give_up() -> None:
+            self._stalled.clear()
+            self.sleep(timeout)
 
         def read(stream: deadline._Stream, max_bytes: int, timeout: float | None = None) -> bytes:
             while True:
                 try:
-                    return read_at_once(stream, max_bytes)
+                    return stream._inner.read(max_bytes, MOMENT)
                 except httpcore.ReadTimeout:
-                    give_up(stream._backend)
+                    if self._stalled.is_set():
+                        give_up()
+                        raise
 
-        async def read_async(stream: deadline._AsyncStream, max_bytes: int, timeout: float | None = None) -> bytes:
-            while True:
+        @asynccontextmanager
+        async def limit(seconds: float) -> AsyncGenerator[None]:
+            async def watch(timeout: asyncio.Timeout) -> None:
+                while not self._stalled.is_set():
+                    await asyncio.sleep(MOMENT)
+                give_up()
+                timeout.reschedule(0)
+
+            async with asyncio.timeout(None) as timeout:
+                watching = asyncio.create_task(watch(timeout))
                 try:
-                    return await read_at_once_async(stream, max_bytes)
-                except httpcore.ReadTimeout:
-                    give_up(stream._backend)
+                    yield
+                finally:
+                    watching.cancel()
 
-        read_at_once, read_at_once_async = deadline._Stream.read, deadline._AsyncStream.read
-        left = deadline._Deadline.left
         monkeypatch.setattr(_delivery, "_pause", stall)
-        monkeypatch.setattr(deadline._Deadline, "left", left_or_a_moment)
         monkeypatch.setattr(deadline._Stream, "read", read)
-        monkeypatch.setattr(deadline._AsyncStream, "read", read_async)
+        monkeypatch.setattr(async_transport, "limit", limit)

@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import httpcore
-import httpx
 import pytest
 
 from dune_matviews import MatviewsClient, RequestFailedError, WaitTimeoutError
-from dune_matviews._http.deadline import AsyncBackend, Backend, bound, bound_async
 from tests.http.servers import Script, Server, hold, response, serving, tunnel, wait_for
 
 Connect = Callable[..., MatviewsClient]
@@ -162,8 +159,9 @@ def test_a_socks_proxy_that_is_silent_is_given_up(
     """httpcore asks for no timeout where it talks to a SOCKS proxy; the time of the exchange bounds that, too."""
     with serving(hold) as proxy:
         monkeypatch.setenv("ALL_PROXY", f"socks5://localhost:{proxy.port}")
-        with pytest.raises(RequestFailedError, match=f"no response within {TIMEOUT} s"):
+        with pytest.raises(RequestFailedError, match="no connection in time") as caught:
             send(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
+        assert not caught.value.sent
         wait_for(lambda: proxy.hang_ups == 1)
 
 
@@ -226,14 +224,3 @@ def test_a_host_without_an_address_is_never_reached(
     with pytest.raises(RequestFailedError, match="Name or service not known") as caught:
         send(connect("key", base_url="http://localhost:9", timeout=TIMEOUT))
     assert not caught.value.sent
-
-
-def test_httpx_lets_us_keep_deadlines() -> None:
-    """httpx and httpcore still have what `_http/deadline.py` takes hold of: `_pool`, its backend, and its lock."""
-    for transport in (httpx.HTTPTransport(), httpx.AsyncHTTPTransport()):
-        pool: Any = getattr(transport, "_pool", None)
-        assert isinstance(pool, httpcore.ConnectionPool | httpcore.AsyncConnectionPool)
-        assert isinstance(pool._network_backend, httpcore.NetworkBackend | httpcore.AsyncNetworkBackend)
-        assert {"__enter__", "__exit__"} <= set(dir(pool._optional_thread_lock))
-    assert isinstance(bound(httpx.HTTPTransport()), Backend)
-    assert isinstance(bound_async(httpx.AsyncHTTPTransport()), AsyncBackend)

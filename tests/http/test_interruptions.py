@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any
 
 import httpcore
-import httpx
 import pytest
 
 from dune_matviews import AsyncMatviewsClient, MatviewsClient, _http
@@ -25,7 +24,7 @@ from dune_matviews.sandbox import DuneSandbox
 VIEW = "dune.my_team.result_daily_volume"
 
 # Where connections are held and given back; what httpx and h11 make of a request holds none.
-WATCHED = tuple(str(Path(str(each.__file__)).parent) for each in (httpcore, httpx._transports, _http))
+WATCHED = tuple(str(Path(str(each.__file__)).parent) for each in (httpcore, _http))
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +160,7 @@ def test_ctrl_c_at_any_line_harms_nobody(sandbox: DuneSandbox, is_connected: boo
                 line += 1
                 dune._transport.send(Operations().usage())
                 if not is_connected:
-                    dune._transport._lanes.close()
+                    dune._transport._pool.close()
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()

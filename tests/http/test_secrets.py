@@ -21,6 +21,7 @@ import pytest
 
 from dune_matviews import AmbiguousRefreshError, AsyncMatviewsClient, MatviewsClient, RequestFailedError
 from dune_matviews._api.operations import Operations
+from dune_matviews._http.deadline import Backend
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.http.servers import Server, hold, serving, wait_for
 from tests.http.test_interruptions import CancelledAt, CtrlC, wrapped
@@ -130,15 +131,12 @@ def test_ctrl_c_at_any_line_leaves_no_key(sandbox: DuneSandbox) -> None:
     assert line > 300
 
 
-def test_an_error_that_was_handled_before_keeps_its_variables(kind: str) -> None:
+def test_an_error_that_was_handled_before_keeps_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interruption clears the frames that it has ended, not those of an error that its caller was handling."""
 
     def fail() -> None:
         evidence = "what went wrong"
         raise ValueError(evidence)
-
-    def interrupt(server: Server, connection: Any) -> None:
-        raise OSError
 
     def strike(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -146,10 +144,9 @@ def test_an_error_that_was_handled_before_keeps_its_variables(kind: str) -> None
     try:
         fail()
     except ValueError as error:
-        with serving(interrupt) as server, MatviewsClient(KEY, base_url=f"http://127.0.0.1:{server.port}") as dune:
-            dune._transport._lanes.idle[0]._client.send = strike  # type: ignore[method-assign]
-            with pytest.raises(KeyboardInterrupt) as caught:
-                dune._transport.send(Operations().usage())
+        monkeypatch.setattr(Backend, "connect_tcp", strike)
+        with MatviewsClient(KEY) as dune, pytest.raises(KeyboardInterrupt) as caught:
+            dune._transport.send(Operations().usage())
         assert caught.value.__context__ is error
         assert error.__traceback__ is not None
         assert error.__traceback__.tb_next is not None

@@ -40,8 +40,8 @@ class MatviewsClient:
         base_url: where the API is, with or without `/api`; None takes `DUNE_API_BASE_URL`, else `https://api.dune.com`.
             Plain http is refused except to loopback.
         timeout: seconds (or a `timedelta`) that one request may take, its whole response included; None takes
-            `DUNE_API_REQUEST_TIMEOUT`, else 10. Looking up the host, each of its addresses and headers that drip in
-            byte by byte have their own time in this client; the asynchronous client bounds them all.
+            `DUNE_API_REQUEST_TIMEOUT`, else 10. Looking up the host's name comes on top in this client, and takes as
+            long as the system lets it; the asynchronous client bounds that, too.
         performance: the default tier of every refresh; None leaves it to Dune.
         small_tier: the policy for the tier `small`, on which Dune's page disagrees with itself: "warn" sends it and
             warns once, "allow" sends it, "forbid" refuses.

@@ -10,115 +10,129 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 
 from ..errors import ConfigurationError
 from . import connections
-from .connections import AsyncLane, Builder
+from .connections import Kept, Route
 from .exchange import Exchange
-from .messages import OnResponse, Request, Response
 from .settings import Settings
-from .transports import checked, closed, crowded, hide_in_logs, ignore, limit
+from .transports import Transport, crowded
 
 if TYPE_CHECKING:
     from .._flow.effects import Call, T
 
 
-class _Lanes:
-    """The lanes of one event loop."""
+limit = asyncio.timeout
+"""Bounds a whole exchange, whatever drips."""
 
-    def __init__(self, first: list[AsyncLane]) -> None:
+
+class _Connection(Kept, httpcore.AsyncNetworkBackend):
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._network: Any = httpcore.AnyIOBackend()
+        self._socket: httpcore.AsyncNetworkStream | None = None
+        self.http = self._http = route.connect_async(self)
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        stream: httpcore.AsyncNetworkStream = await self._network.connect_tcp(*args, **options)
+        self._socket = stream
+        return stream
+
+    @asynccontextmanager
+    async def exchange(self, exchange: Exchange) -> AsyncGenerator[httpx.Response]:
+        async with limit(exchange.seconds):
+            request = self._route.request(exchange.signed(partial(_trace, exchange)))
+            response = await self._http.handle_async_request(request)
+            async with aclosing(response):
+                yield httpx.Response(response.status, headers=response.headers, content=response.stream)
+
+    async def aclose(self) -> None:
+        """Close the socket, whatever state the connection is in; it is closed even where this is interrupted."""
+        if self._socket is not None:
+            await self._socket.aclose()
+
+
+class _Pool:
+    """The connections of one event loop."""
+
+    def __init__(self) -> None:
         self.process = os.getpid()
-        self.free = asyncio.Semaphore(connections.CONNECTIONS)
-        self.idle = first
-        self.disturbed: list[AsyncLane] = []  # closed when somebody may wait for it, which a cancelled task may not
+        self.slots = asyncio.Semaphore(connections.CONNECTIONS)
         self.guard: AsyncGenerator[None] | None = None
+        self._idle: list[_Connection] = []
 
-    async def close_disturbed(self) -> None:
-        while self.disturbed:
-            lane = self.disturbed[-1]
-            await lane.aclose()
-            if lane in self.disturbed:  # no other task was faster
-                self.disturbed.remove(lane)
+    async def take(self, is_billed: bool) -> _Connection | None:
+        """The last one used, which is the likeliest to be alive."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        if connection.may_carry(is_billed):
+            return connection
+        await connection.aclose()
+        return None
 
-    async def close(self) -> None:
-        while self.idle:
-            self.disturbed.append(self.idle.pop())
-        await self.close_disturbed()
+    async def give_back(self, connection: _Connection, is_clean: bool) -> None:
+        """Keep a connection whose exchange is complete, and throw away any other."""
+        if is_clean and connection.is_idle():
+            self._idle.append(connection)
+        else:
+            await connection.aclose()
+
+    async def aclose(self) -> None:
+        """Close the idle ones."""
+        while self._idle:
+            await self._idle.pop().aclose()
 
 
-_inherited: list[_Lanes] = []
-"""Lanes of a parent process: their loop's descriptors are the parent's, too, so that they are not even forgotten."""
+_inherited: list[_Pool] = []
+"""Pools of a parent process: their loop's descriptors are the parent's, too, so that they are not even forgotten."""
 
 
-class AsyncTransport:
+class AsyncTransport(Transport):
     """Sends from any event loop of any process."""
 
     def __init__(self, settings: Settings, own: httpx.AsyncClient | None) -> None:
-        self.is_closed = False
-        self.on_response: OnResponse = ignore
-        self._settings = settings
-        self._own = checked(own, httpx.AsyncClient)
-        self._builder = Builder(settings)
-        self._first = [self._new_lane()]  # now, so that a wrong environment is told at once
-        self._by_loop: dict[asyncio.AbstractEventLoop, _Lanes] = {}
-        self._end_hiding = hide_in_logs(self, settings.api_key)
+        super().__init__(settings, own, httpx.AsyncClient)
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
     async def send(self, call: Call[T]) -> T:
         """Send *call* once, as soon as a connection is free for it."""
         end = time.monotonic() + call.timeout
-        lanes = await self._lanes()
-        if lanes.free.locked():
-            try:
-                async with asyncio.timeout(None if call.timeout == math.inf else call.timeout):
-                    await lanes.free.acquire()
-            except TimeoutError:
-                raise crowded() from None
-        else:
-            await lanes.free.acquire()  # returns at once
+        pool = await self._own_pool()
         try:
-            response = await self._exchange(lanes, call, end)
-        finally:
-            lanes.free.release()
-        return call.parse(response)
-
-    async def _exchange(self, lanes: _Lanes, call: Call[Any], end: float) -> Response:
-        self.check_open()
-        await lanes.close_disturbed()
-        request: Request = call.request
-        lane = self._lane(lanes, request.is_billed)
-        is_kept = False
+            async with asyncio.timeout(None if call.timeout == math.inf else call.timeout):
+                await pool.slots.acquire()
+        except TimeoutError:
+            raise crowded() from None
         try:
-            if call.before is not None:
-                call.before()
-            with Exchange(self._settings, request, limit(self._settings, end), self.on_response) as exchange:
-                await _carry_out(lane.reserved(exchange.end), exchange)
-            is_kept = exchange.is_clean
+            exchange = self._begin(call, end)
+            if self._own is None:
+                await self._carry_out(exchange, pool, call.request.is_billed)
+            else:
+                with exchange:
+                    await _take_in(exchange, await _opened(self._own, exchange))
         finally:
-            (lanes.idle if is_kept else lanes.disturbed).append(lane)
-        if self.is_closed:
-            await lanes.close()
-        elif not is_kept:
-            await lanes.close_disturbed()
-        return exchange.outcome()
+            pool.slots.release()
+        return call.parse(exchange.outcome())
 
-    def _lane(self, lanes: _Lanes, is_billed: bool) -> AsyncLane:
-        """The last one used, which is the likeliest to be alive; a billed request leaves on one that certainly is."""
-        if not lanes.idle:
-            return self._new_lane()
-        lane = lanes.idle.pop()
-        if not (is_billed and lane.is_stale):
-            return lane
-        lanes.disturbed.append(lane)
-        return self._new_lane()
+    async def _carry_out(self, exchange: Exchange, pool: _Pool, is_billed: bool) -> None:
+        connection = await pool.take(is_billed) or _Connection(self._route)
+        try:
+            with exchange:
+                await _take_in(exchange, connection.exchange(exchange))
+        finally:
+            await pool.give_back(connection, exchange.is_clean)
+            if self.is_closed:
+                await pool.aclose()
 
-    def _new_lane(self) -> AsyncLane:
-        return self._builder.async_lane() if self._own is None else AsyncLane(self._own, None)
-
-    async def _lanes(self) -> _Lanes:
+    async def _own_pool(self) -> _Pool:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -126,46 +140,45 @@ class AsyncTransport:
                 "AsyncMatviewsClient runs on asyncio only. With another library, such as trio, use MatviewsClient in a "
                 "thread (trio.to_thread.run_sync)."
             ) from None
-        lanes = self._by_loop.get(loop)
-        if lanes is not None and lanes.process == os.getpid():
-            return lanes
-        for other, those in list(self._by_loop.items()):
-            if those.process != os.getpid():
-                _inherited.append(self._by_loop.pop(other))
+        pool = self._pools.get(loop)
+        if pool is not None and pool.process == os.getpid():
+            return pool
+        for other, each in list(self._pools.items()):
+            if each.process != os.getpid():
+                _inherited.append(self._pools.pop(other))
             elif other.is_closed():
-                del self._by_loop[other]
-        first, self._first = self._first, []
-        self._by_loop[loop] = lanes = _Lanes(first)
-        lanes.guard = self._until_it_ends(loop, lanes)
-        await anext(lanes.guard)
-        return lanes
+                del self._pools[other]
+        self._pools[loop] = pool = _Pool()
+        pool.guard = self._until_it_ends(loop, pool)
+        await anext(pool.guard)
+        return pool
 
-    async def _until_it_ends(self, loop: asyncio.AbstractEventLoop, lanes: _Lanes) -> AsyncGenerator[None]:
+    async def _until_it_ends(self, loop: asyncio.AbstractEventLoop, pool: _Pool) -> AsyncGenerator[None]:
         """Close the connections of a loop that ends: as its last act, asyncio closes asynchronous generators."""
         try:
             yield
         finally:
-            await lanes.close()
-            self._by_loop.pop(loop, None)
-
-    def check_open(self) -> None:
-        """Nothing is sent once a client is closed, ours or the caller's own."""
-        if self.is_closed or (self._own is not None and self._own.is_closed):
-            raise closed()
+            await pool.aclose()
+            self._pools.pop(loop, None)
 
     async def aclose(self) -> None:
         """Close the connections of this loop that are ours and idle; those in use close when they have been used."""
         self.is_closed = True
-        self._end_hiding()
-        if self._by_loop:
-            await (await self._lanes()).close()
+        if self._pools:
+            await (await self._own_pool()).aclose()
 
 
-async def _carry_out(client: httpx.AsyncClient, exchange: Exchange) -> None:
-    response = await client.send(exchange.signed(), stream=True, follow_redirects=False)
-    try:
+async def _trace(exchange: Exchange, event: str, info: Mapping[str, Any]) -> None:
+    exchange.trace(event, info)
+
+
+async def _opened(own: httpx.AsyncClient, exchange: Exchange) -> AbstractAsyncContextManager[httpx.Response]:
+    request = exchange.signed(partial(_trace, exchange))
+    return aclosing(await own.send(request, stream=True, follow_redirects=False))
+
+
+async def _take_in(exchange: Exchange, opened: AbstractAsyncContextManager[httpx.Response]) -> None:
+    async with opened as response:
         exchange.begin(response)
         async for chunk in response.aiter_bytes():
             exchange.add(chunk)
-    finally:
-        await response.aclose()

@@ -1,84 +1,44 @@
-"""One deadline for a whole exchange: every read and write below httpx gets the time that is left.
+"""One deadline for a whole exchange of the synchronous client: every read and write below httpcore gets the time left.
 
-This module must not know requests or responses. httpx knows a timeout for each phase, and httpcore applies it to every
-single read, so that a server which drips byte by byte is never too slow; some reads get none. A backend of ours serves
-one exchange at a time, whose end it is told; what httpx and httpcore ask for counts for nothing.
+This module must not know requests or responses. httpcore applies a timeout to each read, so that a server which drips
+byte by byte is never too slow, and asks for none where it talks to a SOCKS proxy; what it asks for counts for nothing.
 """
 
 from __future__ import annotations
 
+import math
 import socket
+import ssl
 import time
-from collections.abc import Iterable
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import httpcore
-import httpx
 
-from .tunnel import Tunnel
+T = TypeVar("T")
 
-
-def bound(transport: httpx.HTTPTransport) -> Backend:
-    """Have *transport* keep deadlines, and return the backend that holds its sockets.
-
-    httpcore's pools take a `network_backend`, which httpx does not pass on: `_pool` is its one private attribute that
-    we touch, here and in `bound_async` only. The pool's lock goes: it is for pools that are shared, and Ctrl-C in the
-    moment in which it is taken would have httpcore wait for it for ever, in its own handler.
-    """
-    pool: Any = transport._pool
-    pool._optional_thread_lock = nullcontext()
-    pool._network_backend = backend = Backend(pool._network_backend)
-    return backend
+RECORD = 16_384
+"""The most that one record of TLS holds, in bytes."""
 
 
-def bound_async(transport: httpx.AsyncHTTPTransport) -> AsyncBackend:
-    """The same for an asynchronous transport."""
-    pool = transport._pool
-    pool._network_backend = backend = AsyncBackend(pool._network_backend)
-    return backend
-
-
-class _Deadline:
-    """The knowledge that both backends share.
+class Backend(httpcore.NetworkBackend):
+    """Opens the socket of one connection.
 
     Attributes:
-        end: when the exchange has to be over, by `time.monotonic()`.
-        last_read: when something was last read, by the same clock; a connection just made counts.
-        streams: the open sockets.
+        deadline: when the exchange has to be over, by `time.monotonic()`.
     """
 
     def __init__(self) -> None:
-        self.end = self.last_read = -float("inf")
-        self.streams: list[Any] = []
+        self.deadline = -math.inf
+        self._network = httpcore.SyncBackend()
+        self._stream: httpcore.NetworkStream | None = None
 
-    def left(self, over: type[Exception]) -> float:
-        """Seconds; *over* is raised where there are none."""
-        left = self.end - time.monotonic()
+    def left(self) -> float:
+        """Seconds to the deadline."""
+        left = self.deadline - time.monotonic()
         if left <= 0:
-            raise over("the time for the request is over")
+            raise httpcore.ReadTimeout("the time for the request is over")
         return left
-
-    def opened(self, stream: object) -> None:
-        """A socket was opened, or is one in TLS now."""
-        self.streams.append(stream)
-        self.last_read = time.monotonic()
-
-    def closed(self, stream: object) -> None:
-        """A socket was closed, or another stands for it."""
-        if stream in self.streams:
-            self.streams.remove(stream)
-
-
-class Backend(_Deadline, httpcore.NetworkBackend):
-    """Opens sockets that keep deadlines, and can close all of them without asking the pool that uses them.
-
-    A pool takes a lock to close itself, which Ctrl-C may have left locked for ever.
-    """
-
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        super().__init__()
-        self._inner = inner
 
     def connect_tcp(
         self,
@@ -88,113 +48,87 @@ class Backend(_Deadline, httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of *host* that answers; each may take its share of the time that is left."""
-        addresses = _addresses(host, port)
+        """Connect to the first address of *host* that accepts; each may take its share of the time that is left.
+
+        The look-up itself takes as long as the system lets it.
+        """
+        addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         while True:
-            share = self.left(httpcore.ConnectTimeout) / len(addresses)
+            share = self.left() / len(addresses)
             address = addresses.pop(0)
             try:
-                return _Stream(self, self._inner.connect_tcp(address, port, share, local_address, socket_options))
+                return self.bound(self._network.connect_tcp(address, port, share, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if not addresses:
                     raise
 
+    def bound(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        """*stream*, which is the connection's socket from now on, kept to the deadline."""
+        self._stream = stream
+        return _Stream(self, stream)
+
     def close(self) -> None:
-        """Close every socket that was opened here."""
-        while self.streams:
-            self.streams.pop().close()
-
-
-def _addresses(host: str, port: int) -> list[str]:
-    """The addresses of *host*, one at least. The look-up itself takes as long as the system lets it."""
-    try:
-        return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError as problem:
-        raise httpcore.ConnectError(str(problem)) from problem
+        """Close the socket, whatever state the connection is in."""
+        if self._stream is not None:
+            self._stream.close()
 
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, backend: Backend, inner: httpcore.NetworkStream) -> None:
         self._backend = backend
         self._inner = inner
-        backend.opened(inner)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._inner.read(max_bytes, self._backend.left(httpcore.ReadTimeout))
-        self._backend.last_read = time.monotonic()
-        return data
+        return self._inner.read(max_bytes, self._backend.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._backend.left(httpcore.WriteTimeout))
+        self._inner.write(buffer, self._backend.left())
 
     def close(self) -> None:
         self._inner.close()
-        self._backend.closed(self._inner)
 
     def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         if self._inner.get_extra_info("ssl_object") is not None:
-            return Tunnel(self, ssl_context, server_hostname)
-        inner = self._inner.start_tls(ssl_context, server_hostname, self._backend.left(httpcore.ConnectTimeout))
-        self._backend.closed(self._inner)
-        return _Stream(self._backend, inner)
+            return _Tunnel(self, ssl_context, server_hostname)
+        return self._backend.bound(self._inner.start_tls(ssl_context, server_hostname, self._backend.left()))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-class AsyncBackend(_Deadline, httpcore.AsyncNetworkBackend):
-    """The same for an asynchronous pool, which may have lost a connection where a task was cancelled."""
+class _Tunnel(httpcore.NetworkStream):
+    """TLS within the TLS of an https proxy: httpcore's own gives each part of a record the whole time."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
-        super().__init__()
-        self._inner = inner
+    def __init__(self, outer: _Stream, context: ssl.SSLContext, hostname: str | None) -> None:
+        self._outer = outer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
+        self._carry_out(self._tls.do_handshake)
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        left = self.left(httpcore.ConnectTimeout)
-        return _AsyncStream(self, await self._inner.connect_tcp(host, port, left, local_address, socket_options))
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._carry_out(lambda: self._tls.read(max_bytes))
 
-    async def aclose(self) -> None:
-        """Close every socket that was opened here; where that is interrupted, it can be done again."""
-        while self.streams:
-            stream = self.streams[-1]
-            await stream.aclose()
-            self.closed(stream)
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._carry_out(lambda: self._tls.write(buffer))
 
+    def _carry_out(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self._outer.write(self._outgoing.read())
+                if received := self._outer.read(RECORD):
+                    self._incoming.write(received)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._outer.write(self._outgoing.read())
+                return result
 
-class _AsyncStream(httpcore.AsyncNetworkStream):
-    def __init__(self, backend: AsyncBackend, inner: httpcore.AsyncNetworkStream) -> None:
-        self._backend = backend
-        self._inner = inner
-        backend.opened(inner)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._inner.read(max_bytes, self._backend.left(httpcore.ReadTimeout))
-        self._backend.last_read = time.monotonic()
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, self._backend.left(httpcore.WriteTimeout))
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-        self._backend.closed(self._inner)
-
-    async def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        left = self._backend.left(httpcore.ConnectTimeout)
-        inner = await self._inner.start_tls(ssl_context, server_hostname, left)
-        self._backend.closed(self._inner)
-        return _AsyncStream(self._backend, inner)
+    def close(self) -> None:
+        self._outer.close()
 
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        return self._tls if info == "ssl_object" else self._outer.get_extra_info(info)

@@ -13,6 +13,7 @@ import re
 import ssl
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
@@ -33,25 +34,19 @@ from .settings import Settings
 
 KEY_HEADER = "X-Dune-Api-Key"
 
+Trace = Callable[[str, Mapping[str, Any]], object]
+"""What httpcore's `trace` extension calls at each of its steps."""
+
 _HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
 
 _url = lru_cache(maxsize=256)(httpx.URL)  # parsing one costs as much as all that we do besides, and polls repeat theirs
 
-# Failures before a connection was made. Only httpcore's own prove that: other transports reuse httpx's names for them.
-_NEVER_SENT = (
-    httpcore.ConnectError,
-    httpcore.ConnectTimeout,
-    httpcore.PoolTimeout,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-)
-_NEVER_SENT_HTTPX = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
+# What httpcore's steps are called that make a connection, but for the requests that it sends to a proxy.
+_CONNECTING = ("connection.", "proxy.", "socks.")
+
+
+# Another transport than httpx's may give a reset the name of any other timeout.
+_LATE = (TimeoutError, httpcore.TimeoutException, httpx.ReadTimeout, httpx.WriteTimeout)
 
 
 class Exchange:
@@ -69,30 +64,40 @@ class Exchange:
         if more:
             self.request.headers.update(more)
         self._started = time.monotonic()
-        self._seconds = seconds
-        self.end = self._started + seconds
+        self.seconds = seconds
+        self.deadline = self._started + seconds
         self._key = settings.api_key
         self._asked = request
         self._on_response = on_response
         self._response: httpx.Response | None = None
         self._body = bytearray()
         self._failure: Exception | None = None
+        self._is_connecting: bool | None = None  # None where httpcore has not said so
         self._earlier = sys.exception()
         self.is_clean = False
 
     def __enter__(self) -> Self:
         return self
 
-    def signed(self) -> httpx.Request:
-        """The request, with the key."""
-        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self._seconds)
+    def signed(self, trace: Trace) -> httpx.Request:
+        """The request, with the key; *trace* hands on to `trace` what httpcore says."""
+        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
+        self.request.extensions["trace"] = trace
         self.request.headers[KEY_HEADER] = self._key.reveal()
         return self.request
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take in a step of httpcore's. Those of connecting, and no other, prove that nothing has been sent."""
+        if event.endswith(".started"):
+            request = info.get("request")
+            is_connecting = event.startswith(_CONNECTING) or (request is not None and request.method == b"CONNECT")
+            self._is_connecting = is_connecting and self._is_connecting is not False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         try:
+            self.request.extensions.clear()  # `trace` leads back to here: no circle to clean up
             _take_key_out(self.request)
             if self._response is not None and self._response.next_request is not None:
                 _take_key_out(self._response.next_request)  # httpx copies it for where a redirect leads
@@ -121,7 +126,7 @@ class Exchange:
         self._body += chunk
         if len(self._body) > self._asked.max_bytes:
             raise _GivenUpError(f"the response is larger than {self._asked.max_bytes // 1_000_000} MB")
-        if time.monotonic() > self.end:
+        if time.monotonic() > self.deadline:
             raise TimeoutError  # where the connection is the caller's own, which knows no deadline
 
     def outcome(self) -> Response:
@@ -158,17 +163,21 @@ class Exchange:
             error.limits = limits(headers)
             return error
         self._note(type(failure).__name__)
-        sent = response is not None or not _is_unsent(self.request, failure)
+        sent = response is not None or not self._is_unsent(failure)
         where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
         lasting = None if sent else _lasting(failure)
-        # Another transport than httpx's may give a reset the name of a timeout: its own words are closer to the truth.
-        is_misnamed = sent and isinstance(failure, _NEVER_SENT_HTTPX)
-        if isinstance(failure, httpx.TimeoutException | TimeoutError) and not is_misnamed:
-            problem = f"no response within {round(self._seconds, 3):g} s" if sent else "no connection in time"
+        if isinstance(failure, _LATE) or (isinstance(failure, httpx.TimeoutException) and not sent):
+            problem = f"no response within {round(self.seconds, 3):g} s" if sent else "no connection in time"
         else:
             problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
         remedy = lasting or (None if sent else _REACH)
         return RequestFailedError(f"{where} failed: {problem}.", sent=sent, is_transient=lasting is None, remedy=remedy)
+
+    def _is_unsent(self, failure: Exception | None) -> bool:
+        """httpcore was connecting, or had not begun to, for want of a connection; other transports prove nothing."""
+        if self._is_connecting is None:
+            return failure is not None and isinstance(failure.__cause__, httpcore.PoolTimeout)
+        return self._is_connecting
 
     def _cause(self) -> Exception | None:
         """The failure, unless it shows the key: libraries quote any text that they cannot parse."""
@@ -190,19 +199,9 @@ def _take_key_out(request: httpx.Request) -> None:
         del request.headers[KEY_HEADER]
 
 
-def _is_unsent(request: httpx.Request, failure: Exception | None) -> bool:
-    """No connection was made for *request* itself; requests that a caller's hooks send fail in the same ways."""
-    if not isinstance(failure, _NEVER_SENT_HTTPX) or not isinstance(failure.__cause__, _NEVER_SENT):
-        return False
-    try:
-        return failure.request is request
-    except RuntimeError:  # nobody said which
-        return False
-
-
 def _lasting(failure: Exception | None) -> Remedy | None:
     """How to mend a failure that will not pass by itself; None for one that may."""
-    if isinstance(failure, httpx.ProxyError):
+    if isinstance(failure, httpx.ProxyError | httpcore.ProxyError):
         if re.match(r"5\d\d |Proxy Server could not connect: ", str(failure)):  # httpcore tells it in no other way
             return None
         return ChangeSetting(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from functools import cache
 from traceback import clear_frames, walk_tb
 from typing import Any, NoReturn, TypeVar
+from weakref import ref
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ _CONSTANT = re.compile(r"[A-Z_]+")
 class ApiKey:
     """Dune's API key, which shows itself in no repr, dict or pickle."""
 
-    __slots__ = ("_pattern", "_reveal")
+    __slots__ = ("__weakref__", "_pattern", "_reveal")
 
     def __init__(self, key: str) -> None:
         # Closures, because tools that go through attributes (dicts, serializers, debuggers) go no further.
@@ -141,40 +142,32 @@ def _text(value: T, show: Callable[[T], str] = repr) -> str:
         return ""
 
 
-class _KeylessLogs(logging.Filter):
-    """Keeps the keys of the open clients out of the logs of httpx and the libraries below it.
+_READABLE = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
+_CODED = ("hpack.hpack", "hpack.table")
+"""They log headers in HTTP/2's own coding, in which no key can be found; their records are dropped."""
 
-    Attached to each logger that emits, as a filter of a parent does not see its children's records, and never removed.
-    It takes no lock: a client may become garbage while another thread logs, and would wait for that thread in vain.
+_keys: list[ref[ApiKey]] = []
+
+
+def keep_out_of_logs(key: ApiKey) -> None:
+    """Redact *key* in the logs of httpx and the libraries below it, for as long as anybody has it.
+
+    The filter is attached to each logger that emits, as a parent's does not see its children's records, and stays.
+    Neither it nor the end of a key takes a lock: a client may become garbage while another thread logs.
     """
-
-    readable = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
-    coded = ("hpack.hpack", "hpack.table")
-    """They log headers in HTTP/2's own coding, in which no key can be found; their records are dropped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._keys: dict[int, ApiKey] = {}
-
-    def add(self, key: ApiKey) -> None:
-        self._keys[id(key)] = key
-        for name in (*self.readable, *self.coded):
-            logging.getLogger(name).addFilter(self)
-
-    def remove(self, key: ApiKey) -> None:
-        self._keys.pop(id(key), None)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        keys = list(self._keys.values())
-        if not keys or record.name in self.coded:
-            return not keys
-        redacted = message = _text(record, logging.LogRecord.getMessage)
-        for key in keys:
-            redacted = key.redact(redacted)
-        if redacted != message:
-            record.msg, record.args = redacted, ()
-        return True
+    _keys.append(ref(key, _keys.remove))
+    for name in (*_READABLE, *_CODED):
+        logging.getLogger(name).addFilter(redact_record)
 
 
-keyless_logs = _KeylessLogs()
-"""The one filter of all clients: `add` a key while a client is open, `remove` it after."""
+def redact_record(record: logging.LogRecord) -> bool:
+    """Redact the keys in a record of a library's; whether it may be shown at all."""
+    keys = [key for each in list(_keys) if (key := each()) is not None]
+    if not keys or record.name in _CODED:
+        return not keys
+    redacted = message = _text(record, logging.LogRecord.getMessage)
+    for key in keys:
+        redacted = key.redact(redacted)
+    if redacted != message:
+        record.msg, record.args = redacted, ()
+    return True

@@ -17,7 +17,8 @@ NAP = 0.5
 class Slot:
     """A place in the queue, and near enough to the front the right to one exchange. It is given back by dropping it."""
 
-    called: SimpleQueue[None] | None = None  # for who waits
+    def __init__(self) -> None:
+        self.calls = SimpleQueue[None]()
 
 
 class Slots:
@@ -33,24 +34,20 @@ class Slots:
 
     def acquire(self, timeout: float) -> Slot | None:
         """A slot, as soon as one is free; None where that takes more seconds than these."""
+        end = time.monotonic() + timeout
         slot = Slot()
         self._queue.append(ref(slot, self._queue.remove))
-        if len(self._queue) <= self._most:
-            return slot
-        end = time.monotonic() + timeout
-        slot.called = called = SimpleQueue[None]()
         while not any(each() is slot for each in self._queue[: self._most]):
             left = end - time.monotonic()
             if left <= 0:
                 return None
             with suppress(Empty):
-                called.get(timeout=min(left, NAP))
+                slot.calls.get(timeout=min(left, NAP))
         return slot
 
     def call_next(self) -> None:
         """Wake the threads whose turn it is, after a slot was dropped."""
         if len(self._queue) >= self._most:
             for each in self._queue[: self._most]:
-                slot = each()
-                if slot is not None and slot.called is not None and slot.called.empty():
-                    slot.called.put(None)
+                if (slot := each()) is not None and slot.calls.empty():
+                    slot.calls.put(None)

@@ -1,26 +1,27 @@
 """The transport of the synchronous client, and the parts that it shares with the other.
 
 This module must not know operations, flows or policies, nor the meaning of a response. A transport is not an httpx
-client; it holds some, and sends every request once, on a lane of its own or through the caller's own httpx client. It
-shares them with nobody: another process begins with its own.
+client: it sends every request once, on a connection of its own or through the caller's own httpx client. It shares its
+connections with nobody: another process begins with its own.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Generator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from ..errors import ClientClosedError, InvalidArgumentError, RequestFailedError
 from . import connections
-from .connections import Builder, Lane
+from .connections import Kept, Route
+from .deadline import Backend
 from .exchange import Exchange
-from .messages import OnResponse, Request, Response
-from .redaction import ApiKey, keyless_logs
+from .messages import OnResponse
+from .redaction import keep_out_of_logs
 from .settings import Settings
 from .slots import Slots
 
@@ -28,119 +29,33 @@ if TYPE_CHECKING:
     from .._flow.effects import Call, T
 
 
-class _Lanes:
-    """The lanes of one process."""
+class Transport:
+    """What both transports share: settings, the caller's own httpx client or the way to Dune, and checks."""
 
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.slots = Slots(connections.CONNECTIONS)
-        self.idle: list[Lane] = []
-
-    def close(self) -> None:
-        """Close the idle ones. In a forked child this leaves the parent's open: each has its own descriptors."""
-        while self.idle:
-            self.idle.pop().close()
-
-
-class SyncTransport:
-    """Sends from any thread of any process."""
-
-    def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
+    def __init__(self, settings: Settings, own: Any, kind: type) -> None:
+        if own is not None and not isinstance(own, kind):
+            raise InvalidArgumentError(f"http_client must be an httpx.{kind.__name__}, not {type(own).__name__}")
         self.is_closed = False
-        self.on_response: OnResponse = ignore
+        self.on_response: OnResponse = lambda request, headers: None
         self._settings = settings
-        self._own = checked(own, httpx.Client)
-        self._builder = Builder(settings)
-        self._lanes = _Lanes()
-        self._lanes.idle.append(self._new_lane())  # now, so that a wrong environment is told at once
-        self._end_hiding = hide_in_logs(self, settings.api_key)
-
-    def send(self, call: Call[T]) -> T:
-        """Send *call* once, as soon as a connection is free for it."""
-        end = time.monotonic() + call.timeout
-        lanes = self._own_lanes()
-        slot = lanes.slots.acquire(call.timeout)
-        if slot is None:
-            raise crowded()
-        try:
-            response = self._exchange(lanes, call, end)
-        finally:
-            del slot
-            lanes.slots.call_next()
-        return call.parse(response)
-
-    def _exchange(self, lanes: _Lanes, call: Call[Any], end: float) -> Response:
-        self.check_open()
-        request: Request = call.request
-        lane = self._lane(lanes, request.is_billed)
-        is_kept = False
-        try:
-            if call.before is not None:
-                call.before()
-            with Exchange(self._settings, request, limit(self._settings, end), self.on_response) as exchange:
-                _carry_out(lane.reserved(exchange.end), exchange)
-            if exchange.is_clean:
-                is_kept = True
-                lanes.idle.append(lane)
-        finally:
-            if not is_kept:
-                lane.close()
-            if self.is_closed:
-                lanes.close()
-        return exchange.outcome()
-
-    def _lane(self, lanes: _Lanes, is_billed: bool) -> Lane:
-        """The last one used, which is the likeliest to be alive; a billed request leaves on one that certainly is."""
-        try:
-            lane = lanes.idle.pop()
-        except IndexError:
-            return self._new_lane()
-        if not (is_billed and lane.is_stale):
-            return lane
-        lane.close()
-        return self._new_lane()
-
-    def _new_lane(self) -> Lane:
-        return self._builder.lane() if self._own is None else Lane(self._own, None)
-
-    def _own_lanes(self) -> _Lanes:
-        if self._lanes.process != os.getpid():
-            inherited, self._lanes = self._lanes, _Lanes()
-            inherited.close()
-        return self._lanes
+        self._own: Any = own
+        self._route = Route(settings)  # now, so that a wrong environment is told at once
+        keep_out_of_logs(settings.api_key)
 
     def check_open(self) -> None:
         """Nothing is sent once a client is closed, ours or the caller's own."""
         if self.is_closed or (self._own is not None and self._own.is_closed):
-            raise closed()
+            raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
 
-    def close(self) -> None:
-        """Close the connections that are ours and idle; those in use close when they have been used."""
-        self.is_closed = True
-        self._end_hiding()
-        self._own_lanes().close()
-
-
-def _carry_out(client: httpx.Client, exchange: Exchange) -> None:
-    response = client.send(exchange.signed(), stream=True, follow_redirects=False)
-    try:
-        exchange.begin(response)
-        for chunk in response.iter_bytes():
-            exchange.add(chunk)
-    finally:
-        response.close()
-
-
-def ignore(request: Request, headers: Mapping[str, str]) -> None:
-    """Do nothing about a response."""
-
-
-def limit(settings: Settings, end: float) -> float:
-    """Seconds that an exchange may take which begins now; *end* is when its caller gives it up."""
-    left = end - time.monotonic()
-    if left <= 0:
-        raise crowded()
-    return min(settings.timeout, left)
+    def _begin(self, call: Call[Any], end: float) -> Exchange:
+        """The exchange that *call* asks for, whose time begins now; *end* is when its caller gives it up."""
+        self.check_open()
+        left = end - time.monotonic()
+        if left <= 0:
+            raise crowded()
+        if call.before is not None:
+            call.before()
+        return Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_response)
 
 
 def crowded() -> RequestFailedError:
@@ -148,19 +63,111 @@ def crowded() -> RequestFailedError:
     return RequestFailedError("No connection was free for the request in the time that was left.")
 
 
-def checked(own: Any, kind: type) -> Any:
-    """The caller's own httpx client, if it is one."""
-    if own is not None and not isinstance(own, kind):
-        raise InvalidArgumentError(f"http_client must be an httpx.{kind.__name__}, not {type(own).__name__}")
-    return own
+class _Connection(Kept):
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._backend = Backend()
+        self.http = self._http = route.connect(self._backend)
+
+    @contextmanager
+    def exchange(self, exchange: Exchange) -> Generator[httpx.Response]:
+        self._backend.deadline = exchange.deadline
+        response = self._http.handle_request(self._route.request(exchange.signed(exchange.trace)))
+        try:
+            yield httpx.Response(response.status, headers=response.headers, content=response.stream)
+        finally:
+            response.close()
+
+    def close(self) -> None:
+        self._backend.close()
 
 
-def closed() -> ClientClosedError:
-    """The error of a client that is closed, ours or the caller's own."""
-    return ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
+class _Pool:
+    """The connections of one process."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.slots = Slots(connections.CONNECTIONS)
+        self._idle: list[_Connection] = []
+
+    def take(self, is_billed: bool) -> _Connection | None:
+        """The last one used, which is the likeliest to be alive."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return None
+        if connection.may_carry(is_billed):
+            return connection
+        connection.close()
+        return None
+
+    def give_back(self, connection: _Connection, is_clean: bool) -> None:
+        """Keep a connection whose exchange is complete, and throw away any other."""
+        if is_clean and connection.is_idle():
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the idle ones. In a forked child this leaves the parent's open: each has its own descriptors."""
+        while self._idle:
+            self._idle.pop().close()
 
 
-def hide_in_logs(transport: object, key: ApiKey) -> Callable[[], object]:
-    """Keep the key out of logs until the returned function is called, or *transport* is forgotten without."""
-    keyless_logs.add(key)
-    return weakref.finalize(transport, keyless_logs.remove, key)
+class SyncTransport(Transport):
+    """Sends from any thread of any process."""
+
+    def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
+        super().__init__(settings, own, httpx.Client)
+        self._pool = _Pool()
+
+    def send(self, call: Call[T]) -> T:
+        """Send *call* once, as soon as a connection is free for it."""
+        end = time.monotonic() + call.timeout
+        pool = self._own_pool()
+        slot = pool.slots.acquire(call.timeout)
+        if slot is None:
+            raise crowded()
+        try:
+            exchange = self._begin(call, end)
+            if self._own is None:
+                self._carry_out(exchange, pool, call.request.is_billed)
+            else:
+                with exchange:
+                    _take_in(exchange, _opened(self._own, exchange))
+        finally:
+            del slot
+            pool.slots.call_next()
+        return call.parse(exchange.outcome())
+
+    def _carry_out(self, exchange: Exchange, pool: _Pool, is_billed: bool) -> None:
+        connection = pool.take(is_billed) or _Connection(self._route)
+        try:
+            with exchange:
+                _take_in(exchange, connection.exchange(exchange))
+        finally:
+            pool.give_back(connection, exchange.is_clean)
+            if self.is_closed:
+                pool.close()
+
+    def _own_pool(self) -> _Pool:
+        if self._pool.process != os.getpid():
+            inherited, self._pool = self._pool, _Pool()
+            inherited.close()
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connections that are ours and idle; those in use close when they have been used."""
+        self.is_closed = True
+        self._own_pool().close()
+
+
+def _opened(own: httpx.Client, exchange: Exchange) -> AbstractContextManager[httpx.Response]:
+    return closing(own.send(exchange.signed(exchange.trace), stream=True, follow_redirects=False))
+
+
+def _take_in(exchange: Exchange, opened: AbstractContextManager[httpx.Response]) -> None:
+    with opened as response:
+        exchange.begin(response)
+        for chunk in response.iter_bytes():
+            exchange.add(chunk)
