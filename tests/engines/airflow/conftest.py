@@ -33,8 +33,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[DuneSandbox]:
         yield running
 
 
-def connection_to(sandbox: DuneSandbox) -> str:
+def connection_to(sandbox: DuneSandbox, plan: str = "enterprise") -> str:
     """A connection of type `dune` that leads to a sandbox, as the environment has it."""
-    return json.dumps(
-        {"conn_type": "dune", "password": sandbox.api_key, "host": sandbox.url, "extra": {"plan": "enterprise"}}
-    )
+    return json.dumps({"conn_type": "dune", "password": sandbox.api_key, "host": sandbox.url, "extra": {"plan": plan}})

@@ -25,7 +25,7 @@ from dune_matviews import (
 from dune_matviews.journal import JournalState, read_journal
 
 from . import journal as journals
-from ._engine import AirflowException, AirflowFailException, BaseOperator, Context
+from ._engine import AirflowFailException, BaseOperator, Context
 from .hook import DuneHook
 
 # A retry would be told the same.
@@ -63,7 +63,7 @@ class DuneOperator(BaseOperator):
                 raise AirflowFailException(str(problem)) from problem
             except (RefreshError, RefreshesFailedError) as problem:
                 if self.retry_failed or _may_go_on(problem):
-                    raise AirflowException(str(problem)) from problem
+                    raise
                 raise AirflowFailException(str(problem)) from problem
             finally:
                 self._is_at_work = False

@@ -40,7 +40,7 @@ def matview_task_group(plan: str | PathLike[str], *, group_id: str = "matviews",
     with TaskGroup(group_id) as group:
         tasks = {
             name: RefreshMatviewOperator(
-                task_id=name, view=name, **{**of_plan, "performance": tiers.get(name), **arguments}
+                task_id=name, view=name, **{"performance": tiers.get(name), **of_plan, **arguments}
             )
             for name in read.views
         }

@@ -10,7 +10,7 @@ from datetime import timedelta
 from os import PathLike
 from typing import Any
 
-from dune_matviews import ExecutionStatus, Refresh
+from dune_matviews import Refresh
 from dune_matviews.journal import read_journal
 from dune_matviews.plan import read_plan
 
@@ -116,7 +116,9 @@ class RefreshMatviewOperator(DuneOperator):
     def _ended(self, refresh: Refresh, context: Context) -> dict[str, Any]:
         status = refresh.wait(timeout=self.timeout, max_credits=self.max_credits)
         self.query_id = status.query_id
-        told = _told(status)
+        names = ("execution_id", "cost_credits", "row_count", "size_bytes", "query_id")
+        told = {name: getattr(status, name) for name in names} | {"state": status.state.value}
+        told["ended_at"] = status.ended_at and status.ended_at.isoformat()
         for outlet in self.outlets:
             if isinstance(outlet, Asset) and outlet.name == self.view:
                 context["outlet_events"][outlet].extra = told
@@ -169,13 +171,7 @@ class RefreshMatviewsOperator(DuneOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Refresh the views, or go on where an earlier try has stopped."""
         with self.at_work(context) as (dune, journal):
-            report = dune.refresh_all(
-                self.views,
-                journal=journal,
-                retry_failed=self.retry_failed,
-                on_update=lambda name, result: self.log.info("%s: %s", name, result.outcome),
-                **self.options,
-            )
+            report = dune.refresh_all(self.views, journal=journal, retry_failed=self.retry_failed, **self.options)
             self.log.info("%s", report)
             report.raise_for_failures()
         told: dict[str, Any] = report.to_dict()
@@ -183,16 +179,3 @@ class RefreshMatviewsOperator(DuneOperator):
             if isinstance(outlet, Asset) and outlet.name in told["views"]:
                 context["outlet_events"][outlet].extra = told["views"][outlet.name]
         return told
-
-
-def _told(status: ExecutionStatus) -> dict[str, Any]:
-    """An execution as XCom and asset events have it."""
-    return {
-        "execution_id": status.execution_id,
-        "state": status.state.value,
-        "cost_credits": status.cost_credits,
-        "row_count": status.row_count,
-        "size_bytes": status.size_bytes,
-        "query_id": status.query_id,
-        "ended_at": status.ended_at and status.ended_at.isoformat(),
-    }

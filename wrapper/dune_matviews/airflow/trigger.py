@@ -77,7 +77,11 @@ async def _client(dune_conn_id: str) -> AsyncIterator[AsyncMatviewsClient]:
     """The one client of this event loop with these settings; the last user closes it."""
     settings = settings_of(await DuneHook.aget_connection(dune_conn_id))
     clients, key = _clients.setdefault(asyncio.get_running_loop(), {}), tuple(settings.values())
-    dune, users = clients.get(key) or (AsyncMatviewsClient(**settings), 0)
+    if key not in clients:
+        # In a thread, because the first client imports what would hold up all other triggers.
+        made = await asyncio.to_thread(AsyncMatviewsClient, **settings)
+        clients.setdefault(key, (made, 0))
+    dune, users = clients[key]
     clients[key] = dune, users + 1
     try:
         yield dune

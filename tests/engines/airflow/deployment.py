@@ -1,0 +1,168 @@
+"""A whole Airflow on this machine, each of its parts a process that can be killed: scheduler with the workers of its
+LocalExecutor, triggerer, DAG processor and API server, on SQLite."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from socket import socket
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+PARTS = ("api-server", "dag-processor", "scheduler", "triggerer")
+PATIENCE = 240.0  # seconds after which a test gives up; nothing depends on how long anything takes
+T = TypeVar("T")
+
+
+def until(what: str, found: Callable[[], T | None]) -> T:
+    """What *found* returns once that is something."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.1)  # the processes that are waited for tell nobody
+    raise AssertionError(f"waited in vain for: {what}")
+
+
+class Airflow:
+    """A deployment in a folder of its own; DAGs come from *dags*, the connection from *environment*."""
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
+        with socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.home = home
+        settings = {
+            "CORE__DAGS_FOLDER": str(dags),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "3",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "API__PORT": str(port),
+            "API__HOST": "127.0.0.1",
+            "API__WORKERS": "1",
+            "API_AUTH__JWT_SECRET": "a secret of the tests, which has to be long enough for the signature: " + "x" * 64,
+            # What died is noticed within seconds.
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+            "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+            "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+            "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        }
+        self.environment = (
+            {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+            | {"AIRFLOW_HOME": str(home), "PYTHONWARNINGS": "ignore", "NO_PROXY": "127.0.0.1"}
+            | {f"AIRFLOW__{name}": value for name, value in settings.items()}
+            | environment
+        )
+        self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    @contextmanager
+    def running(self) -> Iterator[Airflow]:
+        """The deployment with all its parts; none of its processes is left afterwards."""
+        subprocess.run(self._command("db", "migrate"), env=self.environment, check=True, capture_output=True)
+        try:
+            for part in PARTS:
+                self.start(part)
+            until("the API server", self._log_in)
+            until("the DAGs", lambda: self.http.get("/api/v2/dags").json()["total_entries"])
+            yield self
+        finally:
+            for part in list(self.parts):
+                self.kill(part)
+            self.http.close()
+
+    def start(self, part: str) -> None:
+        """Start one of the parts."""
+        with (self.home / f"{part}.log").open("ab") as log:
+            self.parts[part] = subprocess.Popen(
+                self._command(part), env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self, part: str) -> None:
+        """Kill a part with SIGKILL, and all that it has started: what the loss of its machine does."""
+        process = self.parts.pop(part)
+        kill(psutil.Process(process.pid))
+        process.wait()
+
+    def task_process(self) -> psutil.Process:
+        """The process in which the one task that runs does its work; its parent is the worker."""
+        workers = psutil.Process(self.parts["scheduler"].pid).children()
+        (process,) = until("a task's process", lambda: [each for worker in workers for each in worker.children()])
+        return process
+
+    def trigger(self, dag: str, **conf: Any) -> str:
+        """Start a run of a DAG, and return its id."""
+        answer = self.http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
+        return str(_checked(answer)["dag_run_id"])
+
+    def task(self, dag: str, run: str) -> dict[str, Any]:
+        """The task instance `refresh` of a run."""
+        return _checked(self.http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh"))
+
+    def wait(self, dag: str, run: str, *states: str, tries: int = 0) -> dict[str, Any]:
+        """The task instance `refresh`, once it is in one of *states*, in a try later than *tries*."""
+
+        def found() -> dict[str, Any] | None:
+            task = self.task(dag, run)
+            return task if task["state"] in states and task["try_number"] > tries else None
+
+        return until(f"{dag} in {states}, after {tries} tries; it is {self.task(dag, run)['state']}", found)
+
+    def clear(self, dag: str, run: str) -> None:
+        """Clear the task `refresh`, as a person does in the browser."""
+        body = {"dag_run_id": run, "task_ids": ["refresh"], "dry_run": False, "only_failed": False}
+        _checked(self.http.post(f"/api/v2/dags/{dag}/clearTaskInstances", json=body))
+
+    def stored(self, dag: str, run: str) -> int:
+        """How many keys the state store of the task `refresh` has."""
+        answer = self.http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh/state-store")
+        return int(_checked(answer)["total_entries"])
+
+    def mark(self, dag: str, run: str, state: str) -> None:
+        """Mark the task `refresh`, as a person does in the browser."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh"
+        _checked(self.http.patch(path, json={"new_state": state}))
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("airflow")), *arguments]
+
+    def _log_in(self) -> bool:
+        try:
+            answer = self.http.get("/auth/token")
+        except httpx.TransportError:
+            return False
+        if answer.is_success:
+            self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return answer.is_success
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill a process with SIGKILL, and all below it; none of them can do anything about it."""
+    family = [process, *process.children(recursive=True)]
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(signal.SIGKILL)
+    psutil.wait_procs(family, timeout=PATIENCE)
+
+
+def _checked(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text}"
+    found: dict[str, Any] = answer.json()
+    return found
