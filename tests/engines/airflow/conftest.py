@@ -5,8 +5,10 @@ Airflow reads its settings when it is imported: so they are made here, before an
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,15 @@ from dune_matviews.sandbox import DuneSandbox
 
 HERE = Path(__file__).parent
 HOME = Path(tempfile.mkdtemp(prefix="airflow-"))
+DAGS = HOME / "dags"
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+shutil.copytree(HERE / "dags", DAGS)
+for example in ("airflow_dag.py", "plan.toml"):
+    (DAGS / "examples").mkdir(exist_ok=True)
+    shutil.copy(HERE.parents[2] / "examples" / example, DAGS / "examples")
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
-    "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
 }

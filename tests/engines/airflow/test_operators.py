@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
-from tests.engines.airflow.conftest import HERE, connection_to
+from tests.engines.airflow.conftest import DAGS, HERE, connection_to
 
 Run = Callable[..., Any]
+ROOT = HERE.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def bag() -> Any:
     from airflow.utils.db import initdb
 
     initdb()
-    found = DagBag(dag_folder=HERE / "dags", bundle_path=HERE / "dags", bundle_name="dags-folder")
+    found = DagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
     assert found.import_errors == {}
     return found
 
@@ -119,7 +121,7 @@ def test_a_dag_is_parsed_without_dune(sandbox: DuneSandbox) -> None:
     """Nothing is asked while DAGs are parsed, and each view that is no template is an asset that its task updates."""
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(dag_folder=HERE / "dags", bundle_path=HERE / "dags", bundle_name="dags-folder")
+    bag = DagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder")
     assert bag.import_errors == {}
     assert sandbox.requests == ()
     outlets = {
@@ -191,3 +193,23 @@ def test_a_wrong_key_fails_the_test_of_the_connection(sandbox: DuneSandbox, monk
     accepted, message = DuneHook().test_connection()
     assert not accepted
     assert "401" in message
+
+
+def test_the_example_runs_as_it_stands(run: Run, sandbox: DuneSandbox) -> None:
+    """One view, all views of the plan file beside it, and what runs after a refresh, in examples/airflow_dag.py."""
+    assert states(run("dune_hourly")) == states(run("dune_nightly")) == {"refresh": "success"}
+    names = [name.removeprefix("dune.my_team.result_") for name in billed(sandbox)]
+    assert names[0] == "daily_volume"
+    assert sorted(names[1:]) == ["base", "daily", "daily_users", "daily_volume", "prices", "weekly"]
+
+
+def test_the_dag_of_the_manual_is_one(tmp_path: Path) -> None:
+    """The snippet is a DAG with the view as its task's outlet."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "airflow.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "manual.py").write_text(snippet)
+    bag = DagBag(dag_folder=tmp_path, bundle_path=tmp_path, bundle_name="manual")
+    assert bag.import_errors == {}
+    (task,) = bag.dags["dune_hourly"].tasks
+    assert [asset.name for asset in task.outlets] == ["dune.my_team.result_daily_volume"]
