@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 
 from dune_matviews import ConfigurationError, IfLost, IfRunning, Performance, RefreshReport, ViewResult
 
-from .cancellation import cancel_started, is_cancelled
+from .cancellation import follow_cancellation
 from .credentials import shared_client
 from .journal import FlowRunJournal, Writer, ancestry
 
@@ -122,8 +122,8 @@ def _refreshed(
         try:
             report = dune.refresh_all(views, journal=journal, on_update=_Log(), **options)
         except BaseException as end:
-            if not isinstance(end, Exception) and is_cancelled(api, flow_run_id):
-                cancel_started(api, flow_run_id)
+            if not isinstance(end, Exception):
+                follow_cancellation(api, flow_run_id)
             raise
     report.raise_for_failures()
     return report
