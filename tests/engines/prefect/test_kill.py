@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling, Crashed, Scheduled
 
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
@@ -61,16 +61,12 @@ def runner(home: Path, dune: DuneSandbox) -> Iterator[Program]:
 
 
 class Run:
-    """A flow run that was started by its deployment, and the view that it refreshes."""
+    """A flow run, and the view that it refreshes."""
 
-    def __init__(
-        self, dune: DuneSandbox, view: str, flow: str = "nightly", parameters: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, dune: DuneSandbox, view: str, flow_run: FlowRun) -> None:
         self.view = view
+        self.id = flow_run.id
         self._dune = dune
-        started = run_deployment(f"{flow}/served", parameters=parameters or {"view": view}, timeout=0)
-        assert isinstance(started, FlowRun)
-        self.id = started.id
 
     @property
     def bills(self) -> list[str]:
@@ -145,9 +141,16 @@ class Run:
                 self._dune.finish(each.execution_id, end)
 
 
+def started(dune: DuneSandbox, view: str, flow: str = "nightly", parameters: dict[str, Any] | None = None) -> Run:
+    """A run of a served flow."""
+    flow_run = run_deployment(f"{flow}/served", parameters=parameters or {"view": view}, timeout=0)
+    assert isinstance(flow_run, FlowRun)
+    return Run(dune, view, flow_run)
+
+
 def test_killed_while_polling(dune: DuneSandbox) -> None:
     """A run that is killed while it polls follows the same execution when it is retried."""
-    run = Run(dune, "dune.my_team.result_polling")
+    run = started(dune, "dune.my_team.result_polling")
     run.is_polling()
     run.dies()
     assert run.bills == ["EXECUTING"]
@@ -161,7 +164,7 @@ def test_killed_while_polling(dune: DuneSandbox) -> None:
 def test_killed_while_the_request_is_unanswered(dune: DuneSandbox) -> None:
     """A run that is killed before it has the response to its request finds what Dune has booked."""
     dune.fail("refresh", Fault(delay=math.inf))
-    run = Run(dune, "dune.my_team.result_unanswered")
+    run = started(dune, "dune.my_team.result_unanswered")
     run.was_sent()
     run.dies()
     run.again()
@@ -174,7 +177,7 @@ def test_killed_while_the_request_is_unanswered(dune: DuneSandbox) -> None:
 def test_killed_before_the_request_was_accepted(dune: DuneSandbox) -> None:
     """A run that is killed over a request that Dune never took sends it again, once that is proven."""
     dune.fail("refresh", Fault(lost=True, delay=math.inf))
-    run = Run(dune, "dune.my_team.result_unsent")
+    run = started(dune, "dune.my_team.result_unsent")
     run.was_sent()
     run.dies()
     assert run.bills == []
@@ -188,7 +191,7 @@ def test_killed_before_the_request_was_accepted(dune: DuneSandbox) -> None:
 
 def test_killed_after_the_end(dune: DuneSandbox) -> None:
     """A run that is killed before it learns of the end takes it in when it is retried."""
-    run = Run(dune, "dune.my_team.result_ended")
+    run = started(dune, "dune.my_team.result_ended")
     run.is_polling()
     os.kill(run.process(), signal.SIGSTOP)
     run.finish()
@@ -201,7 +204,7 @@ def test_killed_after_the_end(dune: DuneSandbox) -> None:
 def test_killed_after_the_task(dune: DuneSandbox, tmp_path: Path) -> None:
     """A run that is killed in a later step does not refresh again when it is retried."""
     gate = tmp_path / "gate"
-    run = Run(dune, view := "dune.my_team.result_later", parameters={"view": view, "gate": str(gate)})
+    run = started(dune, view := "dune.my_team.result_later", parameters={"view": view, "gate": str(gate)})
     run.is_polling()
     run.finish()
     eventually(lambda: "succeeded" in run.log(), "the task is over")
@@ -214,7 +217,7 @@ def test_killed_after_the_task(dune: DuneSandbox, tmp_path: Path) -> None:
 
 def test_terminated(dune: DuneSandbox) -> None:
     """A process that is told to end, as by a machine that shuts down, leaves the execution running."""
-    run = Run(dune, "dune.my_team.result_terminated")
+    run = started(dune, "dune.my_team.result_terminated")
     run.is_polling()
     run.dies(signal.SIGTERM)
     assert run.bills == ["EXECUTING"]
@@ -227,14 +230,14 @@ def test_terminated(dune: DuneSandbox) -> None:
 
 def test_a_person_cancels(dune: DuneSandbox) -> None:
     """A cancelled run cancels at Dune; a retry of that run knows so, and only another run is another bill."""
-    run = Run(dune, view := "dune.my_team.result_cancelled")
+    run = started(dune, view := "dune.my_team.result_cancelled")
     run.is_polling()
     run.is_canceled()
     eventually(lambda: run.bills == ["CANCELED"], "Dune has cancelled")
     run.again()
     run.becomes("FAILED")
     assert run.bills == ["CANCELED"]
-    another = Run(dune, view)
+    another = started(dune, view)
     eventually(lambda: len(another.bills) == 2, "it is refreshed anew")
     another.finish()
     another.becomes("COMPLETED")
@@ -244,7 +247,7 @@ def test_a_person_cancels(dune: DuneSandbox) -> None:
 def test_a_person_cancels_threads(dune: DuneSandbox) -> None:
     """The hook cancels what tasks in threads have started."""
     views = [f"dune.my_team.result_thread_{number}" for number in range(3)]
-    run = Run(dune, views[0], "in-threads", {"views": views})
+    run = started(dune, views[0], "in-threads", {"views": views})
     eventually(lambda: {each.name for each in dune.ledger} >= set(views), "all are sent")
     run.is_polling()
     run.is_canceled()
@@ -254,7 +257,7 @@ def test_a_person_cancels_threads(dune: DuneSandbox) -> None:
 def test_a_person_cancels_without_a_hook(dune: DuneSandbox) -> None:
     """A task in the flow's own thread cancels by itself, and starts nothing more."""
     views = {"dune.my_team.result_hookless": [], "dune.my_team.result_after": ["dune.my_team.result_hookless"]}
-    run = Run(dune, "dune.my_team.result_hookless", "without-hook", {"views": views})
+    run = started(dune, "dune.my_team.result_hookless", "without-hook", {"views": views})
     run.is_polling()
     run.is_canceled()
     assert states(dune, views) == ["CANCELED"]
@@ -263,7 +266,7 @@ def test_a_person_cancels_without_a_hook(dune: DuneSandbox) -> None:
 def test_dune_fails_the_view(dune: DuneSandbox) -> None:
     """A failure is paid for once: a retry of the run returns it, and starts nothing."""
     dune.rehearse(view := "dune.my_team.result_failing", Scenario(running=math.inf, end="failed", billed=True))
-    run = Run(dune, view)
+    run = started(dune, view)
     run.is_polling()
     run.finish()
     run.becomes("FAILED")
@@ -275,7 +278,7 @@ def test_dune_fails_the_view(dune: DuneSandbox) -> None:
 
 def test_two_processes_at_once(dune: DuneSandbox) -> None:
     """A run that is started again while its process lives is followed by both."""
-    run = Run(dune, "dune.my_team.result_twice")
+    run = started(dune, "dune.my_team.result_twice")
     run.is_polling()
     run.again()
     second = Program("-m", "prefect", "flow-run", "execute", str(run.id))
@@ -292,7 +295,7 @@ def test_two_processes_at_once(dune: DuneSandbox) -> None:
 
 def test_the_machine_is_lost(dune: DuneSandbox, runner: Program) -> None:
     """The runner and the run are killed together; a person has the run started again on another machine."""
-    run = Run(dune, "dune.my_team.result_machine")
+    run = started(dune, "dune.my_team.result_machine")
     run.is_polling()
     pid = run.process()
     runner.kill()
@@ -307,9 +310,34 @@ def test_the_machine_is_lost(dune: DuneSandbox, runner: Program) -> None:
     assert run.bills == ["COMPLETED"]
 
 
+def test_a_script_is_killed(dune: DuneSandbox) -> None:
+    """A flow run without a deployment, which Prefect takes for running still, is retried on the command line."""
+    view = "dune.my_team.result_script"
+    script = Program("-c", f"from flows import nightly; nightly({view!r})")
+    script.start()
+    with get_client(sync_client=True) as api:
+        [found] = eventually(
+            lambda: [each for each in api.read_flow_runs() if each.parameters.get("view") == view], "it has a flow run"
+        )
+    run = Run(dune, view, found)
+    run.is_polling()
+    script.kill()
+    with get_client(sync_client=True) as api:
+        api.set_flow_run_state(run.id, Crashed(), force=True)
+    again = Program("-m", "prefect", "flow-run", "retry", str(run.id), "--entrypoint", "flows.py:nightly")
+    again.start()
+    try:
+        run.is_polling()
+        run.finish()
+        run.becomes("COMPLETED")
+    finally:
+        again.kill()
+    assert run.bills == ["COMPLETED"]
+
+
 def test_the_server_is_lost(dune: DuneSandbox) -> None:
     """Prefect's server is killed while a run polls; however the run ends, its retry pays nothing."""
-    run = Run(dune, "dune.my_team.result_server")
+    run = started(dune, "dune.my_team.result_server")
     run.is_polling()
     SERVER.kill()
     run.finish()
