@@ -223,3 +223,54 @@ def test_a_port_in_use_comes_with_the_next_step(nowhere: Shell, dune: DuneSandbo
     port = dune.url.rpartition(":")[2]
     (line,) = nowhere("sandbox", "--port", port, code=2).err.splitlines()
     assert f"cannot listen on port {port}: Address already in use. Choose another --port, or leave it out" in line
+
+
+# Help
+
+
+@pytest.mark.parametrize(
+    ("asked", "like"),
+    [
+        (["-h"], ["--help"]),
+        (["help"], ["--help"]),
+        (["help", "refresh"], ["refresh", "--help"]),
+        (["refresh", "-h"], ["refresh", "--help"]),
+        (["help", "journal", "show"], ["journal", "show", "--help"]),
+    ],
+)
+def test_help_is_asked_for_as_people_do(asked: list[str], like: list[str], nowhere: Shell) -> None:
+    """With `-h`, or by the command `help`."""
+    assert nowhere(*asked).out == nowhere(*like).out
+
+
+def test_help_of_what_is_no_command_is_a_mistake(nowhere: Shell) -> None:
+    """With the code of one."""
+    assert "No such command 'refesh'" in nowhere("help", "refesh", code=2).err
+
+
+def test_the_package_itself_is_the_command() -> None:
+    """`python -m dune_matviews` does what the script does, where that is not on the path."""
+    done = subprocess.run([sys.executable, "-m", "dune_matviews", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("dune-matviews, version ")
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_a_shell(shell_name: str, nowhere: Shell) -> None:
+    """In zsh it loads what it rests on, which a plain `~/.zshrc` does not."""
+    script = nowhere("completion", shell_name).out
+    assert "_DUNE_MATVIEWS_COMPLETE" in script
+    assert script.startswith("(( $+functions[compdef] )) || { autoload -Uz compinit") == (shell_name == "zsh")
+
+
+def test_completion_completes_in_bash(nowhere: Shell) -> None:
+    """The script that is printed is one that bash takes, and it finds the command's own words."""
+    script = f"""
+    export PATH={Path(COMMAND).parent}:$PATH
+    eval "$(dune-matviews completion bash)"
+    COMP_WORDS=(dune-matviews refr) COMP_CWORD=1
+    _dune_matviews_completion dune-matviews
+    echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=nowhere.environment)
+    assert (done.stdout, done.stderr) == ("refresh\n", "")

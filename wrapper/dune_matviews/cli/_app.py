@@ -17,7 +17,7 @@ import click
 
 import dune_matviews
 
-from . import _defining, _executions, _journal, _refreshing, _sandbox, _views
+from . import _checking, _defining, _executions, _helping, _journal, _refreshing, _sandbox, _views
 from ._exits import MEANING, Exit
 from ._failures import failure, warned
 from ._options import Group, Settings, options_of_dune
@@ -39,7 +39,7 @@ class Commands(Group):
 @click.group(
     cls=Commands,
     no_args_is_help=True,
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
     epilog="The API key is read from DUNE_API_KEY, or from --api-key-file.",
 )
 @options_of_dune
@@ -52,9 +52,11 @@ for command in (
     *_refreshing.COMMANDS,
     *_executions.COMMANDS,
     *_views.COMMANDS,
+    *_checking.COMMANDS,
     *_defining.COMMANDS,
     *_journal.COMMANDS,
     *_sandbox.COMMANDS,
+    *_helping.COMMANDS,
 ):
     app.add_command(command)
 

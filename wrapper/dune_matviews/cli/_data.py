@@ -50,7 +50,7 @@ def execution(status: ExecutionStatus) -> str:
             ("cost", None if status.cost_credits is None else _text.credits(status.cost_credits)),
             ("rows", None if status.row_count is None else f"{status.row_count:,}"),
             ("size", None if status.size_bytes is None else _text.size(status.size_bytes)),
-            ("error", _error(status.error) if status.error else None),
+            ("error", error(status.error) if status.error else None),
         ]
     )
 
@@ -59,6 +59,7 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else _text.moment(moment)
 
 
-def _error(error: ErrorDetail) -> str:
-    place = "" if error.line is None else f"(line {error.line}, column {error.column})"
-    return _text.line(" ".join(filter(None, (error.type, error.message, place))))
+def error(detail: ErrorDetail) -> str:
+    """Why an execution failed, on one line."""
+    place = "" if detail.line is None else f"(line {detail.line}, column {detail.column})"
+    return _text.line(" ".join(filter(None, (detail.type, detail.message, place))))

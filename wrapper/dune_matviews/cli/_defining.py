@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import _running, _text
+from . import _names, _running, _text
 from ._exits import Exit
 from ._options import (
     Command,
@@ -165,6 +165,7 @@ def update(
     if not given:
         raise click.UsageError("Nothing to change: say what, for example --query, --cron or --performance.")
     with settings.client() as dune:
+        (name,) = _names.completed(dune, settings.output, [name])
         started = dune.update(name, **given)
         return _followed(settings, started, no_wait=no_wait, **limits)
 
@@ -188,9 +189,10 @@ def delete(settings: Settings, name: str, yes: bool) -> Answer:
     """Delete a view and its table; there is no way back."""
     if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: closed by whoever started us
         raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
-    if not yes and not click.confirm(f"Delete {name} and its table, for good?", err=True):
-        return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
     with settings.client() as dune:
+        (name,) = _names.completed(dune, settings.output, [name])
+        if not yes and not click.confirm(f"Delete {_text.line(name)} and its table, for good?", err=True):
+            return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
         dune.delete(name)
     return Answer(Exit.OK, {"deleted": name}, "" if settings.output.quiet else f"{_text.line(name)} is deleted.")
 

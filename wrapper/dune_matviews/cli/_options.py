@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from dune_matviews import IfLost, IfRunning, InvalidArgumentError, Performance, Plan, SmallTier
-from dune_matviews.plan import parse_duration
+from dune_matviews.plan import RefreshPlan, parse_duration, read_plan
 
 from . import _text
+from ._failures import PlanError
 from ._output import Output
 
 if TYPE_CHECKING:
@@ -235,6 +236,26 @@ def options_of_small(command: F) -> F:
     )(command)
 
 
+def options_of_limits(command: F) -> F:
+    """Add how far a run may go, and on which terms."""
+    for option in (
+        click.option(
+            "--if-running",
+            type=click.Choice(IF_RUNNING),
+            help="What to do if a view is being refreshed already: start another refresh, adopt (follow) that one, or "
+            "refuse.  [default: start]",
+        ),
+        click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]"),
+        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on."),
+        click.option(
+            "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
+        ),
+        click.option("--max-credits", type=Credits(), help="Cancel what runs once all has cost more than this."),
+    ):
+        command = option(command)
+    return command
+
+
 def options_of_journal(command: F) -> F:
     """Add the journal, and what is repeated with it."""
     for option in (
@@ -263,6 +284,21 @@ def options_of_journal(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def plan_of(settings: Settings, plan_file: str | Path) -> RefreshPlan:
+    """The plan in a file, whose `dune_plan` counts for the client unless something else was asked for.
+
+    Raises:
+        PlanError: the file cannot be used.
+    """
+    try:
+        plan = read_plan(plan_file)
+    except InvalidArgumentError as mistakes:
+        raise PlanError(str(mistakes)) from mistakes
+    if settings.plan == "auto":
+        settings.plan = plan.dune_plan or "auto"
+    return plan
 
 
 def refuse_what_waits(limits: Mapping[str, Any]) -> None:

@@ -5,31 +5,29 @@ This module must not know how views are refreshed, nor how their progress is sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dune_matviews import AuthenticationError, DuneError, InvalidArgumentError, PaymentRequiredError
-from dune_matviews.plan import RefreshPlan, read_plan
+from dune_matviews import AuthenticationError, DuneError, PaymentRequiredError
+from dune_matviews.plan import RefreshPlan
 
-from . import _dry_run, _exits, _github, _running, _text
+from . import _dry_run, _exits, _github, _names, _running, _text
 from ._exits import Exit
-from ._failures import PlanError, failure
+from ._failures import failure
 from ._options import (
-    IF_RUNNING,
     Command,
-    Credits,
-    Duration,
     Name,
-    Number,
     Settings,
     options_of_dune,
     options_of_journal,
+    options_of_limits,
     options_of_small,
     options_of_tiers,
+    plan_of,
     refuse_what_waits,
 )
 from ._output import Answer, Output
@@ -37,43 +35,20 @@ from ._output import Answer, Output
 if TYPE_CHECKING:
     from dune_matviews import MatviewsClient
 
+_OF_ONE_REFRESH = ("performance", "if_running", "if_lost")
+"""What starts a refresh that nobody waits for."""
+
 
 @click.command(cls=Command)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, type=Name())
 @click.option("--upstream", is_flag=True, help="Refresh everything that the views read, too, in order.")
 @options_of_tiers
-@click.option("--max-credits", type=Credits(), help="Cancel what runs once all has cost more than this.")
-@click.option(
-    "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
-)
-@click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on.")
-@click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]")
-@click.option(
-    "--if-running",
-    type=click.Choice(IF_RUNNING),
-    help="What to do if a view is being refreshed already: start another refresh, adopt (follow) that one, or refuse."
-    "  [default: start]",
-)
+@options_of_limits
 @options_of_journal
 @click.option("--no-wait", is_flag=True, help="Start the refreshes, print their execution ids, and return.")
 @options_of_dune
 @click.pass_obj
-def refresh(
-    settings: Settings,
-    names: tuple[str, ...],
-    upstream: bool,
-    performance: str | None,
-    max_credits: float | None,
-    max_age: timedelta | None,
-    timeout: timedelta | None,
-    max_parallel: int | None,
-    if_running: str | None,
-    if_lost: str | None,
-    journal: Path | None,
-    label: str | None,
-    retry_failed: bool,
-    no_wait: bool,
-) -> Answer:
+def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wait: bool, **given: Any) -> Answer:
     """Refresh views, and wait until they are fresh.
 
     NAME is a view's full name, such as dune.my_team.result_daily_volume. A refresh that Dune accepts
@@ -85,76 +60,86 @@ def refresh(
     For example, everything under a view that is older than six hours:
       dune-matviews refresh --upstream --max-age 6h dune.my_team.result_daily_volume
     """
-    options: dict[str, Any] = {
-        "max_credits": max_credits,
-        "max_age": max_age,
-        "timeout": timeout,
-        "max_parallel": max_parallel,
-        **_of_journal(journal, label, retry_failed),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    how: dict[str, Any] = {
-        "performance": performance,
-        "if_running": if_running or "start",
-        "if_lost": if_lost or "raise",
-    }
+    options = _given(given)
     if no_wait:
-        refuse_what_waits(given | {"upstream": upstream or None})
+        how = {name: options.pop(name) for name in _OF_ONE_REFRESH if name in options}
+        refuse_what_waits(options | {"upstream": upstream or None})
         with settings.client() as dune:
-            return _started(dune, settings.output, names, how)
+            return _started(dune, settings.output, _names.completed(dune, settings.output, names), how)
     with settings.client() as dune:
+        names = _names.completed(dune, settings.output, names)
         views = _with_upstream(dune, names) if upstream else names
-        return _running.refresh(dune, settings.output, views, **given, **how)
+        return _running.refresh(dune, settings.output, views, **options)
 
 
 @click.command(cls=Command)
 @click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
+@click.option("--only", multiple=True, metavar="NAME", type=Name(), help="Only this view; as often as you like.")
+@click.option("--exclude", multiple=True, metavar="NAME", type=Name(), help="Not this view; as often as you like.")
+@click.option("--force", is_flag=True, help="Refresh what is fresh, too: there is no max_age.")
+@options_of_limits
 @options_of_journal
 @options_of_small
 @options_of_dune
 @click.pass_obj
 def run(
     settings: Settings,
+    /,
     plan_file: Path,
     dry_run: bool,
-    if_lost: str | None,
-    journal: Path | None,
-    label: str | None,
-    retry_failed: bool,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
+    force: bool,
+    **given: Any,
 ) -> Answer:
     """Refresh the views of a plan file, in order. What the options say counts more than what the plan says.
 
     'dune-matviews lineage NAME --format toml' writes such a file.
+
+    NAME is a view of the plan, in full or bare, or a pattern such as '*daily*'. A view that is left out counts as fresh
+    for those that read it. TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
-    given = {"if_lost": if_lost, **_of_journal(journal, label, retry_failed)}
-    plan = _plan_of(plan_file, {name: value for name, value in given.items() if value is not None})
+    plan = plan_of(settings, plan_file)
+    options = {**plan.options, **_given(given)}
+    if force:
+        options.pop("max_age", None)
+    views = _chosen(plan.views, only, exclude)
+    if "performance" in options:
+        options["performance"] = {name: tier for name, tier in options["performance"].items() if name in views}
+    plan = RefreshPlan(views=views, options=options, dune_plan=plan.dune_plan)
     if dry_run and plan.options.get("max_age") is None:
         return _dry_run.dry_run(plan)
-    if settings.plan == "auto":
-        settings.plan = plan.dune_plan or "auto"
     with settings.client() as dune:
         if dry_run:
             return _dry_run.dry_run(plan, dune.freshness)
         return _running.refresh(dune, settings.output, plan.views, **plan.options)
 
 
-def _plan_of(plan_file: Path, given: dict[str, Any]) -> RefreshPlan:
-    """The plan in a file, in which the options given on the command line count more than those of the file.
-
-    Raises:
-        PlanError: the file cannot be used.
-    """
-    try:
-        plan = read_plan(plan_file)
-    except InvalidArgumentError as mistakes:
-        raise PlanError(str(mistakes)) from mistakes
-    return RefreshPlan(views=plan.views, options={**plan.options, **given}, dune_plan=plan.dune_plan)
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, by the names of the SDK's arguments."""
+    options = {**options, "run": options.get("label"), "retry_failed": options.get("retry_failed") or None}
+    return {name: value for name, value in options.items() if name != "label" and value is not None}
 
 
-def _of_journal(journal: Path | None, label: str | None, retry_failed: bool) -> dict[str, Any]:
-    """The journal, and what is repeated with it, as the SDK names them; None where it was not said."""
-    return {"journal": journal, "run": label, "retry_failed": retry_failed or None}
+def _chosen(
+    views: Mapping[str, tuple[str, ...]], only: tuple[str, ...], exclude: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """The views of a plan that the options leave, each with what it reads among them."""
+    left = set(views if not only else _matching(views, only)) - _matching(views, exclude)
+    if not left:
+        raise click.UsageError("Nothing is left of the plan: --only and --exclude leave out every view.")
+    return {name: tuple(each for each in reads if each in left) for name, reads in views.items() if name in left}
+
+
+def _matching(views: Iterable[str], patterns: tuple[str, ...]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = {name for name in views if fnmatchcase(name, pattern) or name.rpartition(".")[2] == pattern}
+        if not matches:
+            raise click.UsageError(f"The plan has no view {_text.line(pattern)!r}.")
+        found |= matches
+    return found
 
 
 def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import _data, _pictures, _text
+from . import _data, _names, _pictures, _text
+from ._checking import how_it_failed, last_execution
 from ._exits import Exit
 from ._options import Command, Settings, options_of_dune, view_name
 from ._output import Answer
 
 if TYPE_CHECKING:
-    from dune_matviews import Freshness, Matview, Schedule
+    from dune_matviews import ExecutionStatus, Freshness, Matview, Schedule
 
 
 @click.command(cls=Command)
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 @options_of_dune
 @click.pass_obj
 def get(settings: Settings, name: str) -> Answer:
-    """Show a view, and when it was last refreshed."""
+    """Show a view, when it was last refreshed, and how that has failed."""
     with settings.client() as dune:
+        (name,) = _names.completed(dune, settings.output, [name])
         view, freshness = dune.get(name), dune.freshness(name)
-    document = {"view": _data.plain(view), "freshness": _data.plain(freshness)}
-    return Answer(Exit.OK, document, _text.fields(_described(view, freshness)))
+        last = last_execution(dune, view)
+    document = {
+        "view": _data.plain(view),
+        "freshness": _data.plain(freshness),
+        "last_execution": _data.plain(last),
+    }
+    return Answer(Exit.OK, document, _text.fields(_described(view, freshness, last)))
 
 
 @click.command("list", cls=Command)
@@ -62,6 +69,7 @@ def lineage(settings: Settings, name: str, picture: str | None) -> Answer:
     if picture is not None and settings.output.form == "json":
         raise click.UsageError("--output json prints the lineage as JSON: it goes without --format.")
     with settings.client() as dune:
+        (name,) = _names.completed(dune, settings.output, [name])
         found = dune.lineage(name)
     picture = picture or "tree"
     plain = not _text.can_show("├──└│", sys.stdout.encoding)
@@ -107,11 +115,12 @@ def whoami(settings: Settings) -> Answer:
     return Answer(Exit.OK, {"account": _data.plain(found)}, text)
 
 
-def _described(view: Matview, freshness: Freshness) -> list[tuple[str, str | None]]:
+def _described(view: Matview, freshness: Freshness, last: ExecutionStatus | None) -> list[tuple[str, str | None]]:
     ago = "" if freshness.age is None else f" ({_text.lasted(freshness.age)} ago)"
     return [
         ("view", _text.line(view.name)),
         ("refreshed", f"{_text.moment(freshness.completed_at)}{ago}" if freshness.completed_at else "never"),
+        ("last", how_it_failed(last)),
         ("query", _number(view.query_id) or None),
         ("private", _private(view) or None),
         ("size", _size(view) or None),
