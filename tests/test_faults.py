@@ -97,30 +97,30 @@ BROKEN_GZIP = {"Content-Encoding": "gzip"}
 ROWS = [
     Row("no connection", [], RequestFailedError, 0, WaitTimeoutError),
     Row(
-        "connection closed or reset without an answer; Dune had not accepted",
+        "connection closed or reset before a response; Dune had not accepted",
         [Fault(lost=True), Fault(lost=True, reset=True)],
         AmbiguousRefreshError,
         0,
     ),
     Row(
-        "connection closed or reset without an answer; Dune had accepted",
+        "connection closed or reset before a response; Dune had accepted",
         [Fault(lost=True, accepted=True), Fault(lost=True, reset=True, accepted=True)],
         "found again",
         1,
     ),
     Row(
-        "connection closed or reset within the answer",
+        "connection closed or reset within the response",
         [Fault(cut=0), Fault(cut=7), Fault(cut=7, reset=True)],
         "found again",
         1,
     ),
     Row(
-        "no answer in time; Dune had not accepted",
+        "no response in time; Dune had not accepted",
         [Fault(lost=True, delay=30)],
         AmbiguousRefreshError,
         0,
     ),
-    Row("an answer that comes too late, or drips in", [Fault(delay=30), Fault(drip=1)], "found again", 1),
+    Row("a response that comes too late, or drips in", [Fault(delay=30), Fault(drip=1)], "found again", 1),
     Row("400", [refusal(400)], BadRequestError, 0, BadRequestError),
     Row("401", [refusal(401)], AuthenticationError, 0, AuthenticationError),
     Row("402", [refusal(402)], PaymentRequiredError, 0, PaymentRequiredError),
@@ -129,12 +129,12 @@ ROWS = [
     Row("409", [refusal(409)], ConflictError, 0, ConflictError),
     Row("any other 4xx", [refusal(418), refusal(451)], APIError, 0, APIError),
     Row(
-        "429, with `Retry-After` in seconds or as a date, without it, or with nonsense",
+        "429, with `Retry-After` in seconds, as a date, malformed, or missing",
         [limited(after) for after in ("1", "0.3", IN_A_MINUTE, None, "soon", "-5", "nan", "")],
         "sent again",
         1,
     ),
-    Row("429, with a `Retry-After` beyond all patience", [limited("86400")], RateLimitError, 0, WaitTimeoutError),
+    Row("429, with a `Retry-After` longer than the call may wait", [limited("86400")], RateLimitError, 0, WaitTimeoutError),
     Row(
         "500, 502, 503, 504, 520–524; Dune had not accepted",
         [Fault(status=status, body=PAGE) for status in SERVER_ERRORS],
@@ -148,13 +148,13 @@ ROWS = [
         1,
     ),
     Row(
-        "200 with a body that cannot be read: empty, HTML, no object, cut, not UTF-8, nested too deep",
+        "200 with an unreadable body: empty, HTML, not an object, cut short, not UTF-8, nested too deep",
         [Fault(body=body, accepted=True) for body in UNREADABLE],
         "found again",
         1,
     ),
     Row(
-        "200 with broken gzip, or more than 10 MB, also once unpacked",
+        "200 with broken gzip, or larger than 10 MB before or after unpacking",
         [
             Fault(body=b"no gzip", headers=BROKEN_GZIP, accepted=True),
             Fault(body=gzip.compress(PAGE)[:-9], headers=BROKEN_GZIP, accepted=True),
@@ -165,7 +165,7 @@ ROWS = [
         1,
     ),
     Row(
-        "200 without a usable execution id (to a wait: without a state)",
+        "200 without a usable execution id (in `wait`: without a state)",
         [Fault(body=json.dumps(answer).encode(), accepted=True) for answer in NO_ID],
         "found again",
         1,

@@ -59,6 +59,6 @@ def test_every_line_is_explained() -> None:
     """The table has the header and every event of the example, and no others."""
     (block,) = blocks("json")
     events = dict.fromkeys(re.findall(r'"event": "(\w+)"', block))
-    table = DOCUMENT[DOCUMENT.index("| line | what it says |") :]
+    table = DOCUMENT[DOCUMENT.index("| line | meaning |") :]
     explained = re.findall(r"^\| `?(\w+)`? \|", table, flags=re.MULTILINE)
     assert set(explained) == {"line", "header", *events}
