@@ -134,7 +134,13 @@ ROWS = [
         "sent again",
         1,
     ),
-    Row("429, with a `Retry-After` longer than the call may wait", [limited("86400")], RateLimitError, 0, WaitTimeoutError),
+    Row(
+        "429, with a `Retry-After` longer than the call may wait",
+        [limited("86400")],
+        RateLimitError,
+        0,
+        WaitTimeoutError,
+    ),
     Row(
         "500, 502, 503, 504, 520–524; Dune had not accepted",
         [Fault(status=status, body=PAGE) for status in SERVER_ERRORS],
