@@ -163,6 +163,19 @@ def test_what_succeeded_is_materialized_and_the_step_fails_with_dunes_words(
     assert f"{DAILY} skipped: it reads {BASE}" in (said.description or "")
 
 
+def test_what_goes_on_at_dune_is_followed_by_a_retry_of_the_step(
+    instance: dg.DagsterInstance, dune_sandbox: DuneSandbox
+) -> None:
+    """A view that has not ended in time leaves its execution running; each attempt follows it, and says what to do."""
+    dune_sandbox.rehearse(BASE, Scenario(running=float("inf")))
+    definition = assets(options={"timeout": 0.5}, retry_policy=dg.RetryPolicy(max_retries=1))
+    result = materialize(instance, definition, BASE)
+    [failure] = result.get_step_failure_events()
+    assert len([each for each in result.all_events if each.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]) == 1
+    assert "Re-execute the run" in str(failure.step_failure_data.user_failure_data)
+    assert billed(dune_sandbox) == [BASE]
+
+
 def test_dagster_starts_nothing_that_depends_on_a_step_that_failed(
     instance: dg.DagsterInstance, dune_sandbox: DuneSandbox
 ) -> None:

@@ -62,7 +62,7 @@ class DuneResource(dg.ConfigurableResource):
         return repr(self)
 
     def client(self) -> MatviewsClient:
-        """A client, for anything else; it is yours to close."""
+        """A client, for anything else; it is ystale to close."""
         return MatviewsClient(**self._arguments(None))
 
     def refresh_all(
@@ -126,11 +126,13 @@ def _check(report: RefreshReport, can_retry: bool) -> None:
     try:
         report.raise_for_failures()
     except RefreshesFailedError as failure:
-        is_open = any(
-            each.outcome in (Outcome.RUNNING, Outcome.AMBIGUOUS) or each.execution_id is None
-            for each in report.results.values()
-            if each.outcome is not Outcome.SKIPPED and not each.outcome.is_fresh
-        )
+        stale = [each for each in report.results.values() if not each.outcome.is_fresh]
+        is_under_way = any(each.outcome in (Outcome.RUNNING, Outcome.AMBIGUOUS) for each in stale)
+        hint = "\nRe-execute the run: it follows what is under way, and pays for nothing twice." if is_under_way else ""
         raise dg.Failure(
-            str(failure), metadata={"dune/cost_credits": report.cost_credits}, allow_retries=can_retry or is_open
+            f"{failure}{hint}",
+            metadata={"dune/cost_credits": report.cost_credits},
+            allow_retries=can_retry
+            or is_under_way
+            or any(each.outcome is not Outcome.SKIPPED and each.execution_id is None for each in stale),
         ) from None
