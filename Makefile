@@ -129,8 +129,10 @@ LOCK := -m uv pip compile --quiet --upgrade --universal --python-version $(first
 lock: $(MAIN)/.ready ## Pin the newest development dependencies anew.
 	$(PYTHON) $(LOCK) --group dev pyproject.toml --output-file requirements-dev.txt
 	$(PYTHON) $(LOCK) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
-	@for engine in $(ENGINES); do echo "uv pip compile for $$engine"; $(PYTHON) $(LOCK) --extra $$engine pyproject.toml \
-		tests/engines/$$engine/requirements.in --output-file tests/engines/$$engine/requirements.txt || exit; done
+	@# With extras: where one pinned package asks for another with an extra, pip takes only that for pinned.
+	@for engine in $(ENGINES); do echo "uv pip compile for $$engine"; \
+		$(PYTHON) $(LOCK) --no-strip-extras --extra $$engine pyproject.toml tests/engines/$$engine/requirements.in \
+			--output-file tests/engines/$$engine/requirements.txt || exit; done
 	cd tests/prism && $(NPM:.envs/%=../../.envs/%) update --package-lock-only --loglevel error
 
 clean: ## Remove everything that these targets made, but for generated/.
