@@ -6,33 +6,37 @@ import doctest
 import inspect
 import pydoc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import dune_matviews
-from dune_matviews import MatviewsClient, Refresh, async_client, client
-from dune_matviews.sandbox import DuneSandbox, Scenario
+from dune_matviews import MatviewsClient, Refresh, async_client, client, journal, otel, plan, sandbox
+from dune_matviews.sandbox import DuneSandbox, Scenario, _sandbox
 from tests.skipping import SkippedTime
 
 DAILY, BASE = "dune.my_team.result_daily", "dune.my_team.result_base"
 EXAMPLES = {
     each.name.removeprefix("dune_matviews."): each
-    for module in (dune_matviews, client, async_client)
+    for module in (dune_matviews, client, async_client, journal, otel, plan, sandbox, _sandbox)
     for each in doctest.DocTestFinder().find(module, module.__name__)
     if each.examples
 }
 
 
 @pytest.fixture
-def world(dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Two views of yesterday, one of which reads the other; a client; and an execution, as the examples assume them."""
+def world(dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Two views of yesterday, one of which reads the other; a client; a folder with a plan; the journal's functions."""
     SkippedTime(dune_sandbox.advance).install(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("plan.toml").write_text(plan.format_plan({DAILY: [BASE]}), "utf-8")
     for name in (DAILY, BASE):
         dune_sandbox.add_view(name, age=86_400)
     dune_sandbox.reads(DAILY, BASE)
     with MatviewsClient() as dune:
-        yield {"dune": dune}
+        yield {"dune": dune, "sandbox": dune_sandbox, **vars(journal), **vars(plan)}
+    otel.uninstrument()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -71,6 +71,10 @@ class JournalRun:
 def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
     """What a journal has recorded. Nothing is written, no file is made, and nobody is kept from using it.
 
+    >>> refresh = dune.refresh("dune.my_team.result_daily", journal="daily.jsonl")
+    >>> read_journal("daily.jsonl").views["dune.my_team.result_daily"].state
+    <JournalState.STARTED: 'started'>
+
     Args:
         journal: a path, or an object with `read()` and `append(line)`.
 
@@ -84,6 +88,9 @@ def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
 
 def resolve(journal: str | PathLike[str] | Store, name: str, execution_id: str | None = None) -> None:
     """Settle by hand the refresh of a view that is in doubt, or has been started: you know what has become of it.
+
+    >>> refresh = dune.refresh("dune.my_team.result_daily", journal="daily.jsonl")
+    >>> resolve("daily.jsonl", "dune.my_team.result_daily", refresh.execution_id)
 
     Args:
         journal: a path, or an object with `read()` and `append(line)`.

@@ -72,6 +72,9 @@ class RefreshPlan:
 def read_plan(path: str | PathLike[str]) -> RefreshPlan:
     """Read a plan file. Nothing is sent.
 
+    >>> plan = read_plan("plan.toml")
+    >>> report = dune.refresh_all(plan.views, **plan.options)
+
     Raises:
         InvalidArgumentError: the file cannot be read, or has mistakes. The message has a line for each of them, with
             the file and the number of the line.
@@ -99,6 +102,12 @@ def read_plan(path: str | PathLike[str]) -> RefreshPlan:
 def format_plan(views: Mapping[str, Iterable[str]]) -> str:
     """The text of a plan file for *views*, each with the views that it reads; those that are read come first.
 
+    >>> print(format_plan({"dune.my_team.result_daily": ["dune.my_team.result_base"]}))
+    [views."dune.my_team.result_base"]
+    <BLANKLINE>
+    [views."dune.my_team.result_daily"]
+    reads = ["dune.my_team.result_base"]
+
     Args:
         views: for example what `MatviewsClient.lineage` returns.
     """
@@ -114,6 +123,9 @@ def format_plan(views: Mapping[str, Iterable[str]]) -> str:
 
 def parse_duration(text: str) -> timedelta:
     """The length of time that *text* names as plan files do: `90s`, `30m`, `6h`, `2d` or `1h30m`.
+
+    >>> parse_duration("1h30m")
+    datetime.timedelta(seconds=5400)
 
     Raises:
         InvalidArgumentError: it names none. The message says why, and how to write one.

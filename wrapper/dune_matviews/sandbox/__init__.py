@@ -1,12 +1,16 @@
 """A local stand-in for Dune's API, for demos and for tests.
 
-    from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
-
-    with DuneSandbox(speed=100) as sandbox:
-        sandbox.rehearse("dune.my_team.result_daily", Scenario(end="failed", credits=4.0))
-        sandbox.fail("status", Fault(status=502))
-        ...  # a client with sandbox.url and sandbox.api_key refreshes the view
-        assert [charge.credits for charge in sandbox.ledger] == [4.0]
+    >>> from dune_matviews import MatviewsClient, RefreshExpiredError
+    >>> from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
+    >>> with DuneSandbox(speed=100) as sandbox:
+    ...     sandbox.rehearse("dune.my_team.result_daily", Scenario(end="expired", credits=4.0))
+    ...     sandbox.fail("refresh", Fault(status=502, accepted=True))
+    ...     with MatviewsClient(sandbox.api_key, base_url=sandbox.url) as dune:
+    ...         try:
+    ...             dune.refresh("dune.my_team.result_daily").wait()
+    ...         except RefreshExpiredError:
+    ...             print([charge.credits for charge in sandbox.ledger])
+    [4.0]
 
 This module knows the public names and the modules that define them.
 It must not import any of these before its first use: pytest imports this module at the start of every run.

@@ -145,8 +145,8 @@ class DuneSandbox:
         view as the *reader* stands for its current query: after an upsert with another query, the view has the sources
         of that one, as at Dune:
 
-            sandbox.reads("dune.my_team.result_daily", "dune.my_team.result_base", 4711)
-            sandbox.reads(4711, "dune.my_team.result_raw")
+            >>> sandbox.reads("dune.my_team.result_daily", "dune.my_team.result_base", 4711)
+            >>> sandbox.reads(4711, "dune.my_team.result_raw")
 
         Circles are possible. Raises UnknownObjectError for a view that does not exist.
         """

@@ -1,8 +1,7 @@
 """OpenTelemetry spans for refreshes and runs (extra `otel`), around those that httpx's own instrumentation makes.
 
-    from dune_matviews import otel
-
-    otel.instrument()
+    >>> from dune_matviews import otel
+    >>> otel.instrument()
 
 | span | covers | attributes `dune.…`, where known |
 | --- | --- | --- |
@@ -27,19 +26,17 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, TracerProvider
 
-from . import errors
-from .async_client import AsyncMatviewsClient, AsyncRefresh
-from .client import MatviewsClient, Refresh
-from .report import Outcome, RefreshReport
+import dune_matviews as sdk
+from dune_matviews import Outcome, RefreshReport
 
 __all__ = ["instrument", "uninstrument"]
 
 _OUTCOMES: dict[type[BaseException], Outcome] = {
-    errors.AmbiguousRefreshError: Outcome.AMBIGUOUS,
-    errors.CreditLimitError: Outcome.CANCELED,
-    errors.RefreshCanceledError: Outcome.CANCELED,
-    errors.RefreshExpiredError: Outcome.EXPIRED,
-    errors.WaitTimeoutError: Outcome.RUNNING,
+    sdk.AmbiguousRefreshError: Outcome.AMBIGUOUS,
+    sdk.CreditLimitError: Outcome.CANCELED,
+    sdk.RefreshCanceledError: Outcome.CANCELED,
+    sdk.RefreshExpiredError: Outcome.EXPIRED,
+    sdk.WaitTimeoutError: Outcome.RUNNING,
 }
 _originals: dict[tuple[type, str], Callable[..., Any]] = {}
 
@@ -53,13 +50,15 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
     if _originals:
         return
     tracer = trace.get_tracer("dune_matviews", tracer_provider=tracer_provider)
-    for kind, name in (
-        *((kind, name) for kind in (MatviewsClient, AsyncMatviewsClient) for name in ("refresh", "refresh_all")),
-        *((kind, "wait") for kind in (Refresh, AsyncRefresh)),
+    for kind, wrap, *names in (
+        (sdk.MatviewsClient, _sync, "refresh", "refresh_all"),
+        (sdk.AsyncMatviewsClient, _async, "refresh", "refresh_all"),
+        (sdk.Refresh, _sync, "wait"),
+        (sdk.AsyncRefresh, _async, "wait"),
     ):
-        original = _originals[kind, name] = getattr(kind, name)
-        wrap = _async if kind in (AsyncMatviewsClient, AsyncRefresh) else _sync
-        setattr(kind, name, functools.wraps(original)(wrap(original, functools.partial(_call, tracer, name))))
+        for name in names:
+            original = _originals[kind, name] = getattr(kind, name)
+            setattr(kind, name, functools.wraps(original)(wrap(original, functools.partial(_call, tracer, name))))
 
 
 def uninstrument() -> None:
