@@ -1,7 +1,7 @@
-"""The parts that both clients share: the flow of each method, its arguments checked; and the handles.
+"""The code that both clients share: argument checks, the flow of each method, and handles.
 
-This module must not know whether it serves the synchronous or the asynchronous client, nor the decisions of the flows;
-and it loads httpx and the generated code with the first client only.
+This module must not know which of the two clients it serves, nor the decisions of the flows. It imports httpx and the
+generated code only with the first client.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ if TYPE_CHECKING:
     from .report import RefreshReport
 
 OLDEST = 3600.0
-"""Seconds: an execution that is said to be older has ended, or the clock that says so is wrong. It is polled as a new
-one is."""
+"""Seconds. An execution with a greater age has ended, or one of the clocks is wrong; it is polled like a new one."""
 
 _MISTAKES = (InvalidArgumentError, JournalError, APIError)
-"""Errors that a user or a server makes: the way to them through our flows explains nothing."""
+"""Errors caused by a user or a server: the frames of our flows explain nothing about them."""
 
 _PASS_CRON = ChangeSetting("Pass {}, too.", (Setting("cron_expression"),))
 
@@ -58,7 +57,7 @@ JournalLike = str | PathLike[str] | Store
 
 @attrs.frozen
 class Core:
-    """The parts that both clients share: transport, session, and the flow of each method, its arguments checked."""
+    """Transport, session, and the flow of each method with its arguments checked."""
 
     transport: SyncTransport | AsyncTransport = attrs.field(repr=False)
     session: Session
@@ -119,7 +118,7 @@ class Core:
 
     def refresh_all(self, given: object, options: Mapping[str, Any]) -> Flow[RefreshReport]:
         """*options* are the keyword arguments of `MatviewsClient.refresh_all`."""
-        from ._batch.graph import reads  # nothing that a single refresh needs
+        from ._batch.graph import reads  # a single refresh does not need it
         from ._batch.run import Run
         from ._batch.view import Limits, Plan
 
@@ -202,7 +201,7 @@ class Core:
         return self._begun(views.update(self.session, name, changes, self.tiers.check))
 
     def _to_come(self, expires_at: datetime) -> str:
-        """The end of a schedule. One in the past is a slip that would be billed: the view is built all the same."""
+        """The end of a schedule. One in the past would still build the view, and be billed."""
         written = _validate.moment(expires_at, "expires_at")
         if expires_at.timestamp() <= self.session.wall():
             problem = f"must be in the future, not {written}: the schedule would never run"
@@ -237,7 +236,7 @@ class Core:
         return Execution(execution_id, view, None, self._began(execution_id))
 
     def _began(self, execution_id: str) -> float:
-        """When an execution began, by the session's clock, where its id tells a time that can be right."""
+        """The start of an execution by the session's clock: from its id if plausible, else now."""
         made = ulid_moment(execution_id)
         age = self.session.wall() - made.timestamp() if made else 0.0
         return self.session.clock() - (age if 0.0 < age < OLDEST else 0.0)
@@ -284,7 +283,7 @@ class Core:
         try:
             return run(flow, self.transport.send)
         except _MISTAKES as mistake:
-            raise mistake.with_traceback(None)  # noqa: B904  # it is the same one, without the frames of the flows
+            raise mistake.with_traceback(None)  # noqa: B904  # the same error, without the frames of the flows
 
     async def run_async(self, flow: Flow[T]) -> T:
         self.transport.check_open()
@@ -298,27 +297,27 @@ class Core:
 
 
 def described(client: object) -> str:
-    """A client's repr, which debuggers also ask for while it is being made, and when that failed."""
+    """A client's repr; debuggers also request it during and after a failed construction."""
     kind = type(client).__name__
     core: Core | None = vars(client).get("_core")
     return core.describe(kind) if core else f"<{kind}, never opened>"
 
 
 def not_pickled(client: object) -> NoReturn:
-    """A client has connections, and its key, which is written nowhere."""
+    """Refuse to pickle a client: it has connections, and a key that must not be written anywhere."""
     raise TypeError(f"a {type(client).__name__} is not pickled: make one where it is used, from the same settings")
 
 
 @attrs.frozen
 class Execution:
-    """One execution, as a handle has it.
+    """The execution behind a handle.
 
     Attributes:
         execution_id: its id.
-        view: its view, if that is known.
-        how: how the id is known; None where the caller named it.
-        since: when it began, by the session's clock.
-        journal: where its end is recorded.
+        view: its view, or None if unknown.
+        how: the source of the id; None if the caller passed it.
+        since: its start, by the session's clock.
+        journal: the journal that records its end, if any.
     """
 
     execution_id: str
@@ -329,12 +328,12 @@ class Execution:
 
     @classmethod
     def of(cls, begun: Begun, view: str, since: float, journal: Journal | None = None) -> Self:
-        """The execution that was begun."""
-        assert begun.execution_id is not None  # noqa: S101  # several candidates are taken by runs alone
+        """Wrap the execution that was begun."""
+        assert begun.execution_id is not None  # noqa: S101  # only runs accept several candidates
         return cls(begun.execution_id, begun.name or view, begun.how, since, journal)
 
     def record(self, status: ExecutionStatus) -> Flow[None]:
-        """Record the end of the execution, if this is one. A repeat finds it out again where that fails."""
+        """Record the execution if it has ended. If that fails, a repeat finds the end again."""
         if self.journal is not None and status.is_finished and self.view is not None:
             try:
                 yield from self.journal.ended(self.view, result_of(status), finished=self.journal.path is not None)

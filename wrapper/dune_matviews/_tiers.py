@@ -1,12 +1,12 @@
-"""Performance tiers, and the one place that knows that Dune disagrees with itself over the tier `small`.
+"""Performance tiers, and the policy for the tier `small`, on which Dune's page disagrees with itself.
 
 This module must not know how a refresh is sent.
 
 Dune's page for the refresh operation has two halves. Its OpenAPI block accepts `small`, `medium` and `large`, and
-lets the default follow the engine of the source query; its prose knows `medium` and `large`, with `medium` as the
-default. So `small` is sent with a warning unless the caller decides otherwise, and where no tier is given the field
-is left out. Should the block change, `make check` fails, and says what to do here: tools/contract.py has the sentence.
-Which tiers an account may use depends on its plan, and nothing tells that before a refresh is refused.
+lets the default follow the engine of the source query. Its prose lists `medium` and `large`, with `medium` as the
+default. So `small` is sent with a warning unless the caller decides otherwise, and without a tier the field is left
+out. If the block changes, `make check` fails and names the edit needed here: tools/contract.py has the sentence.
+The tiers that an account may use depend on its plan, and Dune reveals them only by refusing a refresh.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SmallTierWarning(UserWarning):
 
 
 class Tiers:
-    """Checks the tier of each refresh of one client: its default, and its policy for `small`."""
+    """Checks the tier of each refresh of a client, by the client's default and its policy for `small`."""
 
     def __init__(self, default: Performance | None, small: SmallTier) -> None:
         self._small = choice(small, "small_tier", _POLICIES)
@@ -64,15 +64,15 @@ class Tiers:
         return tier
 
     def check(self, tier: str | None) -> None:
-        """Refuse `small` where that is the policy, also where it was not asked for now, but is a view's own."""
+        """Refuse `small` if that is the policy, even if it is not requested now but stored with the view."""
         if tier == "small" and self._small == "forbid":
             remedy = ChangeSetting("{} would send it.", (Setting("small_tier", "allow"),))
             raise InvalidArgumentError(f"The tier 'small' is refused, as was asked for: {DISAGREEMENT}.", remedy=remedy)
 
     def choose(self, performance: str | None, *, stacklevel: int, by_default: bool = True) -> str | None:
-        """The tier to send, None to send none; *stacklevel* says whom a warning is about, 1 being who calls this.
+        """The tier to send, or None to send none. *stacklevel* locates a warning, 1 being the caller of this method.
 
-        *by_default*: without one, the client's default is taken.
+        With *by_default*, the client's default replaces a missing tier.
         """
         tier = self._known(performance) or (self.default if by_default else None)
         if tier == "small" and self._small == "warn" and not self._warned:
@@ -86,11 +86,11 @@ _NAMED = re.compile(r"\b(?:one of|available|allowed|supported|valid)\b(?P<names>
 
 
 def is_about_a_tier(refusal: BadRequestError, tier: str | None) -> bool:
-    """The server's words are about the tier, *tier* being the one that was sent, None for none."""
+    """True if the server's message is about the tier. *tier* is the one that was sent, or None."""
     words = refusal.message
     if _ABOUT_A_TIER.search(words):
         return True
-    # A result may be too large, and a name too small.
+    # A message may use these words otherwise: a result too large, a name too small.
     return (
         tier is not None
         and re.search(rf"[\"'`]{re.escape(tier)}[\"'`]|\b{re.escape(tier)}\b.*\bplan\b", words) is not None

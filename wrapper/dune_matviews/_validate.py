@@ -1,6 +1,6 @@
-"""Checks of arguments: each returns the value ready for use, or an error with the problem and the next step.
+"""Argument checks: each returns the value ready for use, or raises an error with the problem and the next step.
 
-This module must not know the environment, nor anything that needs a request to be known.
+This module must not know the environment, nor send requests.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 LONGEST_SEGMENT = 1_000
-"""Characters of a name or id: more than Dune has, and, percent-encoded, few enough for a URL."""
+"""Characters of a name or id: more than Dune uses, but still short enough for a URL once percent-encoded."""
 
 LONGEST_BARE_NAME = 128
 _BARE_NAME = re.compile(r"result_[a-z0-9_]*[a-z0-9]")
 
 LONGEST_TIME = 10 * 365 * 24 * 3600.0
-"""Seconds; clocks, sockets and `timedelta` cannot count much further, and nobody waits for so long."""
+"""Seconds; clocks, sockets and `timedelta` cannot count much further."""
 
 
 def view_name(name: object) -> str:
-    """A view's name, as it will stand in a path."""
+    """A view's name, valid as a segment of a URL's path."""
     return _segment(name, "the name of a view", "such as 'dune.my_team.result_daily_volume'")
 
 
 def execution_id(value: object) -> str:
-    """An execution's id, as it will stand in a path."""
+    """An execution's id, valid as a segment of a URL's path."""
     return _segment(value, "an execution id", "such as '01HZ065JVE23C23FM2HKWQP2RT'")
 
 
@@ -98,9 +98,9 @@ def credits(value: object, what: str) -> float:
 
 
 def _number(value: object) -> float | None:
-    """A number of any kind: Python's, `Decimal`, `Fraction`, numpy's. A truth value is none, nor is a time of numpy's.
+    """A number of any kind: Python's, `Decimal`, `Fraction`, numpy's; None for booleans and numpy's times.
 
-    One that is too large for a float is infinite.
+    A number too large for a float becomes infinity.
     """
     is_another = type(value).__name__ in ("bool", "bool_", "timedelta64")
     if is_another or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
@@ -109,12 +109,12 @@ def _number(value: object) -> float | None:
         return float(value)  # type: ignore[arg-type]  # or it raises
     except OverflowError:
         return math.inf
-    except (TypeError, ValueError):  # several numbers, or NaN that signals
+    except (TypeError, ValueError):  # an array, or a signaling NaN
         return None
 
 
 def brief(value: object) -> str:
-    """A value as a message shows it: Python refuses to spell out an integer of thousands of digits."""
+    """The repr of a value for a message, except that Python refuses to print an integer of thousands of digits."""
     return "an enormous number" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
 
 
@@ -134,7 +134,7 @@ def path(value: object, what: str) -> str:
 
 
 def store(value: object, what: str) -> Any:
-    """A path, or an object that keeps lines."""
+    """A journal's store: an object with `read` and `append`."""
     if not callable(getattr(value, "read", None)) or not callable(getattr(value, "append", None)):
         raise InvalidArgumentError(
             f"must be a path, or have read() and append(line); {value!r} is neither", argument=what
@@ -143,7 +143,7 @@ def store(value: object, what: str) -> Any:
 
 
 def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
-    """One of a few words."""
+    """One of the *choices*."""
     for each in choices:
         if value == each:
             return each
@@ -151,14 +151,14 @@ def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
 
 
 def callback(value: F | None, what: str) -> F | None:
-    """A plain function: the flows that call it are shared by both clients, and await nothing."""
+    """A plain function: both clients share the flows that call it, and those do not await."""
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise InvalidArgumentError(f"must be a plain function, not {value!r}", argument=what)
     return value
 
 
 def bare_name(value: object) -> str:
-    """The bare name that a view is created by."""
+    """The bare name under which a view is created."""
     name = view_name(value)
     if _BARE_NAME.fullmatch(name) and len(name) <= LONGEST_BARE_NAME:
         return name
@@ -180,14 +180,14 @@ def query_id(value: object) -> int:
 
 
 def flag(value: object, what: str) -> bool:
-    """True or False, and nothing that merely counts as one of them."""
+    """True or False, rather than a value that is merely truthy or falsy."""
     if not isinstance(value, bool):
         raise InvalidArgumentError(f"must be True or False, not {value!r}", argument=what)
     return value
 
 
 def moment(value: object, what: str) -> str:
-    """An aware datetime, as RFC 3339 has it, in UTC."""
+    """An aware datetime in the format of RFC 3339, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidArgumentError(
             f"must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}",

@@ -1,7 +1,7 @@
 """The asynchronous client and its handles, for asyncio: every method is one line over a flow.
 
-This module must not know the decisions of the flows; and it loads httpx and the generated code with the first client
-only.
+This module must not know the decisions of the flows. It imports httpx and the generated code only with the first
+client.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AsyncMatviewsClient:
     >>> asyncio.run(main()).succeeded
     True
 
-    Safe to share between the tasks of one event loop. *http_client* is an `httpx.AsyncClient`.
+    The tasks of one event loop may share a client. *http_client* is an `httpx.AsyncClient`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class AsyncMatviewsClient:
         return AsyncRefresh(self._core, await self._core.run_async(self._core.refresh(name, options)))
 
     def attach(self, execution_id: str, name: str | None = None) -> AsyncRefresh:
-        """The handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
+        """Return the handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
         return AsyncRefresh(self._core, self._core.attach(execution_id, name))
 
     async def refresh_all(
@@ -102,7 +102,7 @@ class AsyncMatviewsClient:
         if_lost: IfLost = "raise",
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
-        """Refresh each view once, only after the views that it reads are fresh; see `MatviewsClient.refresh_all`."""
+        """Refresh each view once, after the views it reads; see `MatviewsClient.refresh_all`."""
         options = {
             "performance": performance,
             "max_parallel": max_parallel,
@@ -123,7 +123,7 @@ class AsyncMatviewsClient:
         return await self._core.run_async(self._core.get(name))
 
     async def list(self) -> AsyncIterator[Matview]:
-        """The views of the account, one by one; see `MatviewsClient.list`."""
+        """Iterate over the account's views; see `MatviewsClient.list`."""
         offset: int | None = 0
         listed: set[str] = set()
         while offset is not None:
@@ -169,19 +169,19 @@ class AsyncMatviewsClient:
         await self._core.run_async(self._core.delete(name))
 
     async def lineage(self, name: str) -> Mapping[str, tuple[str, ...]]:
-        """The view and everything that it reads; see `MatviewsClient.lineage`."""
+        """Return the view and everything it reads; see `MatviewsClient.lineage`."""
         return await self._core.run_async(self._core.lineage(name))
 
     async def freshness(self, name: str) -> Freshness:
-        """When the view was last refreshed with success; see `MatviewsClient.freshness`."""
+        """Return the time of the view's last successful refresh; see `MatviewsClient.freshness`."""
         return await self._core.run_async(self._core.freshness(name))
 
     async def usage(self) -> Usage:
-        """The account's usage in its present billing period; see `MatviewsClient.usage`."""
+        """Return the account's usage in the current billing period; see `MatviewsClient.usage`."""
         return await self._core.run_async(self._core.usage())
 
     async def whoami(self) -> Account:
-        """Whose the key is; see `MatviewsClient.whoami`."""
+        """Return the account that owns the key; see `MatviewsClient.whoami`."""
         return await self._core.run_async(self._core.whoami())
 
     async def aclose(self) -> None:
@@ -204,7 +204,7 @@ class AsyncMatviewsClient:
 
 
 class AsyncRefresh(Handle):
-    """A refresh under way, or over, from `AsyncMatviewsClient.refresh` or `AsyncMatviewsClient.attach`."""
+    """The handle of one execution, returned by `AsyncMatviewsClient.refresh` and `AsyncMatviewsClient.attach`."""
 
     async def status(self) -> ExecutionStatus:
         """Poll the execution once; see `Refresh.status`."""

@@ -1,7 +1,7 @@
 """The synchronous client and its handles: every method is one line over a flow.
 
-This module must not know the decisions of the flows; and it loads httpx and the generated code with the first client
-only.
+This module must not know the decisions of the flows. It imports httpx and the generated code only with the first
+client.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MatviewsClient:
-    """Refreshes Dune's materialized views, and follows their executions.
+    """Refreshes Dune's materialized views and follows their executions.
 
     >>> from dune_matviews import MatviewsClient
     >>> with MatviewsClient() as dune:  # the key is in DUNE_API_KEY
@@ -33,30 +33,29 @@ class MatviewsClient:
     >>> status.succeeded, status.cost_credits
     (True, 1.0)
 
-    Safe to share between threads: they share its connections and its request budgets. Closed by `close()` or `with`.
+    Threads may share a client, with its connections and request budgets. Close it with `close()` or `with`.
 
     Args:
         api_key: Dune's API key; None takes `DUNE_API_KEY`.
-        base_url: where the API is, with or without `/api`; None takes `DUNE_API_BASE_URL`, else `https://api.dune.com`.
+        base_url: the API's URL, with or without `/api`; None takes `DUNE_API_BASE_URL`, else `https://api.dune.com`.
             Plain http is refused except to loopback.
-        timeout: seconds (or a `timedelta`) that one request may take, its whole response included; None takes
-            `DUNE_API_REQUEST_TIMEOUT`, else 10. Looking up the host's name comes on top in this client, and takes as
-            long as the system lets it; the asynchronous client bounds that, too.
+        timeout: seconds (or a `timedelta`) for one request, including its whole response; None takes
+            `DUNE_API_REQUEST_TIMEOUT`, else 10. In this client the DNS lookup comes on top, for as long as the system
+            allows; the asynchronous client bounds that, too.
         performance: the default tier of every refresh; None leaves it to Dune.
         small_tier: the policy for the tier `small`, on which Dune's page disagrees with itself: "warn" sends it and
-            warns once, "allow" sends it, "forbid" refuses.
-        plan: the account's plan, for the requests a minute to begin with: "free", "analyst", "plus", "enterprise", or
-            "auto", which is `DUNE_PLAN`, else "free". The quotas that Dune announces in its responses take their place.
-            A `RequestBudget` of your own stays as it is; None is no pacing.
-        on_retry: a plain function, called with a `Retry` before the pause after each request that failed and is sent
-            again. An exception of its own ends the call.
+            warns once, "allow" sends it, "forbid" raises `InvalidArgumentError`.
+        plan: the account's plan, for the requests per minute at the start: "free", "analyst", "plus", "enterprise", or
+            "auto", which takes `DUNE_PLAN`, else "free". Quotas that Dune announces in its responses replace the
+            plan's. A `RequestBudget` of your own stays as it is; None turns pacing off.
+        on_retry: a plain function, called with a `Retry` before each backoff. If it raises, the call ends.
         http_client: an `httpx.Client` of your own to send through, for its transport, proxies, certificates, auth and
-            hooks. It stays yours to close. It must not retry by itself, nor have a hook that raises on a status:
-            both take decisions away that keep a refresh from being paid twice.
+            hooks. The SDK never closes it. It must not retry, and no hook may raise on a status: either would defeat
+            the protection against paying twice.
 
     Raises:
-        ConfigurationError: the environment lacks the key, or holds something that cannot be used.
-        InvalidArgumentError: an argument cannot be used.
+        ConfigurationError: the environment lacks the key, or holds an invalid setting.
+        InvalidArgumentError: an argument is invalid.
     """
 
     def __init__(
@@ -96,34 +95,35 @@ class MatviewsClient:
         >>> refresh.wait().state
         <ExecutionState.COMPLETED: 'completed'>
 
-        Once accepted, it may be billed, even if it fails; what is cancelled is billed for what it has used.
+        Dune may bill a refresh once it has accepted it, even if it fails. A cancelled one is billed for the credits it
+        has used.
 
-        Before it, the view's executions are read (`GET /v1/materialized-views/{name}`; free of charge): where a
-        response is lost, the execution that is new in that list is followed. The request is sent again only where it
-        certainly was not accepted, for at most ten request timeouts; waiting for the request budget does not count.
+        This reads the view's executions first (`GET /v1/materialized-views/{name}`; free of charge). If the response
+        to the refresh is lost, the execution that is new in that list is followed. The request is resent only if it was
+        certainly not accepted, for at most ten request timeouts; waiting for the request budget does not count.
 
         Args:
             name: the view's full name, such as `dune.my_team.result_daily_volume`.
             performance: the tier: "small", "medium" or "large"; None takes the client's default, else Dune's.
-            if_running: the policy if an execution of the view is under way already: "start" another all the same,
-                "adopt" it, or "refuse". Finding out costs free requests.
-            timeout: seconds (or a `timedelta`) for the call; None has no limit of its own.
-            journal: a path, or an object with `read()` and `append(line)`, that outlives this process: a repeat with
-                the same journal follows the same execution, and starts none where one was started, even after a crash.
-            run: a label of this run in a journal that is a path: the same label is a repeat, another one a new run.
-            retry_failed: after a recorded failure or cancellation, start anew instead of returning that execution.
-            if_lost: the policy where a response was lost and no execution is found: "raise" after a minute, or "resend"
-                once Dune's history of the view proves, after three minutes, that there is none.
+            if_running: the policy if an execution of the view is already under way: "start" another one, "adopt" it, or
+                "refuse". The check costs free requests.
+            timeout: seconds (or a `timedelta`) for the call; None sets no limit.
+            journal: a path, or an object with `read()` and `append(line)`, that outlives this process. A repeat with
+                the same journal follows the execution that was started, even after a crash, and starts no second one.
+            run: a label for this run, if the journal is a path: the same label is a repeat, a new one a new run.
+            retry_failed: after a recorded failure, cancellation or expiry, start anew instead of returning it.
+            if_lost: the policy if the response was lost and no execution is found: "raise" after a minute, or "resend"
+                once the view's history proves, after three minutes, that there is none.
 
         Returns:
             The handle of the execution.
 
         Raises:
-            InvalidArgumentError: the name or tier cannot be used; nothing was sent.
-            APIError: Dune refused; nothing was started. `UnsupportedTierError` if it was over the tier.
+            InvalidArgumentError: an argument is invalid; nothing was sent.
+            APIError: Dune refused; nothing was started. `UnsupportedTierError` if Dune rejected the tier.
             RequestFailedError: no response came, and certainly nothing was started.
-            AmbiguousRefreshError: it may have been started, and was not found again.
-            JournalError: the journal cannot be used, or another process has this refresh in hand; nothing was sent.
+            AmbiguousRefreshError: it may have been started, and was not found.
+            JournalError: the journal is unusable, or another process is making this refresh; nothing was sent.
             AlreadyRunningError: `if_running="refuse"`, and an execution is under way.
         """
         options = {
@@ -138,7 +138,7 @@ class MatviewsClient:
         return Refresh(self._core, self._core.run(self._core.refresh(name, options)))
 
     def attach(self, execution_id: str, name: str | None = None) -> Refresh:
-        """The handle of an execution that was started earlier or elsewhere; sends nothing.
+        """Return the handle of an execution that was started earlier or elsewhere; sends nothing.
 
         >>> execution_id = dune.refresh("dune.my_team.result_daily").execution_id
         >>> dune.attach(execution_id).wait().succeeded
@@ -149,7 +149,7 @@ class MatviewsClient:
             name: its view, for messages.
 
         Raises:
-            InvalidArgumentError: the id cannot be used.
+            InvalidArgumentError: the id or the name is invalid.
         """
         return Refresh(self._core, self._core.attach(execution_id, name))
 
@@ -169,7 +169,7 @@ class MatviewsClient:
         if_lost: IfLost = "raise",
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
-        """Refresh each view once, only after the views that it reads are fresh.
+        """Refresh each view once, after the views it reads.
 
         >>> report = dune.refresh_all(
         ...     {"dune.my_team.result_daily": ["dune.my_team.result_base"], "dune.my_team.result_base": []},
@@ -178,24 +178,28 @@ class MatviewsClient:
         >>> report.ok, report.cost_credits
         (True, 2.0)
 
-        Failures of views are in the report: the views that read a failed one are skipped, the others go on. Ctrl-C
-        leaves executions running; any exception that ends the run has the report so far as `report`.
+        The report has the failures of views: the views that read a failed one are skipped, and the others go on. Ctrl-C
+        leaves executions running. Any exception that ends the run has the report so far as its attribute `report`.
 
         Args:
-            views: names, or a mapping of each name to the names that it reads; those are refreshed, too.
-            performance: the tier of all, or a mapping of names to tiers; None takes the client's default, else Dune's.
+            views: names, or a mapping from each name to the names that it reads; those are refreshed, too.
+            performance: one tier for all, or a mapping from names to tiers; None takes the client's default, else
+                Dune's.
             max_parallel: executions in flight at once.
-            max_credits: once the costs together pass this, nothing more is started, and the rest is cancelled. What is
-                cancelled is billed for what it has used, and Dune's figures lag, so that the sum comes out higher.
-            max_age: seconds (or a `timedelta`) for which a success is fresh enough, so that the view is not refreshed
-                unless something that it reads was. Costs two free requests a view.
-            timeout: seconds (or a `timedelta`) for all; executions that are still running then are left running.
+            max_credits: once the total cost passes this, nothing more is started and running executions are cancelled.
+                Those are billed for the credits they have used, and Dune's figures lag, so the total exceeds the cap.
+            max_age: seconds (or a `timedelta`) for which a success counts as fresh. Such a view is not refreshed,
+                unless a view it reads was. The check costs two free requests per view, or more after failures.
+            timeout: seconds (or a `timedelta`) for the whole run; executions still running then are left running.
             journal, run, retry_failed, if_running, if_lost: as for `refresh`.
-            on_update: a plain function, called with a name and its result at each step.
+            on_update: a plain function, called with a name and its `ViewResult` at each step.
+
+        Returns:
+            The result of each view, and the totals.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used, or views read each other in a circle; nothing was sent.
-            JournalError: the journal cannot be used; nothing was sent.
+            InvalidArgumentError: an argument is invalid, or views read each other in a circle; nothing was sent.
+            JournalError: the journal is unusable; nothing was sent.
         """
         options = {
             "performance": performance,
@@ -223,21 +227,21 @@ class MatviewsClient:
             name: the view's full name, such as `dune.my_team.result_daily_volume`.
 
         Raises:
-            InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
+            InvalidArgumentError: the name is invalid; nothing was sent.
+            APIError: Dune refused, or its responses are unreadable; `NotFoundError` if there is no such view.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.get(name))
 
     def list(self) -> Iterator[Matview]:
-        """The account's views (`GET /v1/materialized-views`), one by one; asks for the next page when it is needed.
+        """Iterate over the account's views (`GET /v1/materialized-views`; free of charge), page by page as needed.
 
         >>> [view.name for view in dune.list()]
         ['dune.my_team.result_daily', 'dune.my_team.result_base']
 
-        Dune lists neither executions nor schedules; `get` has them. It counts views to find the next page, and passes
-        one over for each that was deleted meanwhile: to delete, go through `list(dune.list())`, which has them all.
-        Raises, while it is iterated, the errors of `get`.
+        The list has neither executions nor schedules; `get` has them. Dune counts views to find the next page, so it
+        skips one for each view deleted meanwhile: to delete views, iterate over `list(dune.list())`. The iteration
+        raises the errors of `get`.
         """
         offset: int | None = 0
         listed: set[str] = set()
@@ -262,23 +266,24 @@ class MatviewsClient:
         >>> refresh.name
         'dune.my_team.result_hourly'
 
-        It may be billed as a refresh is, and sent as carefully. Everything that the view had is replaced, its schedule
-        included: `update` changes parts of a view.
+        It may be billed like a refresh, and is sent with the same care. It replaces the whole view, including its
+        schedule; use `update` to change parts of a view.
 
         Args:
             name: the bare name: `result_` and then lower-case letters, digits and underscores.
-            query_id: the query whose result it holds: saved, without parameters, owned by the key's account.
-            is_private: only its owner can read it.
-            performance: the tier of this execution and of those by schedule: "small", "medium" or "large"; None takes
-                the client's default, else Dune's.
-            cron_expression: when Dune refreshes it by itself: five fields, from every 15 minutes to once a week.
-            expires_at: when that schedule ends; an aware datetime.
+            query_id: the query whose result the view holds: saved, without parameters, owned by the key's account.
+            is_private: True if only the owner may read the view.
+            performance: the tier of this execution and of scheduled ones: "small", "medium" or "large"; None takes the
+                client's default, else Dune's.
+            cron_expression: the schedule on which Dune refreshes the view: five fields, from every 15 minutes to once a
+                week; None for no schedule.
+            expires_at: the end of that schedule, an aware datetime; None for no end.
 
         Returns:
             The handle of the execution; its `name` is the view's full name.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used; nothing was sent.
+            InvalidArgumentError: an argument is invalid; nothing was sent.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
         started = self._core.run(
@@ -296,30 +301,31 @@ class MatviewsClient:
         cron_expression: str | Keep | None = KEEP,
         expires_at: datetime | Keep | None = KEEP,
     ) -> Refresh:
-        """Change parts of a view and keep the others, which starts an execution that may be billed as a refresh is.
+        """Change parts of a view and keep the others; this starts an execution, which may be billed like a refresh.
 
         >>> refresh = dune.update("dune.my_team.result_daily", cron_expression="0 6 * * *")
         >>> refresh.wait().succeeded
         True
 
-        Dune can only replace a view as a whole. So this reads it (`GET /v1/materialized-views/{name}`), makes sure that
-        it is the account's own (`GET /v1/materialized-views`), and sends it again with the changes that are
-        passed (`POST /v1/materialized-views`). A view that somebody else changes in between is overwritten.
+        Dune can only replace a view as a whole. So this reads the view (`GET /v1/materialized-views/{name}`), checks
+        that the account owns it (`GET /v1/materialized-views`), and sends it again with your changes
+        (`POST /v1/materialized-views`). A change that somebody else makes in between is overwritten.
 
         Args:
             name: the view's full name.
             query_id, is_private: as for `upsert`.
-            performance: as for `upsert`, but for the client's default, which does not apply; None leaves it to Dune.
-                Dune tells the tier of a schedule only: a view without one has none to keep.
+            performance: as for `upsert`, except that the client's default does not apply; None leaves it to Dune. Dune
+                reports only the tier of a schedule, so a view without a schedule has no tier to keep.
             cron_expression: as for `upsert`; None removes the schedule.
-            expires_at: as for `upsert`; None lets the schedule go on without end.
+            expires_at: as for `upsert`; None removes the end of the schedule.
 
         Returns:
             The handle of the execution; its `name` is the view's full name.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used, or the view is another account's; nothing was changed.
-            UnexpectedResponseError: Dune does not tell a part that has to be sent again; nothing was changed.
+            InvalidArgumentError: an argument is invalid or changes nothing, or another account owns the view; nothing
+                was changed.
+            UnexpectedResponseError: Dune does not report a part that must be sent again; nothing was changed.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
         started = self._core.run(
@@ -328,80 +334,80 @@ class MatviewsClient:
         return Refresh(self._core, started)
 
     def delete(self, name: str) -> None:
-        """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); there is no way back.
+        """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); this cannot be undone.
 
         >>> dune.delete("dune.my_team.result_daily")
 
         Raises:
-            InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
-            RequestFailedError: no response came for ten request timeouts; the view may be deleted all the same.
+            InvalidArgumentError: the name is invalid; nothing was sent.
+            APIError: Dune refused, or its responses are unreadable; `NotFoundError` if there is no such view.
+            RequestFailedError: no response came for ten request timeouts; the view may still have been deleted.
         """
         self._core.run(self._core.delete(name))
 
     def lineage(self, name: str) -> Mapping[str, tuple[str, ...]]:
-        """The view and everything that it reads, directly or not, ready for `refresh_all`.
+        """Return the view and everything it reads, directly or not, ready for `refresh_all`.
 
         >>> dune.lineage("dune.my_team.result_daily")
         {'dune.my_team.result_base': (), 'dune.my_team.result_daily': ('dune.my_team.result_base',)}
 
-        Two free requests: for the view's query, and for its pipeline (`GET /v1/query/{query_id}/pipeline`). Plain
-        queries in between are passed through, so that the order of the views is kept.
+        This takes two free requests: for the view's query, and for its pipeline (`GET /v1/query/{query_id}/pipeline`).
+        Plain queries in between are resolved to the views they read.
 
         Returns:
-            A mapping of full names to the full names that each reads directly, upstream first, the view itself last.
+            A mapping from each full name to the full names it reads directly, upstream first, the view itself last.
 
         Raises:
-            InvalidArgumentError: the name cannot be used; nothing was sent.
-            UnexpectedResponseError: the pipeline has no nodes, a circle, or gaps, so that no order follows from it.
+            InvalidArgumentError: the name is invalid; nothing was sent.
+            UnexpectedResponseError: the pipeline has no nodes, a circle or gaps, so it defines no order.
             APIError: Dune refused; `NotFoundError` if there is no such view.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.lineage(name))
 
     def freshness(self, name: str) -> Freshness:
-        """When the view was last refreshed with success, and how long that is ago.
+        """Return the time of the view's last successful refresh, and its age.
 
         >>> from datetime import timedelta
         >>> dune.freshness("dune.my_team.result_daily").age > timedelta(hours=6)
         True
 
-        Two free requests, and one more for each newer execution that did not succeed.
+        This takes two free requests, and one more for each newer execution that did not succeed.
 
         Raises:
-            InvalidArgumentError: the name cannot be used; nothing was sent.
-            APIError: Dune refused, or its responses cannot be understood; `NotFoundError` if there is no such view.
+            InvalidArgumentError: the name is invalid; nothing was sent.
+            APIError: Dune refused, or its responses are unreadable; `NotFoundError` if there is no such view.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.freshness(name))
 
     def usage(self) -> Usage:
-        """The account's usage in its present billing period (`POST /v1/usage`; free of charge).
+        """Return the account's usage in the current billing period (`POST /v1/usage`; free of charge).
 
         >>> usage = dune.usage()
         >>> usage.credits_used, usage.credits_included
         (0.0, 2500.0)
 
         Raises:
-            APIError: Dune refused, or its responses cannot be understood.
+            APIError: Dune refused, or its response is unreadable.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.usage())
 
     def whoami(self) -> Account:
-        """Whose the key is (`GET /whoami`; free of charge): a person's or a team's.
+        """Return the account that owns the key, a person or a team (`GET /whoami`; free of charge).
 
         >>> dune.whoami().handle
         'my_team'
 
         Raises:
-            APIError: Dune refused, or its response cannot be understood.
+            APIError: Dune refused, or its response is unreadable.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.whoami())
 
     def close(self) -> None:
-        """Close the connections. Executions go on at Dune; handles of this client can no longer be used."""
+        """Close the connections. Executions go on at Dune, but this client's handles can no longer be used."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -420,16 +426,16 @@ class MatviewsClient:
 
 
 class Refresh(Handle):
-    """A refresh under way, or over, from `MatviewsClient.refresh` or `MatviewsClient.attach`."""
+    """The handle of one execution, returned by `MatviewsClient.refresh` and `MatviewsClient.attach`."""
 
     def status(self) -> ExecutionStatus:
-        """Look at the execution once (`GET /v1/execution/{execution_id}/status`; free of charge).
+        """Poll the execution once (`GET /v1/execution/{execution_id}/status`; free of charge).
 
         >>> refresh.status().is_finished
         False
 
         Raises:
-            APIError: Dune refused, or its responses cannot be understood.
+            APIError: Dune refused, or its response is unreadable.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.poll(self._execution))
@@ -447,36 +453,38 @@ class Refresh(Handle):
         >>> status.cost_credits
         1.0
 
-        The end is noticed within 1 s or 10 % of the execution's length, the longer of the two, while the request budget
-        allows. Failures of single polls are retried. Ctrl-C leaves the execution running.
+        This notices the end within 1 s or 10 % of the execution's length, whichever is longer, as far as the request
+        budget allows. Failed polls are retried. Ctrl-C leaves the execution running.
 
         Args:
             timeout: seconds (or a `timedelta`) to wait; None waits as long as Dune responds: until 15 minutes pass
                 without a successful poll.
-            max_credits: cancel the execution when its running cost passes so many credits. What it has used by then is
-                billed, and Dune's figure lags, so that an execution can pass its cap before that is seen.
-            on_update: a plain function, called with every status seen, the final one included.
+            max_credits: cancel the execution once its running cost passes this many credits. Dune bills the credits it
+                has used by then, and its figures lag, so an execution can pass its cap before anyone sees it.
+            on_update: a plain function, called with every status, including the final one.
 
         Raises:
-            RefreshFailedError, RefreshCanceledError, RefreshExpiredError: that is how it ended.
+            RefreshFailedError, RefreshCanceledError, RefreshExpiredError: the execution failed, was cancelled, or
+                expired.
             RefreshError: it ended in a state that this version does not know.
-            CreditLimitError: it was cancelled over *max_credits*. One that finished over the cap is returned.
-            WaitTimeoutError: the time is over; the execution goes on.
-            APIError: Dune refused to be asked (401, 403, 404, …).
+            CreditLimitError: it passed *max_credits* and was cancelled, or goes on because another program may have
+                started it. An execution that completed over the cap is returned.
+            WaitTimeoutError: the timeout is over; the execution goes on.
+            APIError: Dune refused the poll (401, 403, 404, …).
         """
         return self._core.run(self._core.watch(self._execution, timeout, max_credits, on_update))
 
     def cancel(self) -> bool:
-        """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); what it has used by then is billed.
+        """Cancel the execution (`POST /v1/execution/{execution_id}/cancel`); Dune bills the credits it has used.
 
         >>> refresh.cancel()
         True
 
         Returns:
-            Whether there was something to cancel.
+            True if it was cancelled, False if there was nothing to cancel.
 
         Raises:
-            APIError: Dune refused, or its responses cannot be understood.
+            APIError: Dune refused, or its response is unreadable.
             RequestFailedError: no response came for ten request timeouts.
         """
         return self._core.run(self._core.cancel(self._execution))

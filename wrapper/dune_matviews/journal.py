@@ -1,6 +1,6 @@
-"""What a journal has recorded, for people: read it, and settle by hand what no run can find out.
+"""Journals for people: read the records, and settle by hand a refresh that no run can settle.
 
-This module must not know Dune, nor how journals are written: docs/journal.md says what they promise.
+This module must not know Dune, nor how journals are written. docs/journal.md describes them.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ __all__ = ["JournalEntry", "JournalRun", "JournalState", "read_journal", "resolv
 
 
 class JournalState(StrEnum):
-    """How far the refresh of a view has come, as far as its journal knows."""
+    """The state of a view's refresh in the journal."""
 
     IN_DOUBT = "in doubt"  # it may have been sent; its execution is not known
-    STARTED = "started"  # its execution is known, and not how that ended
+    STARTED = "started"  # its execution is known, but no end is recorded
     ENDED = "ended"  # the result is recorded
     NOT_STARTED = "not started"  # certainly nothing was started; the next call sends it
 
 
 @attrs.frozen(kw_only=True)
 class JournalEntry:
-    """What a journal has recorded of one view.
+    """A journal's records of one view.
 
     Attributes:
-        state: how far its refresh has come.
-        execution_id: its execution; None where none is known.
-        how: how that is known: "response" (Dune's own, to the request), "inferred" (found in the view's history), or
-            "adopted" (it was under way already); None where none is known.
-        performance: the tier that was asked for; None for Dune's default.
-        result: how it ended; None where that is not recorded.
-        is_earlier: it is left from an earlier run in the same file.
+        state: the state of its refresh.
+        execution_id: its execution; None if unknown.
+        how: the source of that id: "response" (Dune's response to the request), "inferred" (the view's history), or
+            "adopted" (it was already under way); None if the execution is unknown.
+        performance: the requested tier; None for Dune's default.
+        result: its recorded result, if any.
+        is_earlier: True if it is left from an earlier run in the same file.
     """
 
     state: JournalState
@@ -58,9 +58,9 @@ class JournalRun:
     """The latest run of a journal.
 
     Attributes:
-        run: its label; None where it has none.
-        is_finished: it has nothing left to do.
-        views: what is recorded of each view, by name.
+        run: its label, if any.
+        is_finished: True if every view of the run has ended.
+        views: the records of each view, by name.
     """
 
     run: str | None
@@ -69,7 +69,7 @@ class JournalRun:
 
 
 def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
-    """What a journal has recorded. Nothing is written, no file is made, and nobody is kept from using it.
+    """Read a journal without locking it. Nothing is written, and no file is created.
 
     >>> refresh = dune.refresh("dune.my_team.result_daily", journal="daily.jsonl")
     >>> read_journal("daily.jsonl").views["dune.my_team.result_daily"].state
@@ -79,7 +79,7 @@ def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
         journal: a path, or an object with `read()` and `append(line)`.
 
     Raises:
-        JournalError: it is damaged, foreign, or cannot be read.
+        JournalError: it is damaged, foreign or unreadable.
     """
     found = _opened(journal).records
     views = {name: _entry(record) for name, record in found.views.items()}
@@ -87,7 +87,7 @@ def read_journal(journal: str | PathLike[str] | Store) -> JournalRun:
 
 
 def resolve(journal: str | PathLike[str] | Store, name: str, execution_id: str | None = None) -> None:
-    """Settle by hand the refresh of a view that is in doubt, or has been started: you know what has become of it.
+    """Settle by hand a refresh that is in doubt or started, if you know its execution or know that there is none.
 
     >>> refresh = dune.refresh("dune.my_team.result_daily", journal="daily.jsonl")
     >>> resolve("daily.jsonl", "dune.my_team.result_daily", refresh.execution_id)
@@ -95,12 +95,12 @@ def resolve(journal: str | PathLike[str] | Store, name: str, execution_id: str |
     Args:
         journal: a path, or an object with `read()` and `append(line)`.
         name: the view, in any spelling.
-        execution_id: its execution, which the next call follows; None says that there is none to wait for, so that the
-            next call starts one, which is billed.
+        execution_id: its execution, which the next call follows; None if there is none to wait for. The next call then
+            starts one, which may be billed.
 
     Raises:
-        InvalidArgumentError: the name or the id cannot be used.
-        JournalError: the journal cannot be used, or has no refresh of the view that is open. Nothing was written.
+        InvalidArgumentError: the name or the id is invalid.
+        JournalError: the journal is unusable, or has no open refresh of the view. Nothing was written.
     """
     name = _validate.view_name(name)
     execution_id = None if execution_id is None else _validate.execution_id(execution_id)

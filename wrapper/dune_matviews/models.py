@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExecutionState(StrEnum):
-    """Where an execution stands. A state that this version does not know is `UNKNOWN`."""
+    """The state of an execution. A state that this version does not know is `UNKNOWN`."""
 
     PENDING = "pending"
     EXECUTING = "executing"
@@ -29,24 +29,24 @@ class ExecutionState(StrEnum):
 
     @property
     def is_finished(self) -> bool:
-        """The state is an end. (Of an unknown state, nobody can say: `ExecutionStatus.is_finished` asks Dune.)"""
+        """True if the state is final. For an unknown state, only `ExecutionStatus.is_finished` can tell."""
         return self not in (ExecutionState.PENDING, ExecutionState.EXECUTING, ExecutionState.UNKNOWN)
 
     @property
     def succeeded(self) -> bool:
-        """The table is whole and fresh. After `COMPLETED_PARTIAL` only the stored query result is cut."""
+        """True if the table is complete and fresh. `COMPLETED_PARTIAL` truncates only the stored query result."""
         return self in (ExecutionState.COMPLETED, ExecutionState.COMPLETED_PARTIAL)
 
 
 @attrs.frozen(kw_only=True)
 class ErrorDetail:
-    """Why an execution failed, in Dune's words; each part is None where Dune does not say.
+    """The reason for a failed execution, in Dune's words. A part that Dune leaves out is None.
 
     Attributes:
         type: Dune's code, for example `FAILED_TYPE_EXECUTION_FAILED` or `syntax_error`.
         message: the text for people.
-        line: line of the query, counted by Dune.
-        column: column of the query, counted by Dune.
+        line: the line in the query, as Dune counts.
+        column: the column in the query, as Dune counts.
     """
 
     type: str | None = None
@@ -59,20 +59,20 @@ class ErrorDetail:
 class ExecutionStatus:
     """The status of an execution (`GET /v1/execution/{execution_id}/status`).
 
-    A part that Dune leaves out, or sends in a form that cannot be read, is None.
+    A part that Dune leaves out, or sends in an unreadable form, is None.
 
     Attributes:
         execution_id: the execution.
-        state: where it stands.
-        is_finished: it will not change any more.
+        state: its state.
+        is_finished: True if the state is final.
         query_id: the query behind the view.
-        queue_position: place in the queue while it is pending.
+        queue_position: the place in the queue while it is pending.
         submitted_at, started_at, ended_at, expires_at, cancelled_at: aware datetimes.
-        cost_credits: credits so far, as Dune reports them: it grows while it runs, and lags behind. A failed execution
-            may be billed, and a cancelled one is, for what it has used.
-        error: why it failed.
-        row_count: rows of the result.
-        size_bytes: bytes of the result.
+        cost_credits: the credits used so far, as Dune reports them; they grow during the execution, and lag behind. A
+            failed execution may be billed. A cancelled one is billed for the credits it has used.
+        error: the reason for a failure.
+        row_count: the number of rows in the result.
+        size_bytes: the size of the result in bytes.
         request_id: the id by which Dune's support can find the request of this poll.
         raw: Dune's response as it came, for everything that is not modelled here.
     """
@@ -96,21 +96,21 @@ class ExecutionStatus:
 
     @property
     def succeeded(self) -> bool:
-        """The view is fresh."""
+        """True if the view is fresh."""
         return self.state.succeeded
 
 
 class Retry(NamedTuple):
-    """A request that failed, and is sent again after a pause.
+    """A failed request that will be sent again after a pause.
 
     Attributes:
-        attempt: how often it has failed so far.
+        attempt: the number of failures so far.
         seconds: the length of the pause.
         error: the failure.
         operation: the request's kind: "refresh", "upsert", "status", "cancel", "get", "list", "delete", "pipeline",
             "usage" or "whoami".
-        view: the view that it is about, where that is known.
-        execution_id: the execution that it is about, where that is known.
+        view: the view concerned, or None if unknown.
+        execution_id: the execution concerned, or None if unknown.
     """
 
     attempt: int
@@ -123,13 +123,13 @@ class Retry(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """When Dune refreshes a view by itself; each part is None where Dune does not tell it, or it cannot be read.
+    """The schedule on which Dune refreshes a view. A part that is missing or unreadable in the response is None.
 
     Attributes:
         cron_expression: five fields: minute, hour, day, month, weekday.
         performance: the tier of these refreshes.
-        next_run_at: when the next is due; an aware datetime.
-        expires_at: when the schedule ends; an aware datetime.
+        next_run_at: the time of the next refresh; an aware datetime.
+        expires_at: the end of the schedule; an aware datetime.
     """
 
     cron_expression: str | None = None
@@ -140,17 +140,17 @@ class Schedule:
 
 @attrs.frozen(kw_only=True)
 class Matview:
-    """A materialized view as it stands (`GET /v1/materialized-views/{name}`), or as a list shows it.
+    """A materialized view, from `GET /v1/materialized-views/{name}` or from a list.
 
-    A part that Dune leaves out, or sends in a form that cannot be read, is None.
+    A part that Dune leaves out, or sends in an unreadable form, is None.
 
     Attributes:
         name: its full name, such as `dune.my_team.result_daily_volume`.
         query_id: the query whose result it holds.
-        is_private: only its owner can read it.
-        size_bytes: the size of its table.
-        last_execution_ids: its latest executions, newest first; empty in a list, where Dune does not tell them.
-        schedule: when Dune refreshes it by itself; None without one, and in a list, where Dune does not tell it.
+        is_private: True if only its owner may read it.
+        size_bytes: the size of its table in bytes.
+        last_execution_ids: its latest executions, newest first; always empty in a list.
+        schedule: the schedule on which Dune refreshes it; None without one, and always None in a list.
         request_id: the id by which Dune's support can find the request; None in a list.
         raw: Dune's response as it came, for everything that is not modelled here.
     """
@@ -167,11 +167,11 @@ class Matview:
 
 @attrs.frozen(kw_only=True)
 class Freshness:
-    """How old a view's data is.
+    """The age of a view's data.
 
     Attributes:
-        name: the view, as it was asked for.
-        completed_at: when its latest successful execution ended, an aware datetime; None if there is none.
+        name: the view, as passed to `freshness`.
+        completed_at: the end of its latest successful execution, an aware datetime; None if there is none.
         execution_id: that execution; None if there is none.
         age: the time since then, by Dune's own clock; None if there is none.
     """
@@ -184,7 +184,7 @@ class Freshness:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """The account's usage in its present billing period (`POST /v1/usage`).
+    """The account's usage in the current billing period (`POST /v1/usage`).
 
     Attributes:
         period_start: the period's first day.
@@ -203,14 +203,14 @@ class Usage:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Whose an API key is (`GET /whoami`): the person or the team in whose name, and for whose credits, it acts.
+    """The account that owns an API key, and pays for its use (`GET /whoami`).
 
     Attributes:
-        handle: the account's name, as it stands in the full names of its views.
+        handle: the account's name, as in the full names of its views.
         customer_id: the account's id: `user_` or `team_`, and a number.
         api_key_id: the key's id, which is no secret.
-        created_by: the id of the user who made the key.
-        raw: Dune's answer as it came, for whatever is not modelled here.
+        created_by: the id of the user who created the key.
+        raw: Dune's response as it came, for everything that is not modelled here.
     """
 
     handle: str | None = None
@@ -221,6 +221,6 @@ class Account:
 
     @property
     def is_team(self) -> bool | None:
-        """The account is a team's; None where Dune does not tell."""
+        """True for a team, False for a person, None if Dune does not say."""
         kind = (self.customer_id or "").partition("_")[0]
         return {"team": True, "user": False}.get(kind)

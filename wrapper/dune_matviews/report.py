@@ -1,4 +1,4 @@
-"""The outcome of refreshing many views: one result a view, the totals, and how people and programs read them.
+"""The report of a run: one result per view, the totals, and their forms for people and programs.
 
 This module must not know how refreshes are scheduled, nor how they are made.
 """
@@ -20,7 +20,7 @@ from .errors import RefreshesFailedError
 from .models import ErrorDetail, ExecutionState, ExecutionStatus
 from .remedies import Remedy, to_dict
 
-# In characters: lengths that still read well behind the other columns of a table, and on a line of an error.
+# In characters: lengths that remain readable after the other columns of a table, and on a line of an error.
 LONGEST_REASON_IN_TABLE = 80
 LONGEST_REASON_IN_ERROR = 200
 MOST_REASONS_IN_ERROR = 10
@@ -33,23 +33,23 @@ class Outcome(StrEnum):
     FAILED = "failed"  # its execution failed, or Dune refused to start one
     CANCELED = "canceled"  # its execution was cancelled, by this run or by somebody else
     EXPIRED = "expired"  # its execution expired
-    AMBIGUOUS = "ambiguous"  # an execution may have been started, and billed; it was looked for and not found
-    SKIPPED = "skipped"  # not started, because a view that it reads did not become fresh
-    FRESH = "fresh"  # not started, because it was fresh enough already
-    NOT_STARTED = "not_started"  # not started yet, or not before the run ended
-    RUNNING = "running"  # its execution goes on; a run that ends leaves it running
+    AMBIGUOUS = "ambiguous"  # an execution may have started, and been billed, but its end is unknown
+    SKIPPED = "skipped"  # not started, because a view it reads did not become fresh
+    FRESH = "fresh"  # not started, because it was fresh enough
+    NOT_STARTED = "not_started"  # not started yet, or not reached before the run ended
+    RUNNING = "running"  # its execution goes on, even after the run
 
     @property
     def is_fresh(self) -> bool:
-        """The view is fresh, be it by this run or from before."""
+        """True if the view is fresh, from this run or from before."""
         return self in (Outcome.SUCCEEDED, Outcome.FRESH)
 
 
 class StopReason(StrEnum):
-    """The reason why a run of `refresh_all` ended early: from then on, nothing more was started."""
+    """The reason for an early end of a run of `refresh_all`, after which it started nothing more."""
 
-    CREDITS = "credits"  # the costs together passed `max_credits`
-    TIMEOUT = "timeout"  # the time for all was over
+    CREDITS = "credits"  # the total cost passed `max_credits`
+    TIMEOUT = "timeout"  # the timeout of the run was over
     REFUSED = "refused"  # Dune refused the key (401) or the account (402)
     JOURNAL = "journal"  # the journal could no longer be written
     INTERRUPTED = "interrupted"  # Ctrl-C, or a task's cancellation
@@ -60,13 +60,13 @@ class ViewResult:
     """The result of one view.
 
     Attributes:
-        outcome: the one word for it.
-        reason: why, for people; None where the outcome says it all.
-        execution_id: the execution concerned; None where none is known.
-        status: the last status of that execution; None where it was never polled.
-        started_at, ended_at: when the execution began and ended, as Dune reports it: aware datetimes, or None.
-        cost_credits: the cost of the execution so far, in credits; None where that is not known.
-        remedy: what to do about it, as data; None where there is nothing to say.
+        outcome: the outcome in one word.
+        reason: an explanation for people; None if the outcome needs none.
+        execution_id: the execution concerned; None if unknown.
+        status: the last status of that execution; None if it was never polled.
+        started_at, ended_at: the start and end of the execution, as Dune reports them: aware datetimes, or None.
+        cost_credits: the cost of the execution so far, in credits; None if unknown.
+        remedy: the next step, as data; None if there is none.
     """
 
     outcome: Outcome
@@ -79,12 +79,12 @@ class ViewResult:
     cost_credits: float | None = None
 
     def describe(self, words: Callable[[Remedy], str] = str) -> str:
-        """Why, and what to do; *words* says the remedy as its readers would. Empty where the outcome says it all."""
+        """The reason and the remedy, worded by *words*. Empty if the outcome needs no explanation."""
         parts = [self.reason, None if self.remedy is None else words(self.remedy)]
         return " ".join(filter(None, parts))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for `json.dumps`: times as ISO 8601 text, of the status its state and error."""
+        """Return plain data for `json.dumps`: times as ISO 8601 strings, and only the state and error of the status."""
         return {
             "outcome": self.outcome.value,
             "reason": self.reason,
@@ -98,7 +98,7 @@ class ViewResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ViewResult:
-        """The result that `to_dict` has written; of the status, its state and error are kept, and no remedy.
+        """Rebuild a result from `to_dict`, which keeps only the state and error of the status, and no remedy.
 
         Raises:
             ValueError: *data* is not such a result.
@@ -168,9 +168,9 @@ class RefreshReport:
 
     Attributes:
         results: the result of each view by its name, read-only.
-        started_at, ended_at: when the run began and ended, by this computer's clock; aware datetimes.
-        stopped_by: why nothing more was started from some moment on; None where nothing stopped the run. A cap that
-            only the last execution passed is told, too: whether every view is fresh, `ok` says.
+        started_at, ended_at: the start and end of the run, by this computer's clock; aware datetimes.
+        stopped_by: the reason for an early end; None if nothing stopped the run. It is set even if only the last
+            execution passed the cap, so it does not imply a stale view: use `ok` for that.
     """
 
     results: Mapping[str, ViewResult] = attrs.field(converter=_read_only)
@@ -180,12 +180,12 @@ class RefreshReport:
 
     @property
     def ok(self) -> bool:
-        """Every view is fresh."""
+        """True if every view is fresh."""
         return all(result.outcome.is_fresh for result in self.results.values())
 
     @property
     def cost_credits(self) -> float:
-        """The cost of the run, in credits, as far as it is known; finite, whatever Dune says."""
+        """The known cost of the run, in credits; always finite."""
         costs = [result.cost_credits or 0.0 for result in self.results.values()]
         try:
             return math.fsum(costs)
@@ -194,7 +194,7 @@ class RefreshReport:
 
     @property
     def seconds(self) -> float:
-        """How long the run took; zero where the clock was set back meanwhile."""
+        """The length of the run; zero if the clock was set back during it."""
         return _seconds(self.started_at, self.ended_at)
 
     def raise_for_failures(self) -> None:
@@ -203,7 +203,7 @@ class RefreshReport:
             raise RefreshesFailedError("\n".join(_complaint(self.results)), report=self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for `json.dumps`: `views` has the results by name, times are ISO 8601 text."""
+        """Return plain data for `json.dumps`: `views` has the results by name, and times are ISO 8601 strings."""
         return {
             "ok": self.ok,
             "stopped_by": self.stopped_by and self.stopped_by.value,
@@ -245,8 +245,8 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _complaint(results: Mapping[str, ViewResult]) -> Iterator[str]:
-    """Every view that is not fresh: the first few with their reasons, the others by outcome."""
-    held_up = (Outcome.SKIPPED, Outcome.NOT_STARTED)  # their reasons lie with other views, which therefore go first
+    """List every view that is not fresh: the first few with their reasons, the others by outcome."""
+    held_up = (Outcome.SKIPPED, Outcome.NOT_STARTED)  # their reasons lie with other views, which come first
     stale = [(_line(name), result) for name, result in results.items() if not result.outcome.is_fresh]
     stale.sort(key=lambda item: item[1].outcome in held_up)
     yield f"{len(stale)} of {len(results)} views not known to be fresh:"
@@ -261,7 +261,7 @@ def _complaint(results: Mapping[str, ViewResult]) -> Iterator[str]:
 
 
 def _line(text: str, longest: int | None = None) -> str:
-    """*text* on one line, without anything that a terminal would act on, cut where it is too long."""
+    """Put *text* on one line, without control characters, and truncate it to *longest* characters."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     words = " ".join(printable.split())
     return words if longest is None or len(words) <= longest else words[: longest - 1].rstrip() + "…"
