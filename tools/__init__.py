@@ -1,1 +1,1 @@
-"""What a person runs here to make the generated client from Dune's spec; no part of what users install."""
+"""The tools that turn Dune's spec into the generated client. Users do not install them."""

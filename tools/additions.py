@@ -1,10 +1,9 @@
-"""Knows how Dune's spec is completed from our additions, and how an entry of ours gives way to one of Dune's own.
+"""Completes Dune's spec from our additions, and drops an entry of ours once Dune publishes its own.
 Must not know any operation or schema by name.
 
-The client is built on the names of our entry: of its path's parameters, and of its schemas. Where Dune, publishing the
-same call, names these otherwise, the names stay ours, so that neither the overlay nor those who import the client
-notice. What Dune says about them is Dune's: a property that Dune does not declare is gone, unless our entry marks it
-with `x-unpublished: true` as known to be missing there."""
+The client uses the names in our entry, for path parameters and for schemas. If Dune publishes the same call under other
+names, ours are kept, so neither the overlay nor users of the client notice. The contents are Dune's: a property that
+Dune does not declare disappears, unless our entry marks it as known to be missing, with `x-unpublished: true`."""
 
 import re
 
@@ -51,7 +50,7 @@ def complete(published: Document, additions: Document) -> Corrected:
 
 
 def keep_path(document: Document, call: str) -> tuple[Document, str | None]:
-    """Return *document* with the operation *call* at the path of that name, and what it is called there, if not so."""
+    """Return *document* with the operation *call* under that path, and its name in *document* if different."""
     method, path = call.split(" ", 1)
     ours = Operation(method.lower(), path, {})
     theirs = _same_call(document, ours)
@@ -64,12 +63,12 @@ def keep_path(document: Document, call: str) -> tuple[Document, str | None]:
 
 
 def _same_call(document: Document, ours: Operation) -> Operation | None:
-    """Find the operation that is sent as *ours* is."""
+    """Find the operation with the same method and path as *ours*, whatever the names of its parameters."""
     return next((each for each in operations(document) if shape(str(each)) == shape(str(ours))), None)
 
 
 def _keep_path(document: Document, ours: Operation, theirs: Operation) -> None:
-    """Name the parameters of the path of *theirs* as *ours* does."""
+    """Rename the path parameters of *theirs* to the names in *ours*."""
     item = document["paths"][theirs.path]
     document["paths"].setdefault(ours.path, {})[ours.method] = item.pop(theirs.method)
     if not item:
@@ -81,7 +80,7 @@ def _keep_path(document: Document, ours: Operation, theirs: Operation) -> None:
 
 
 def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Operation) -> list[str]:
-    """Name the schemas that *theirs* sends and answers as *mine* does, wherever *document* uses them."""
+    """Rename the request and response schemas of *theirs* to the names in *mine*, throughout *document*."""
     match = _Match(ours, document)
     for old, new in _contents(mine.content, theirs.content):
         for media_type in new.values():
@@ -100,7 +99,7 @@ def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Ope
 
 
 def _contents(mine: Document, theirs: Document) -> list[tuple[Document, Document]]:
-    """Pair the contents of the bodies, and of the answers, of two declarations of one operation."""
+    """Pair the request bodies, and the responses, of two declarations of one operation."""
     pairs = [(mine.get("requestBody", {}), theirs.get("requestBody", {}))]
     answers = theirs.get("responses", {})
     pairs += [(answer, answers[code]) for code, answer in mine.get("responses", {}).items() if code in answers]
@@ -111,7 +110,7 @@ class _Match:
     """Walks two declarations of one thing side by side, ours and Dune's.
 
     Attributes:
-        names: what a schema of Dune's is called in our declaration.
+        names: our name for each of Dune's schemas.
     """
 
     def __init__(self, ours: Document, theirs: Document) -> None:
@@ -121,7 +120,7 @@ class _Match:
         self.names: dict[str, str] = {}
 
     def compare(self, mine: Document, holder: Document, key: str) -> None:
-        """Note the name of the schema at *holder[key]*, and of those within; what has none there is given ours."""
+        """Note our names for the schema at *holder[key]* and those within it, and name those that Dune left unnamed."""
         my_name, their_name = schema_name(mine), schema_name(holder[key])
         if my_name in self._seen:
             return
@@ -151,7 +150,7 @@ class _Match:
 
 
 def _fill(ours: Document, theirs: Document) -> list[str]:
-    """Add the properties that are known to be missing in Dune's own schemas."""
+    """Add the properties known to be missing from Dune's schemas."""
     report: list[str] = []
     for name, schema in schemas(ours).items():
         for key, content in schema.get("properties", {}).items():

@@ -1,8 +1,8 @@
-"""Knows how what Dune publishes by now differs from what was described here in its place.
+"""Compares an operation that Dune now publishes with our earlier description of it.
 Must not know any operation by name, nor where the documents came from.
 
-Both are compared as they are corrected, because what is corrected is known; and without their words, because ours were
-never Dune's."""
+Both are compared after correction, because the corrections are known differences, and without descriptions, because
+ours were never Dune's."""
 
 from collections.abc import Set
 from typing import Any
@@ -16,16 +16,16 @@ WORDS = ("description", "example", "examples", "summary", "title")
 
 
 def adopted(before: Document, after: Document, calls: Set[str], published: Set[str], used: Used) -> list[Change]:
-    """Return how the operations of the shapes *calls* differ in *after*, where Dune's, from *before*, where ours.
+    """Return the differences of the operations *calls* between our description *before* and Dune's *after*.
 
-    Schemas named in *published* were Dune's already, and are passed over.
+    Skip schemas named in *published*, because Dune had published them before.
     """
     found = compare(_part(before, calls), _part(after, calls), used)
     return [each for each in found if each.subject not in published]
 
 
 def _part(document: Document, calls: Set[str]) -> Document:
-    """Return the operations of the shapes *calls*, with the schemas that they need, and without words."""
+    """Return the operations *calls* with the schemas they need, without descriptions."""
     paths: dict[str, Document] = {}
     for each in operations(document):
         if shape(str(each)) in calls:
@@ -35,7 +35,7 @@ def _part(document: Document, calls: Set[str]) -> Document:
 
 
 def _wordless(node: Any, named: bool = False) -> Any:
-    """Return *node* without its words; where it is *named*, its keys are names that the spec gives."""
+    """Return *node* without its descriptions. If *named*, its keys are names from the spec."""
     if isinstance(node, dict):
         return {
             key: _wordless(part, not named and key in ("properties", "schemas"))

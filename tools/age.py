@@ -1,8 +1,8 @@
-"""Knows by what to tell that a source may be older than what it would replace.
-Must not know what either of them is about.
+"""Recognizes a source that may be older than the spec it would replace.
+Must not know the subject of either.
 
-No page of Dune's bears a date. What there is to go by: a text that was here before, to the byte, or one that only takes
-away from what it describes, as an older version does."""
+Dune's pages have no dates. The evidence is a text identical to an earlier one, or a text that only removes things, as
+an older version would."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping
 from tools.document import Document, operations, reachable, resolve, schemas, shape, subschemas
 from tools.parts import parameters
 
-# A value that a text names: “Accepts `small`, `medium`.”
+# A value named in a description: “Accepts `small`, `medium`.”
 NAMED = re.compile(r"`([^`\n]+)`")
 
 
 def taken_away(old: Document, new: Document) -> list[str]:
-    """Return what *old* says of the operations of both and *new* does not, if *new* says nothing that is new."""
+    """Return the statements of *old* that *new* lacks about their common operations, if *new* adds none."""
     before, after = _said(old, new), _said(new, old)
     return [] if after.keys() - before.keys() else [before[key] for key in sorted(before.keys() - after.keys())]
 
 
 def _said(document: Document, other: Document) -> Mapping[tuple[str, ...], str]:
-    """Return what *document* says of the operations that *other* has, too; by what is compared, what it is called."""
+    """Return the statements of *document* about operations that *other* also has: comparison key to description."""
     shared = {shape(str(each)) for each in operations(other)}
     found: dict[tuple[str, ...], str] = {}
     for operation in operations(document):

@@ -1,5 +1,5 @@
-"""Knows what a change of a spec is: whom it breaks, and how much it matters to whoever maintains this project.
-Must not know how changes are found, nor where they are told."""
+"""Describes one change of a spec: the users it breaks, and its importance to a maintainer of this project.
+Must not know how changes are found, nor where they are reported."""
 
 import re
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from enum import IntEnum, StrEnum
 
 from tools.telling import code
 
-# By which a server would know a request that is sent twice: `Idempotency-Key`, `client_request_token`, `dedupe_id`.
+# Names by which a server would recognize a repeated request: `Idempotency-Key`, `client_request_token`, `dedupe_id`.
 KEY = re.compile(r"idempot|dedup|(request|client|unique)[-_ ]?(id|key|token)$|client[-_ ]?request", re.IGNORECASE)
 _MONEY, _LIMIT = r"(credit|cost|spend|charge|price)", r"(max|cap\b|cap[-_]|limit|ceiling|budget|quota)"
-# By which a server would stop an execution that costs too much: `max_credits`, `cost_cap`, `budget`.
+# Names of a limit on the cost of an execution: `max_credits`, `cost_cap`, `budget`.
 CAP = re.compile(rf"{_MONEY}.*{_LIMIT}|{_LIMIT}.*{_MONEY}|budget", re.IGNORECASE)
-# What a text says of such a thing, or of one that will go.
+# Words in a description about idempotency or deprecation.
 WORDS = re.compile(r"idempoten|deprecat|sunset|retired?\b", re.IGNORECASE)
 
 
 class Effect(StrEnum):
-    """Whom a change breaks."""
+    """The users that a change breaks."""
 
     BREAKING = "breaking"
     GENERATED = "breaking for users of dune_api alone"
@@ -25,11 +25,11 @@ class Effect(StrEnum):
 
 
 class Rank(IntEnum):
-    """How much a change matters here, the most first."""
+    """The importance of a change to this project, highest first."""
 
-    LOOK = 0  # it touches what the wrapper does
-    GAIN = 1  # it is new in what the wrapper uses
-    NEW = 2  # it is new elsewhere, and may be of use
+    LOOK = 0  # it touches the wrapper
+    GAIN = 1  # an addition to something the wrapper uses
+    NEW = 2  # an addition elsewhere that may be of use
     REST = 3
 
 
@@ -38,10 +38,10 @@ class Change:
     """One difference.
 
     Attributes:
-        effect: whom it breaks.
-        subject: the operation, the schema or the part of the document that differs, as the spec calls it.
-        what: the difference in Markdown, with whatever comes from the spec in code spans.
-        rank: how much it matters.
+        effect: the users it breaks.
+        subject: the operation, schema or part of the document that differs, by its name in the spec.
+        what: the difference in Markdown, with text from the spec in code spans.
+        rank: its importance.
     """
 
     effect: Effect
@@ -60,9 +60,9 @@ def change(
     """Return the change *what* of *subject*.
 
     Args:
-        hurts: whether it breaks whoever uses the subject.
-        used: whether the wrapper does.
-        rank: how much it matters, if it does not break the wrapper.
+        hurts: whether it breaks users of the subject.
+        used: whether the wrapper is one of them.
+        rank: its importance, if it does not break the wrapper.
         look: whether a maintainer has to look at it, whatever its rank.
     """
     effect = Effect.NONE if not hurts else Effect.BREAKING if used else Effect.GENERATED
@@ -70,15 +70,15 @@ def change(
 
 
 def gain(touched: bool) -> Rank:
-    """Return the rank of something new that is *touched* by the wrapper, or not."""
+    """Return the rank of an addition, by whether the wrapper *touched* its subject."""
     return Rank.GAIN if touched else Rank.REST
 
 
 def matters(name: str) -> bool:
-    """Whether a parameter or a property of this name may be an idempotency key or a cap on what is spent."""
+    """Whether a parameter or property of this name may be an idempotency key or a spending cap."""
     return bool(KEY.search(name) or CAP.search(name))
 
 
 def announces(old: str, new: str) -> bool:
-    """Whether the text *new* speaks of an idempotency key or of an end, where *old* did not."""
+    """Whether the text *new* mentions an idempotency key or a deprecation, and *old* did not."""
     return bool({each.lower() for each in WORDS.findall(new)} - {each.lower() for each in WORDS.findall(old)})

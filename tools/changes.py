@@ -1,4 +1,4 @@
-"""Knows how two versions of a spec differ, in the field's words, and what each difference does to users.
+"""Compares two versions of a spec, and judges the effect of each difference on users.
 Must not know any operation by name, nor where the versions came from."""
 
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ NONE: Document = {}
 
 
 def compare(old: Document, new: Document, used: Used, ours: frozenset[str] = frozenset()) -> list[Change]:
-    """Return how *new* differs from *old*, what matters most first.
+    """Return the differences between *old* and *new*, the most important first.
 
     Args:
         old: the spec as it was published before.
         new: the spec as it is published now.
-        used: what the wrapper uses of both.
-        ours: the shapes of the operations that are described here where Dune does not publish them.
+        used: the parts of both that the wrapper uses.
+        ours: the shapes of the operations that we describe because Dune does not publish them.
     """
     old, new = copy(old), copy(new)
     for document in (old, new):
@@ -45,14 +45,14 @@ def compare(old: Document, new: Document, used: Used, ours: frozenset[str] = fro
     found += [*comparison.operations(), *comparison.schemas()]
     for key in sorted((old.keys() | new.keys()) - {"paths", "components"}) if old else ():
         for where, one, other in details(old.get(key), new.get(key)):
-            # Where Dune is reached stands in the wrapper as well.
+            # The wrapper has the server's address, too.
             told = turned(one, other)
             found.append(change(key, f"{code(where)} {told}" if where else told, hurts=key == "servers", used=True))
     return ordered(found)
 
 
 def ordered(found: list[Change]) -> list[Change]:
-    """Sort *found* by how much each change matters, then by whom it breaks."""
+    """Sort *found* by importance, then by the users each change breaks."""
     effects = list(Effect)
     return sorted(found, key=lambda each: (each.rank, effects.index(each.effect)))
 
@@ -60,7 +60,7 @@ def ordered(found: list[Change]) -> list[Change]:
 class _Comparison:
     def __init__(self, old: Document, new: Document, used: Used, ours: frozenset[str]) -> None:
         self._old, self._new, self._used, self._ours = old, new, used, ours
-        # A schema that is sent is judged by what it asks for, whatever else it is used for.
+        # A schema that is sent is judged as a request, even if it also occurs in responses.
         self._sent = {name for document in (old, new) for name in reachable(document, _bodies(document))}
         calls = [[each.content for each in operations(one) if str(each) in used.operations] for one in (old, new)]
         self._touched = {*used.operations, *reachable(old, calls[0]), *reachable(new, calls[1])}
@@ -135,7 +135,7 @@ class _Comparison:
                 yield from self._within(name, *pair, True, parameter, passed)
 
     def _values(self, name: str, what: str, old: Document, new: Document, sent: bool, used: bool) -> Iterator[Change]:
-        """Compare what two schemas allow."""
+        """Compare the values that two schemas allow."""
         yield from self._deprecation(name, what, old, new, used)
         for hurts, told in differences(old, new, sent):
             news = told.endswith(" added") and (used or name in self._touched)
@@ -166,7 +166,7 @@ class _Comparison:
             else:
                 contents = resolve(self._old, old[status]), resolve(self._new, new[status])
                 old_content, new_content = (content.get("content", NONE) for content in contents)
-                # Errors are read by the wrapper whatever they are declared as.
+                # The wrapper reads errors regardless of their declared schema.
                 yield from self._contents(name, what, old_content, new_content, sent=False, read=status == "200")
 
     def _contents(
@@ -174,7 +174,7 @@ class _Comparison:
     ) -> Iterator[Change]:
         used = name in self._used.operations and read
         if list(old) == ["*/*"] and len(new) == 1 and new.keys() != old.keys():
-            (named,) = new  # more than nothing was said before, and nothing else than it may have meant
+            (named,) = new  # a type was declared before, and the new one is not the same
             yield change(name, f"{what} is {code(named)} now, and was {code('*/*')}")
             old = {named: old["*/*"]}
         for media_type in sorted(old.keys() | new.keys()):
@@ -196,7 +196,7 @@ class _Comparison:
         yield from self._within(name, old, new, sent, "", False)
 
     def _within(self, name: str, old: Document, new: Document, sent: bool, inside: str, used: bool) -> Iterator[Change]:
-        """Compare what two schemas declare within; *inside* is where in *name* they are, *used* whether they are."""
+        """Compare the schemas within two schemas, at the path *inside* of *name*."""
         before, after = old.get("properties", NONE), new.get("properties", NONE)
         asked = set(old.get("required", ())), set(new.get("required", ()))
         where = f"{inside}." if inside else ""
@@ -221,7 +221,7 @@ class _Comparison:
                     yield from self._within(name, before[key], after[key], sent, f"{where}{key}", read)
         others = parts_of(new)
         for mark, part in parts_of(old).items():
-            if mark in others and type_of(part) == type_of(others[mark]):  # else that was told of the whole
+            if mark in others and type_of(part) == type_of(others[mark]):  # else the change of type was reported
                 what = code(f"{inside}{mark}")
                 yield from self._values(name, what, part, others[mark], sent, used)
                 if part.get("description") != others[mark].get("description"):
@@ -240,7 +240,7 @@ class _Comparison:
 
 
 def _or_else(name: str, before: Document, after: Document, found: Iterator[Change]) -> Iterator[Change]:
-    """Go through *found*, or through the bare details where there are no words here for what changed."""
+    """Yield *found*, or the raw differences if no rule describes the change."""
     told = list(found)
     yield from told
     if not told:

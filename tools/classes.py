@@ -1,8 +1,8 @@
-"""Knows which class the generator makes of each schema, and how two that would share one are told apart.
-Must not know any schema by name, nor what is in one.
+"""Predicts the class that the generator makes of each schema, and keeps two schemas from sharing one.
+Must not know any schema by name, nor its contents.
 
-The generator drops the second of two schemas whose classes have one name, and where only their modules have one name,
-the second overwrites the first without a word."""
+If two schemas have the same class name, the generator drops the second. If only their module names are the same, the
+second silently overwrites the first."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, pascal_ca
 
 from tools.document import COMBINATIONS, Document, operations, resolve, schemas
 
-PREFIX = "field_"  # what the generator puts before a name that Python does not allow
+PREFIX = "field_"  # the generator's prefix for names that Python does not allow
 
 
 class Named(NamedTuple):
-    """A schema of which a class is made: where it stands, and the names that the class's is made of."""
+    """A schema that becomes a class: its place, and the parts of the class's name."""
 
     place: str
     schema: Document
@@ -24,10 +24,10 @@ class Named(NamedTuple):
 
 
 def tell_classes_apart(document: Document, given: Mapping[str, str]) -> list[str]:
-    """Give titles to schemas so that no two have one class; *given* are the names of classes by the generator's own."""
+    """Set titles so that no two schemas share a class. *given* maps the generator's class names to ours."""
     report: list[str] = []
     for name, schema in schemas(document).items():
-        # A title would be the class's name in place of the schema's own, and the names that are given miss it.
+        # A title would replace the schema's name as the class name, and bypass our own names for classes.
         if schema.pop("title", None):
             report.append(f"rule: {name}: its title is removed, because its class is named after it")
     taken: set[str] = set()
@@ -55,8 +55,8 @@ def _class(found: Named, given: Mapping[str, str]) -> str:
 
 
 def _classes(document: Document, given: Mapping[str, str]) -> Iterator[Named]:
-    """Go through the schemas of which classes are made. Whoever comes first keeps the name: those whose classes people
-    name, then those that Dune names, then those declared within others and in operations."""
+    """Yield the schemas that become classes. The first of a name keeps it, so the order is: classes that we name,
+    schemas that Dune names, then those declared within other schemas and in operations."""
     named = [Named(name, schema, "", name) for name, schema in schemas(document).items()]
     named.sort(key=lambda found: ClassName(found.name, PREFIX) not in given)
     yield from (found for found in named if _has_class(found.schema))
@@ -72,7 +72,7 @@ def _classes(document: Document, given: Mapping[str, str]) -> Iterator[Named]:
 
 
 def _of_operation(document: Document, content: Document) -> Iterator[tuple[str, Document]]:
-    """Go through the schemas that an operation declares itself, by the names that the generator has for them."""
+    """Yield the schemas declared inline by an operation, with the generator's names for them."""
     for parameter in (resolve(document, each) for each in content.get("parameters", [])):
         yield parameter["name"], parameter.get("schema", {})
     for media_type in resolve(document, content.get("requestBody", {})).get("content", {}).values():
@@ -90,13 +90,13 @@ def _has_class(schema: Document) -> bool:
 
 
 def _is_reference(schema: Document) -> bool:
-    """Whether the generator takes *schema* for the one that it refers to, because it combines nothing else."""
+    """Whether the generator treats *schema* as the schema it refers to, because it combines nothing else."""
     parts = [part for how in COMBINATIONS for part in schema.get(how, [])]
     return len(parts) == 1 and "$ref" in parts[0]
 
 
 def _within(outer: Named, given: Mapping[str, str]) -> Iterator[Named]:
-    """Go through the schemas declared within *outer*."""
+    """Yield the schemas declared within *outer*."""
     schema = outer.schema
     parent = _class(outer, given) if _has_class(schema) else outer.parent
     inner = [(name, part, parent) for name, part in schema.get("properties", {}).items()]

@@ -1,7 +1,8 @@
-"""Knows what the wrapper rests on in the spec: operations, and the properties that it sends and reads, as plain data.
-Must not know how the spec is held to it (tools/facts.py), nor import the wrapper.
+"""Lists the parts of the spec that the wrapper relies on: operations, and the properties it sends and reads.
+Must not know how the spec is checked against them (tools/facts.py), nor import the wrapper.
 
-Types are those of OpenAPI, classes those of `dune_api.models`; `[string]` is a list. Tests hold the tables to the code.
+Types are OpenAPI's, and classes are those of `dune_api.models`; `[string]` is a list. Tests compare the tables with the
+code.
 """
 
 OPERATIONS = {
@@ -116,4 +117,4 @@ READS = {
 }
 
 TIER_SENTENCE = "Accepts `small`, `medium`, `large`."
-"""What the spec says of `performance`; `_tiers.py` rests on it."""
+"""The spec's description of `performance`; `_tiers.py` relies on it."""

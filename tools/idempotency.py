@@ -1,8 +1,8 @@
-"""Knows how Dune would let a request be sent twice and be billed once, and where in the code that would be used.
+"""Watches the spec for an idempotency key, and names the function that would send it.
 Must not know how a request is sent.
 
-Nothing that Dune publishes declares an idempotency key. The day it does, what this project does to never pay twice
-becomes a header: `make check` fails until it is sent."""
+Dune's spec declares no idempotency key. If it ever does, a header can replace most of this project's protection against
+paying twice, so `make check` fails until the header is sent."""
 
 import ast
 import sys
@@ -32,7 +32,7 @@ def main(root: Path = ROOT) -> int:
 
 
 def unsent_keys(document: Document, facts: Facts, root: Path) -> Iterator[str]:
-    """Return a sentence for each idempotency key that a billed operation of *document* declares and nothing sends."""
+    """Return a sentence for each idempotency key that a billed operation of *document* declares and no code sends."""
     for operation in operations(document):
         for call in BILLED:
             if shape(call) != shape(str(operation)):

@@ -1,8 +1,8 @@
-"""Knows how schemas are declared so that no answer is lost to a detail of it, and so that the generator takes them.
+"""Relaxes schemas so that no response is rejected for a detail, and so that the generator accepts them.
 Must not know any operation or schema by name.
 
-The generated models raise where an answer lacks a required property, has a value that an enum does not list, or a text
-that is no date. Dune adds values from time to time; how a refresh ended must not be lost to one."""
+The generated models raise if a response lacks a required property, has a value missing from an enum, or has an invalid
+date. Dune adds values from time to time, and none of them may hide the end of a refresh."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PARSED = ("date", "date-time", "uuid")
 
 
 def mend_schemas(document: Document) -> list[str]:
-    """Put right what no schema of OpenAPI 3 says: types of Swagger 2.0, lists that do not say of what."""
+    """Correct constructs that OpenAPI 3 does not allow: types of Swagger 2.0, arrays without items."""
     report: list[str] = []
     for place, schema in _declared_schemas(document):
         for part in subschemas(schema):
@@ -32,7 +32,7 @@ def mend_schemas(document: Document) -> list[str]:
 
 
 def read_answers_leniently(document: Document) -> list[str]:
-    """Let every answer lack what is required of it, and have other values than it is said to have."""
+    """Make every property of a response optional, and every enum open."""
     report: list[str] = []
     answers = [each.content.get("responses", {}) for each in operations(document)]
     named = [(name, schemas(document)[name]) for name in reachable(document, answers)]
@@ -46,7 +46,7 @@ def read_answers_leniently(document: Document) -> list[str]:
 
 
 def _loosen(schema: Document) -> list[str]:
-    """Drop what makes the generated model raise, and return its names."""
+    """Drop the keywords that make the generated model raise, and return them."""
     dropped: list[str] = [key for key in ("required", "default", "enum") if key in schema]
     if schema.get("format") in PARSED:
         dropped.append(f"format {schema.pop('format')}")
@@ -58,19 +58,19 @@ def _loosen(schema: Document) -> list[str]:
 
 
 def _open(schema: Document) -> None:
-    """Say the values of an enum in words alone."""
+    """Move the values of an enum into the description."""
     told = ", ".join(f"`{value}`" for value in schema.pop("enum"))
     schema["description"] = f"{schema.get('description', '')} {KNOWN} {told}.".strip()
 
 
 def known_values(schema: Document) -> list[str]:
-    """Return the values that *schema* lists in words, in place of the enum that it had."""
+    """Return the values that *schema* lists in its description, in place of its former enum."""
     _, known, told = schema.get("description", "").rpartition(KNOWN)
     return re.findall(r"`(.*?)`", told) if known else []
 
 
 def _nameable(values: list[Any]) -> bool:
-    """Whether each of *values* can have a name of its own in Python, which the generator makes by upper case."""
+    """Whether *values* have distinct names in Python, which the generator makes by upper-casing."""
     names = ["".join(filter(str.isalnum, value.upper())) for value in values if isinstance(value, str)]
     texts = [value for value in values if isinstance(value, str)]
     whole = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
@@ -79,7 +79,7 @@ def _nameable(values: list[Any]) -> bool:
 
 
 def _declared_schemas(document: Document) -> Iterator[tuple[str, Document]]:
-    """Go through all schemas that have a name, and those declared in operations."""
+    """Yield all named schemas, and those declared in operations."""
     yield from schemas(document).items()
     for operation in operations(document):
         for node in nodes(operation.content):
@@ -88,7 +88,7 @@ def _declared_schemas(document: Document) -> Iterator[tuple[str, Document]]:
 
 
 def _answers(document: Document) -> Iterator[tuple[str, Document]]:
-    """Go through the schemas declared in answers."""
+    """Yield the schemas declared in responses."""
     for operation in operations(document):
         for answer in operation.content.get("responses", {}).values():
             for media_type in resolve(document, answer).get("content", {}).values():

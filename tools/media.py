@@ -1,9 +1,9 @@
-"""Knows how media types are named so that bodies and answers can be sent and read, for any operation.
-Must not know any operation by name, nor what else is wrong with one.
+"""Normalizes media types so that the generator can send every body and read every response.
+Must not know any operation by name, nor its other faults.
 
-The generator reads JSON, texts and bytes. It takes the first media type of an answer and passes over the others; of
-several bodies it sends whichever comes last with the same Python type. So each answer has one media type here, and an
-operation that takes several bodies becomes several operations, which send the same request but for the body."""
+The generator reads JSON, text and bytes. It takes only the first media type of a response, and of several bodies with
+the same Python type it sends the last. So each response gets one media type here, and an operation with several bodies
+becomes several operations that differ only in the body."""
 
 import re
 from typing import cast
@@ -12,7 +12,7 @@ from tools.document import COMBINATIONS, Document, Operation, copy, operations, 
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
-# Not plain `text/plain`: a body may have that name, and what a body is called decides how the generator takes it.
+# Not plain `text/plain`: a body may have that name, and the generator decides by name how to treat it.
 TEXT = "text/plain; charset=utf-8"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 BINARY: Document = {"type": "string", "format": "binary"}
@@ -31,7 +31,7 @@ def kind(media_type: str) -> str:
 
 
 def name_bodies(document: Document, operation: Operation) -> list[str]:
-    """Give each body the media type that it must mean, and bytes for a schema to each that is neither JSON nor form."""
+    """Give each body its intended media type, and a binary schema unless it is JSON or a form."""
     content = resolve(document, operation.content.get("requestBody", {})).get("content", {})
     report: list[str] = []
     for declared in list(content):
@@ -48,7 +48,7 @@ def name_bodies(document: Document, operation: Operation) -> list[str]:
             content.setdefault(BYTES, {"schema": copy(BINARY)})
             report.append(f"the body declared as {declared} is bytes, so {BYTES}")
         elif kind(declared) in ("text", "bytes") and not _is_binary(document, schema):
-            # Bytes are sent only of what is declared as binary: for any other schema the generated code cannot run.
+            # Only binary schemas are sent as bytes: for any other, the generated code cannot run.
             content[declared]["schema"] = copy(BINARY)
             report.append(f"the body declared as {declared} is sent as the bytes that it is")
         elif schema is None:
@@ -58,7 +58,7 @@ def name_bodies(document: Document, operation: Operation) -> list[str]:
 
 
 def name_answers(document: Document, operation: Operation) -> list[str]:
-    """Give each answer one media type, of which it is certain how it is read."""
+    """Give each response one media type that the generator reads reliably."""
     report: list[str] = []
     answers = operation.content.get("responses", {})
     for code in [code for code in answers if code != code.upper() and code != "default"]:
@@ -80,9 +80,9 @@ def name_answers(document: Document, operation: Operation) -> list[str]:
 
 
 def split_bodies(document: Document) -> list[str]:
-    """Make an operation of each further body that an operation takes.
+    """Split an operation into one operation per request body.
 
-    What tells them apart is a fragment, `/v1/things#text/csv`, which is never sent."""
+    They differ by a fragment in the path, `/v1/things#text/csv`, which is never sent."""
     report: list[str] = []
     for operation in list(operations(document)):
         body = resolve(document, operation.content.get("requestBody", {}))
@@ -106,7 +106,7 @@ def _suffix(media_type: str) -> str:
 
 
 def _told_by_header(document: Document, operation: Operation) -> list[str]:
-    """Return the media types that a parameter `Content-Type` lists."""
+    """Return the media types listed by a parameter `Content-Type`."""
     for parameter in operation.content.get("parameters", []):
         declared = resolve(document, parameter)
         if (declared["in"], declared["name"].lower()) == ("header", "content-type"):
@@ -116,9 +116,9 @@ def _told_by_header(document: Document, operation: Operation) -> list[str]:
 
 
 def _read_as(document: Document, declared: str, schema: Document | None) -> tuple[str, Document]:
-    """Return the media type and the schema by which an answer is read."""
+    """Return the media type and schema for reading a response."""
     if kind(declared) == "bytes" or _is_binary(document, schema):
-        # A text has no bytes to be read: `text/csv` with a binary schema is a text.
+        # `text/csv` with a binary schema is read as text.
         return (TEXT, {"type": "string"}) if kind(declared) == "text" else (BYTES, copy(BINARY))
     is_text = schema is not None and resolve(document, schema).get("type") == "string"
     if kind(declared) == "text" or (kind(declared) == "any" and is_text):
@@ -131,7 +131,7 @@ def _is_binary(document: Document, schema: Document | None) -> bool:
 
 
 def _is_object(document: Document, schema: Document) -> bool:
-    """Whether *schema* describes a JSON object, be it through the schemas that it combines."""
+    """Whether *schema* describes a JSON object, directly or through combined schemas."""
     schema = resolve(document, schema)
     if schema.get("type") == "object" or "properties" in schema:
         return True
