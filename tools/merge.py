@@ -1,5 +1,5 @@
-"""Knows how sources become one spec: whole as published, or merged with what there was.
-Must not read or write files, nor know what any operation is about."""
+"""Makes one spec of several sources: a whole spec as published, or parts merged into the previous one.
+Must not read or write files, nor know the meaning of any operation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Merged:
     """The new spec.
 
     Attributes:
-        document: what it says.
-        text: what openapi.yaml is to hold: a source's own text, where one has everything.
-        providers: for each operation the name of the source that it comes from.
+        document: its content.
+        text: the new text of openapi.yaml: that of a source, if one source has everything.
+        providers: the name of the source of each operation.
     """
 
     document: Document
@@ -35,9 +35,9 @@ class Merged:
 
 
 def merge(old: Document | None, providers: Mapping[str, str], sources: Sequence[Source]) -> Merged:
-    """Bring *old* up to date from *sources*; *providers* says for each operation from which source it came before.
+    """Update *old* from *sources*. *providers* maps each operation to its previous source.
 
-    An operation that a source had before and has no longer is gone; those of other sources stay.
+    An operation that its source no longer has is removed; operations of other sources stay.
     """
     parts = {source.name: _spread(source.document) for source in sources}
     if len(parts) < len(sources):
@@ -57,7 +57,7 @@ def merge(old: Document | None, providers: Mapping[str, str], sources: Sequence[
 
 
 def same(one: Document, other: Document) -> bool:
-    """Whether two specs say the same; where they say it, and in which order, does not count."""
+    """Whether two specs have the same content, regardless of order and placement."""
     return _spread(one) == _spread(other)
 
 
@@ -68,7 +68,7 @@ def _spread(document: Document) -> Document:
 
 
 def _has_all(one: Document, parts: Mapping[str, Document]) -> bool:
-    """Whether *one* has whatever is in *parts*, which agree."""
+    """Whether *one* contains everything in *parts*, which agree with each other."""
     return all(
         mine.keys() >= found.keys()
         for part in parts.values()
@@ -77,13 +77,13 @@ def _has_all(one: Document, parts: Mapping[str, Document]) -> bool:
 
 
 def _parts(document: Document) -> dict[str, Document]:
-    """Return what two sources can disagree on, by kind and name."""
+    """Return the parts on which two sources can disagree, by kind and name."""
     components: dict[str, Document] = document.get("components", {})
     return {"": {str(each): each.content for each in operations(document)}} | components
 
 
 def _require_agreement(parts: Mapping[str, Document]) -> None:
-    """Fail if two of *parts* say different things of one operation, or of one schema."""
+    """Fail if two of *parts* define one operation or schema differently."""
     for (one, mine), (other, theirs) in combinations(parts.items(), 2):
         for kind, found in _parts(mine).items():
             for name, content in found.items():
@@ -95,8 +95,8 @@ def _require_agreement(parts: Mapping[str, Document]) -> None:
 
 
 def _join(old: Document | None, staying: Sequence[str], parts: Mapping[str, Document]) -> Document:
-    """Join *parts*, and the operations *staying* from *old*, in one order, whatever theirs."""
-    # What there is to say beside operations and components is said by the largest of them, its name deciding a tie.
+    """Join *parts* and the operations *staying* from *old*, in a fixed order."""
+    # Everything besides operations and components comes from the largest part; its name decides a tie.
     ordered = sorted(parts, key=lambda name: (len(list(operations(parts[name]))), name))
     documents = [*([] if old is None else [old]), *(parts[name] for name in ordered)]
     document: Document = {}
@@ -119,7 +119,7 @@ def _join(old: Document | None, staying: Sequence[str], parts: Mapping[str, Docu
 
 
 def _prune(document: Document, old: Document, published: set[str]) -> None:
-    """Remove the schemas that only operations of *old* used, which are gone or use others by now."""
+    """Remove the schemas that no operation uses any more."""
     before, now = (set(reachable(each, [each.get("paths")])) for each in (old, document))
     for name in before - now - published:
         del document["components"]["schemas"][name]

@@ -1,9 +1,9 @@
-"""Knows how an operation is named from its path, so that its module has a readable place and no other takes it.
-Must not know any operation by name, nor what is in one.
+"""Names each operation after its path, so that its module is unique and easy to find.
+Must not know any operation by name, nor its contents.
 
 `GET /v1/query/{query_id}/results` is `queries.get_query_results`, and `GET /v1/datasets/{slug}` is
-`datasets.get_datasets_by_slug`. A name is made of the operation's own method and path, and so stays what it is when
-Dune adds others."""
+`datasets.get_datasets_by_slug`. A name depends only on the operation's own method and path, so it is stable when Dune
+adds others."""
 
 import re
 
@@ -11,7 +11,7 @@ from tools.document import Document, Operation, operations
 
 
 def name_operations(document: Document) -> list[str]:
-    """Give a tag and an id to each operation without, and ids of their own to those that share one."""
+    """Give a tag and an id to each operation without one, and distinct ids to operations that share one."""
     report: list[str] = []
     tags: dict[str, str] = {}
     for operation in operations(document):
@@ -35,12 +35,12 @@ def name_operations(document: Document) -> list[str]:
 
 
 def words(name: str) -> str:
-    """Return what is left of *name* when spelling does not count: `queryId`, `query_id` and `Query-ID` are one."""
+    """Return *name* in a canonical spelling: `queryId`, `query_id` and `Query-ID` are the same."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _segments(operation: Operation) -> list[str]:
-    """Return the parts of the path, without the version in front, as they stand in Python; places keep their braces."""
+    """Return the parts of the path as Python names, without the leading version; parameters keep their braces."""
     found = [part for part in operation.path.split("/") if part and not re.fullmatch(r"v\d+", part)]
     return [part if "{" in part else re.sub(r"\W+", "_", part) for part in found] or ["root"]
 
@@ -59,7 +59,7 @@ def _bare(part: str) -> str:
 
 
 def _free(names: list[str], taken: set[str]) -> str:
-    """Return the first of *names* that is free, or the last with a number, and take it."""
+    """Take and return the first free one of *names*, or the last with a number."""
     numbered = (f"{names[-1]}_{number}" for number in range(2, len(taken) + 3))
     name = next(name for name in (*names, *numbered) if words(name) not in taken)
     taken.add(words(name))

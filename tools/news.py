@@ -1,5 +1,5 @@
-"""Knows what there is to tell of an update: what changed, what no longer holds, and what was done about what is new.
-Must not know how it is told, nor change any file."""
+"""Collects the news of an update: changes, facts that no longer hold, and corrections made.
+Must not know the format of the report, nor change any file."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -22,7 +22,7 @@ from tools.wrapper import read_facts, used_of
 def summarize(
     root: Path, sources: Sequence[Source], today: date, old: Document | None, new: Document, corrected: Corrected
 ) -> Summary:
-    """Tell how *new*, which becomes *corrected*, differs from *old* and from all else that *root* rests on."""
+    """Compare *new*, and its *corrected* form, with *old* and with the facts that *root* relies on."""
     facts = read_facts(root)
     ours = {shape(str(each)) for each in operations(parse("", (root / "additions.yaml").read_text("utf-8")))}
     changes = compare(old or {}, new, used_of(old or {}, facts) | used_of(new, facts), frozenset(ours))
@@ -46,10 +46,10 @@ def summarize(
 
 
 def _known(root: Path, old: Document | None) -> Corrected | None:
-    """Return what the client was generated from before."""
+    """Return the document from which the client was last generated."""
     try:
         return None if old is None else load_what_fits(root)
-    except ToolError:  # a repository that somebody is in the middle of changing
+    except ToolError:  # a repository with unfinished changes
         return None
 
 
@@ -58,7 +58,7 @@ def _shapes(document: Document) -> set[str]:
 
 
 def _ages(root: Path, sources: Sequence[Source], old: Document | None) -> Iterator[str]:
-    """Say which of *sources* may be older than what there is, and why."""
+    """Say which of *sources* may be older than the current spec, and why."""
     earlier = {entry["from"]: entry.get("earlier", {}) for entry in read_record(root)}
     for source in sources:
         if until := earlier.get(source.name, {}).get(digest(source.text)):

@@ -1,5 +1,5 @@
-"""Knows where specs come from: Dune's reference pages in Markdown, and OpenAPI files in YAML or JSON, here or at an
-address. Must not know what is done with a spec, nor what is in this one."""
+"""Reads specs from Dune's reference pages in Markdown, and from OpenAPI files in YAML or JSON, local or remote.
+Must not know the use of a spec, nor the contents of this one."""
 
 import re
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from markdown_it.token import Token
 from tools.document import METHODS, Document, ToolError, operations, parse, shape
 
 SECONDS = 60
-# Dune's whole spec has some 200,000 bytes. Whoever answers with more than this, packed or not, is not Dune's page.
+# Dune's whole spec has about 200,000 bytes. A larger response, compressed or not, is not Dune's page.
 MOST_BYTES = 10_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-# The block of a page says after its language for which operation it is: `yaml POST /v1/things`.
+# The info string of a page's code block names its operation: `yaml POST /v1/things`.
 CALL = re.compile(rf"(?:ya?ml|json)\s(?:.*\s)?(?P<call>(?:{'|'.join(METHODS)})\s+/\S*)", re.IGNORECASE)
 SPEC = re.compile(r"""^\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
 
@@ -26,9 +26,9 @@ class Source:
     """One spec as published.
 
     Attributes:
-        name: how it is recorded: an address without secrets, or the bare name of a file.
+        name: its name in the record: an address without secrets, or the bare name of a file.
         text: the spec itself, without the page around it.
-        document: what the text says.
+        document: the parsed text.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Source:
 
 
 def read_source(place: str) -> Source:
-    """Read the spec at *place*, the path of a file or an address; whatever is no spec is refused with the reason."""
+    """Read the spec at *place*, a path or an address. Anything else is rejected with the reason."""
     if re.match(r"[a-z][a-z0-9+.-]+://", place, re.IGNORECASE):
         parts = urlsplit(place)
         name = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
@@ -64,7 +64,7 @@ def _read(place: str) -> bytes:
 
 
 def _download(place: str, name: str) -> bytes:
-    """Fetch *place*; what was tampered with on the way would become code that people run."""
+    """Fetch *place* over https only: a page altered in transit would become code that people run."""
     if not _is_safe(httpx.URL(place)):
         raise ToolError(f"{name} is not an address that begins with https://")
     content = bytearray()
@@ -90,7 +90,7 @@ def _is_safe(address: httpx.URL) -> bool:
 
 
 def _spec_in(name: str, page: str) -> str:
-    """Return the spec that *page* is, or the one in its OpenAPI block."""
+    """Return *page* if it is a spec, or the spec in its OpenAPI block."""
     blocks = [block for block in MarkdownIt("commonmark").parse(page) if _is_spec(block)]
     if not blocks:
         if page.lstrip().startswith("{") or re.search(r"^(openapi|swagger|paths)\s*:", page, re.MULTILINE):
@@ -102,7 +102,7 @@ def _spec_in(name: str, page: str) -> str:
 
 
 def _what_else(page: str) -> str:
-    """Say what *page* is, which has no spec."""
+    """Describe *page*, which has no spec."""
     if not page.strip():
         return "is empty"
     if re.search(r"^\s*<(!doctype|\?xml)|<(html|head|body)[\s>]", page, re.IGNORECASE):
@@ -121,7 +121,7 @@ def _is_spec(block: Token) -> bool:
 
 
 def _content(name: str, block: Token, page: str) -> str:
-    """Return what is in *block*, once it is certain that it is whole."""
+    """Return the content of *block*, after checking that it is complete."""
     _, end = block.map or [0, 0]
     closing = re.split(r"\r\n?|\n", page)[end - 1].strip()
     if set(closing) != {block.markup[0]} or len(closing) < len(block.markup):

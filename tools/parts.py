@@ -1,11 +1,11 @@
-"""Knows which parts an operation has, and what is said of each beside what it sends and answers.
-Must not know how two of them are compared."""
+"""Takes an operation apart: its parameters, its descriptions, and everything else besides requests and responses.
+Must not know how two operations are compared."""
 
 from tools.document import Document, resolve
 from tools.telling import code
 
 NONE: Document = {}
-# What is compared by a rule of its own, of an operation, and of each of its parts.
+# The keys of an operation, and of each of its parts, that have their own comparison.
 OPERATION = ("parameters", "requestBody", "responses", "summary", "description", "deprecated")
 PART = ("content", "deprecated", "description", "in", "name", "required", "schema")
 
@@ -17,7 +17,7 @@ def parameters(document: Document, content: Document) -> dict[tuple[str, str], D
 
 
 def texts(document: Document, content: Document) -> dict[str, object]:
-    """Return what is said in words of the operation *content* and its parts."""
+    """Return the descriptions of the operation *content* and its parts."""
     found: dict[str, object] = {f"its {key}": content.get(key) for key in ("summary", "description")}
     return found | {
         f"the description of {what}": part.get("description") for what, part in _parts(document, content).items()
@@ -25,7 +25,7 @@ def texts(document: Document, content: Document) -> dict[str, object]:
 
 
 def remainders(document: Document, content: Document) -> dict[str, Document]:
-    """Return what else is said of the operation *content* and its parts, for which there are no words here."""
+    """Return the remaining keys of the operation *content* and its parts, which have no comparison of their own."""
     found = {"": {key: value for key, value in content.items() if key not in OPERATION}}
     for what, part in _parts(document, content).items():
         found[f"{what}: "] = {key: value for key, value in part.items() if key not in PART}

@@ -1,9 +1,9 @@
-"""Knows the corrections that hold for any operation of Dune's API, also for one that nobody has looked at yet.
-Must not know any operation by name: what is wrong with one alone belongs in the overlay.
+"""The corrections that apply to every operation of Dune's API, including new ones.
+Must not know any operation by name: a correction of a single operation belongs in the overlay.
 
-Without them the generator drops what it does not understand, or writes code that cannot run, sometimes without a word.
-Here are those on parameters and texts; those on bodies and answers are in `media`, on schemas in `leniency`, on names
-in `naming`."""
+Without them the generator, sometimes silently, drops constructs it does not understand, or writes code that cannot run.
+This module has the rules for parameters and descriptions. Those for bodies and responses are in `media`, for schemas in
+`leniency`, and for names in `naming`."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tools.naming import name_operations, words
 
 KEY_HEADER = "X-Dune-Api-Key"
 KEY_PARAMETERS = {("header", KEY_HEADER.lower()), ("query", "api_key")}
-# OpenAPI itself says that a parameter of one of these names is to be ignored.
+# OpenAPI says that header parameters of these names are ignored.
 NOT_PARAMETERS = {("header", "accept"), ("header", "authorization"), ("header", "content-type")}
 # The generated functions have variables of these names.
 TAKEN = {"body", "cookies", "headers", "params"}
@@ -23,14 +23,14 @@ PLACE = re.compile(r"\{(.*?)\}")
 
 
 def apply_rules(document: Document) -> list[str]:
-    """Apply every rule to every operation of *document*, in place, and return a line for each time that one acted."""
+    """Apply every rule to every operation of *document*, in place, and return a line for each correction."""
     report = [
         f"{path}: the parameters of the path are now of each operation" for path in spread_path_parameters(document)
     ]
     report += mend_schemas(document)
     for operation in operations(document):
         for rule in (
-            name_bodies,  # before the header that may name the media types is gone
+            name_bodies,  # before the rule that removes the header, which may name the media types
             give_parameters_schemas,
             drop_non_parameters,
             drop_repeated_parameters,
@@ -48,14 +48,14 @@ def apply_rules(document: Document) -> list[str]:
 
 
 def give_parameters_schemas(document: Document, operation: Operation) -> list[str]:
-    """Give a schema to a parameter without one, which the generator passes over without a word."""
+    """Give a schema to a parameter without one, which the generator would silently skip."""
     report: list[str] = []
     for parameter in operation.content.get("parameters", []):
         declared = resolve(document, parameter)
         if "schema" in declared:
             continue
         contents = list(declared.pop("content", {}).values())
-        # Swagger 2.0 had the schema's keys beside the name.
+        # Swagger 2.0 put the schema's keys beside the name.
         moved = {key: declared.pop(key) for key in ("type", "format", "items", "enum", "default") if key in declared}
         declared["schema"] = (contents[0].get("schema") if contents else moved) or {"type": "string"}
         report.append(f"the parameter {declared['name']} has no schema, and is given {declared['schema']}")
@@ -63,13 +63,13 @@ def give_parameters_schemas(document: Document, operation: Operation) -> list[st
 
 
 def drop_non_parameters(document: Document, operation: Operation) -> list[str]:
-    """Remove header parameters that say what the body or the key says: sent twice, they would contradict it."""
+    """Remove header parameters that the body or the key already determines: sent twice, they could contradict it."""
     dropped = _drop_parameters(document, operation, lambda place, name: (place, name.lower()) in NOT_PARAMETERS)
     return [f"the header {name} is no parameter, and is removed" for name in dropped]
 
 
 def drop_repeated_parameters(document: Document, operation: Operation) -> list[str]:
-    """Remove a parameter that is there twice, for which the generator drops the operation."""
+    """Remove a duplicate parameter, for which the generator would drop the operation."""
     seen: set[tuple[str, str]] = set()
 
     def again(place: str, name: str) -> bool:
@@ -82,15 +82,15 @@ def drop_repeated_parameters(document: Document, operation: Operation) -> list[s
 
 
 def drop_hiding_parameters(document: Document, operation: Operation) -> list[str]:
-    """Remove a parameter of a name by which the generated code would send something of its own in its place."""
+    """Remove a parameter whose name collides with a variable of the generated code, which would send that instead."""
     dropped = _drop_parameters(document, operation, lambda place, name: place != "path" and words(name) in TAKEN)
     return [f"the generated code cannot pass a parameter called {name}, which is removed" for name in dropped]
 
 
 def match_path_parameters(document: Document, operation: Operation) -> list[str]:
-    """Make the path's parameters those that the path has a place for; for any other the generator drops the operation.
+    """Keep only path parameters with a place in the path; for any other, the generator drops the operation.
 
-    One that only spells its name otherwise than the path, `queryId` for `query_id`, is renamed; others are removed."""
+    A parameter spelled differently from the path, `queryId` for `query_id`, is renamed; others are removed."""
     places = PLACE.findall(operation.path)
     parameters = operation.content.setdefault("parameters", [])
     declared = [found for each in parameters if (found := resolve(document, each))["in"] == "path"]
@@ -115,19 +115,20 @@ def match_path_parameters(document: Document, operation: Operation) -> list[str]
 
 
 def require_key_once(document: Document, operation: Operation) -> list[str]:
-    """Make the key a security scheme in place of parameters, one of which would write it into URLs and so into logs."""
+    """Replace parameters for the key by a security scheme. One of them would put the key into URLs, and so into
+    logs."""
     if not _drop_parameters(document, operation, lambda place, name: (place, name.lower()) in KEY_PARAMETERS):
         return []
     schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["apiKey"] = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
     document["security"] = [{"apiKey": []}]
-    # Said again on the operation, because the generator looks only there.
+    # Repeated on the operation, because the generator looks only there.
     operation.content["security"] = [{"apiKey": []}]
     return [f"the key is the security scheme {KEY_HEADER} in place of parameters"]
 
 
 def drop_echo(document: Document, operation: Operation) -> list[str]:
-    """Remove a description that only repeats the summary: the generator writes both into each docstring."""
+    """Remove a description that repeats the summary: the generator writes both into each docstring."""
     if "summary" not in operation.content or operation.content["summary"] != operation.content.get("description"):
         return []
     del operation.content["description"]
@@ -135,7 +136,7 @@ def drop_echo(document: Document, operation: Operation) -> list[str]:
 
 
 def _drop_parameters(document: Document, operation: Operation, unwanted: Callable[[str, str], bool]) -> list[str]:
-    """Remove the parameters that are *unwanted* by place and name, and return the names of those removed."""
+    """Remove the parameters that are *unwanted* by place and name, and return their names."""
     kept: list[Document] = []
     dropped: list[str] = []
     for parameter in operation.content.get("parameters", []):

@@ -1,5 +1,5 @@
-"""Knows how two schemas differ in what they allow, in the field's words, and what they are made of.
-Must not know who uses them, nor where in a spec they stand."""
+"""Compares the values that two schemas allow.
+Must not know the users of a schema, nor its place in the spec."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,17 +7,17 @@ from typing import Any
 from tools.document import COMBINATIONS, Document, schema_name
 from tools.telling import code, turned
 
-# What is compared by a rule of its own, or is a schema within.
+# Keys with their own comparison, and keys that hold inner schemas.
 COMPARED = {
     *("type", "format", "nullable", "enum", "deprecated", "description", "required"),
     *("properties", "items", "additionalProperties", *COMBINATIONS, "$ref"),
 }
-# What says nothing of which values are allowed.
+# Keys that do not restrict the values.
 REMARKS = ("default", "example", "examples", "title")
 
 
 def differences(old: Document, new: Document, sent: bool) -> Iterator[tuple[bool, str]]:
-    """Go through what two schemas say differently of their values, and whether it hurts."""
+    """Yield the differences between the values two schemas allow, and whether each one breaks users."""
     if type_of(old) != type_of(new):
         yield True, turned(type_of(old), type_of(new))
     if old.get("format") != new.get("format"):
@@ -47,7 +47,7 @@ def _listed(values: list[str]) -> str:
 
 
 def details(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Go through the places at which *old* and *new* differ, with what stands there before and after."""
+    """Yield the places where *old* and *new* differ, with the values before and after."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from details(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
@@ -59,14 +59,14 @@ def details(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any
 
 
 def parts_of(schema: Document) -> Document:
-    """Return the schemas that *schema* is made of but for its properties, by how each is told."""
+    """Return the parts of *schema* other than its properties, by the name used in messages."""
     found = {"[]": schema.get("items"), "{}": schema.get("additionalProperties")}
     found |= {f"{how}[{place}]": part for how in COMBINATIONS for place, part in enumerate(schema.get(how, ()))}
     return {mark: part for mark, part in found.items() if isinstance(part, dict)}
 
 
 def type_of(schema: Document) -> str:
-    """Name what *schema* allows."""
+    """Name the type that *schema* allows."""
     if name := schema_name(schema):
         return name
     for how in COMBINATIONS:

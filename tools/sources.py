@@ -1,5 +1,5 @@
-"""Knows the record of where openapi.yaml came from, and when, `openapi.sources.yaml`; and where to look for a newer
-one, `openapi.pages.yaml`.
+"""Keeps the record of the sources of openapi.yaml and their dates, `openapi.sources.yaml`, and reads the list of pages
+to check for a newer spec, `openapi.pages.yaml`.
 Must not know how a spec is read, merged or corrected."""
 
 import hashlib
@@ -19,7 +19,7 @@ HEADER = "# Written by `make update`: where openapi.yaml came from, and when. Ne
 def read_record(root: Path) -> list[Document]:
     """Return the sources of openapi.yaml, each with `from`, `when`, `sha256` and `operations`.
 
-    A source that has changed has `earlier`, too: what it was before, as SHA-256, and the day until which it was that.
+    A source that has changed also has `earlier`: the SHA-256 of each earlier version, and the last day of its use.
     """
     if not (root / RECORD).exists():
         return []
@@ -27,7 +27,7 @@ def read_record(root: Path) -> list[Document]:
 
 
 def replaced(entry: Document | None, name: str, sha256: str, today: date) -> Document:
-    """Return the entry for the source *name*, which is *sha256* now, in the place of *entry*."""
+    """Return the new entry for the source *name*, now *sha256*, based on the old *entry*."""
     earlier = dict((entry or {}).get("earlier", {}))
     if entry and entry["sha256"] != sha256:
         earlier |= {entry["sha256"]: today.isoformat()}
@@ -51,7 +51,7 @@ def digest(text: str) -> str:
 
 
 def is_as_recorded(root: Path) -> bool:
-    """Whether openapi.yaml is what was recorded when it came."""
+    """Whether openapi.yaml is unchanged since it was recorded."""
     if not (root / RECORD).exists():
         return False
     recorded = parse(RECORD, (root / RECORD).read_text("utf-8")).get("openapi.yaml", {}).get("sha256")
@@ -59,7 +59,7 @@ def is_as_recorded(root: Path) -> bool:
 
 
 def require_as_recorded(root: Path) -> None:
-    """Fail unless openapi.yaml is what was recorded when it came."""
+    """Fail unless openapi.yaml is unchanged since it was recorded."""
     if not is_as_recorded(root):
         raise ToolError(
             f"{SPEC} is not what came from Dune, by {RECORD}. It is never edited by hand: put it back, and correct it "

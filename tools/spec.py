@@ -1,4 +1,4 @@
-"""Knows how Dune's published spec becomes the document to generate from: completed, corrected, and made uniform.
+"""Turns Dune's published spec into the document to generate from: completed, corrected and normalized.
 Must not read or write files, nor know the generator or the command line."""
 
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ REFRESH = "POST /v1/materialized-views/{name}/refresh"
 
 
 def correct(published: Document, additions: Document, overlay: Document) -> Corrected:
-    """Complete *published* from *additions*, correct it by *overlay*, then by the rules that hold for any operation.
+    """Complete *published* from *additions*, and correct it by *overlay* and then by the general rules.
 
-    An action of the overlay that does not fit is left out, and told among the misfits of what is returned.
+    An action of the overlay that does not fit is skipped, and reported among the misfits.
     """
     try:
         published, other = keep_path(published, REFRESH)
@@ -32,12 +32,12 @@ def correct(published: Document, additions: Document, overlay: Document) -> Corr
         report = renamed + completed.report + overlaid.report + apply_rules(document)
         return Corrected(document, report, overlaid.misfits)
     except (AttributeError, KeyError, TypeError) as problem:
-        # So ends a walk through a document that has something else where OpenAPI has an object or a list.
+        # Raised if the document has another type where OpenAPI has an object or a list.
         raise ToolError(f"the spec files are not laid out as OpenAPI has it: {problem!r}") from problem
 
 
 def lay_over(document: Document, overlay: Document) -> Corrected:
-    """Apply the actions of *overlay*; one whose subject the document lacks is skipped, and so is one that misfits."""
+    """Apply the actions of *overlay*, except those without a subject in the document and those that do not fit."""
     document = copy(document)
     if (verdict := validate(overlay, "sh")) != "Validation successful":
         raise ToolError(f"overlay.yaml is no OpenAPI Overlay: {verdict}")
@@ -60,7 +60,7 @@ def lay_over(document: Document, overlay: Document) -> Corrected:
 
 
 def _drop_names(document: Document, action: Document, names: Iterable[str]) -> list[str]:
-    """Drop the tags of the operations that *action* gives others: what a module is called is ours to choose."""
+    """Drop the tags that *action* replaces: the names of modules are our choice."""
     report: list[str] = []
     for name in names:
         node = find(document, name) or {}
@@ -70,9 +70,9 @@ def _drop_names(document: Document, action: Document, names: Iterable[str]) -> l
 
 
 def _subjects(action: Document) -> list[str]:
-    """Return the operations and schemas that *action* corrects, once it is certain that it says all it must."""
+    """Return the operations and schemas that *action* corrects, after checking that it is complete."""
     told = bool(action.get("x-applies-to") and action.get("description"))
-    # oas-patch also removes for `remove: false`, and then ignores an update beside it.
+    # oas-patch removes even for `remove: false`, and then ignores an update beside it.
     if not told or (action.get("remove") is True) == ("update" in action):
         raise ToolError(
             "overlay.yaml: an action needs `x-applies-to`, a `description` that is its reason, and either `update` or"
@@ -83,7 +83,7 @@ def _subjects(action: Document) -> list[str]:
 
 
 def _misfit(document: Document, action: Document, names: Iterable[str]) -> str:
-    """Say why *action* finds nothing to correct in one of the subjects, if so: oas-patch itself says nothing."""
+    """Explain why *action* has nothing to correct in a subject, if so: oas-patch itself reports nothing."""
     try:
         matches = parse_path(action["target"]).find(document)
     except JSONPathError as problem:
@@ -100,7 +100,7 @@ def _misfit(document: Document, action: Document, names: Iterable[str]) -> str:
 def _apply(document: Document, action: Document) -> Document:
     """Apply *action*, which fits."""
     try:
-        # Copied before and after: oas-patch puts the action's own objects into the document, once for each hit.
+        # Copied before and after: oas-patch inserts the action's own objects into the document, once per hit.
         return copy(apply_overlay(copy(document), {"actions": [copy(action)]}))
     except TypeError as problem:  # as for the update of a list's element
         raise ToolError(f"overlay.yaml: oas-patch cannot correct {action['target']}: {problem}") from problem
@@ -115,7 +115,7 @@ def _lies_within(match: DatumInContext, node: Document | None) -> bool:
 
 
 def _appends(value: Any, update: Any) -> bool:
-    """Whether merging *update* into *value* meets a list of it, which would grow where a correction has to replace."""
+    """Whether merging *update* into *value* would append to a list that a correction has to replace."""
     if not (isinstance(value, dict) and isinstance(update, dict)):
         return False
     old, new = cast(Document, value), cast(Document, update)

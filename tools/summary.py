@@ -1,7 +1,7 @@
-"""Knows how an update is told to whoever maintains this project: in a pull request, and on a terminal.
-Must not know how any of it was found, nor write files.
+"""Formats the report of an update for maintainers, in a pull request and on a terminal.
+Must not know how its contents were found, nor write files.
 
-What touches the project comes first, then what is new, then the rest, folded. Whatever comes from a spec stands in code
+Changes that affect the project come first, then additions, then the rest, folded. All text from a spec is in code
 spans."""
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ MOST = 60_000  # bytes: GitHub takes no more than 65,536 characters
 
 @dataclass(frozen=True)
 class Summary:
-    """What there is to tell of one update.
+    """The contents of the report of one update.
 
     Attributes:
         day: the day of the update, as in `2031-02-03`.
         sources: the names of the sources.
-        changes: what changed, what matters most first.
-        ages: why a source may be older than what there is.
-        misfits: the corrections that do not fit any more; one is enough for the update not to be taken.
-        broken: what `make check` will complain about.
-        notes: the additions and corrections that are not needed as they are.
-        rules: what the general rules did.
+        changes: the changes, the most important first.
+        ages: the reasons why a source may be older than the current spec.
+        misfits: the corrections that no longer fit; a single one blocks the update.
+        broken: the complaints of `make check` after the update.
+        notes: the additions and corrections that are no longer needed as they are.
+        rules: the corrections by the general rules.
     """
 
     day: str
@@ -38,17 +38,17 @@ class Summary:
     rules: Sequence[str]
 
     def full(self) -> str:
-        """Return all of it in Markdown, the long lists folded, but no more than a pull request takes."""
+        """Return the whole report in Markdown, with long lists folded, cut to the limit of a pull request."""
         lines, left = self._head(), MOST
         for title, items in self._folded():
             lines += ["", "<details>", f"<summary>{title}</summary>", "", *items, "", "</details>"]
         for number, each in enumerate(lines):
-            if (left := left - len(each.encode()) - 1) < 0:  # between lines: half a code span would be none
+            if (left := left - len(each.encode()) - 1) < 0:  # cut between lines, because half a code span would leak
                 return "\n".join([*lines[:number], "", "There is more than a pull request takes.", ""])
         return "\n".join(lines) + "\n"
 
     def short(self) -> str:
-        """Return it without the long lists, of which only the length is told."""
+        """Return the report with only the length of each long list."""
         lines = self._head()
         if folded := [title for title, _ in self._folded()]:
             lines += ["", f"And {', '.join(folded)}."]

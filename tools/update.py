@@ -1,5 +1,5 @@
-"""Knows the command `make update`: from sources to a new spec, a new client, and a summary of what changed.
-Must not know how a source is read, merged, corrected, compared or told."""
+"""The command `make update`: from sources to a new spec, a new client, and a report of the changes.
+Must not know how a source is read, merged, corrected, compared or reported."""
 
 import argparse
 import shutil
@@ -22,7 +22,7 @@ SUMMARY = Path("build", "update.md")
 
 
 class RefusedError(ToolError):
-    """Something of an update is wrong, so nothing was changed, but there is something to tell."""
+    """An update failed, so nothing was changed, but there is a report."""
 
     def __init__(self, problems: Sequence[str], summary: Summary) -> None:
         super().__init__("\n".join(problems))
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
 
 
 def update(root: Path, places: Sequence[str], today: date) -> Summary | None:
-    """Bring *root* up to date from the specs at *places*; return what to tell, or None where nothing is new."""
+    """Update *root* from the specs at *places*. Return the report, or None if nothing is new."""
     sources, refused = _read(places)
     old = parse(SPEC, (root / SPEC).read_text("utf-8")) if (root / SPEC).exists() else None
     record = read_record(root)
@@ -77,7 +77,7 @@ def update(root: Path, places: Sequence[str], today: date) -> Summary | None:
                 raise RefusedError([str(problem)], summary) from problem
             _land(root, stage, (SPEC, RECORD, "generated"))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as problem:
-        # So ends a walk through a document that has something else where OpenAPI has an object or a list.
+        # Raised if the document has another type where OpenAPI has an object or a list.
         names = ", ".join(source.name for source in sources)
         raise ToolError(f"{names} is not laid out as OpenAPI has it: {problem!r}") from problem
     (root / SUMMARY).parent.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def update(root: Path, places: Sequence[str], today: date) -> Summary | None:
 
 
 def _read(places: Sequence[str]) -> tuple[list[Source], list[str]]:
-    """Read what can be read of *places*, and say why the others cannot."""
+    """Read the readable ones of *places*, and say why the others are not."""
     sources: list[Source] = []
     refused: list[str] = []
     for place in places:
@@ -100,7 +100,7 @@ def _read(places: Sequence[str]) -> tuple[list[Source], list[str]]:
 
 
 def _recorded(record: Sequence[Document], merged: Merged, sources: Sequence[Source], today: date) -> str:
-    """Return the record of where *merged* comes from."""
+    """Return the record of the sources of *merged*."""
     entries: dict[str, Document] = {entry["from"]: dict(entry) for entry in record}
     for source in sources:
         entries[source.name] = replaced(entries.get(source.name), source.name, digest(source.text), today)
@@ -110,7 +110,7 @@ def _recorded(record: Sequence[Document], merged: Merged, sources: Sequence[Sour
 
 
 def _stage(root: Path, stage: Path, merged: Merged, record: str) -> None:
-    """Put into *stage* what an update changes, and whatever the client is made from."""
+    """Put into *stage* the files that an update changes, and the inputs of the generator."""
     (stage / SPEC).write_text(merged.text, "utf-8", newline="")
     (stage / RECORD).write_text(record, "utf-8")
     for name in (*SPEC_FILES, CONFIG, *TEMPLATES):
@@ -120,7 +120,7 @@ def _stage(root: Path, stage: Path, merged: Merged, record: str) -> None:
 
 
 def _land(root: Path, stage: Path, names: Sequence[str]) -> None:
-    """Put what is in *stage* in the place of what is in *root*, all of it or nothing."""
+    """Replace the files in *root* by those in *stage*, all of them or none."""
     aside = stage / "aside"
     aside.mkdir()
     done: list[str] = []

@@ -1,5 +1,5 @@
-"""Knows what is published, and how to tell that it works: the wheel and the source archive in `dist/`.
-Must not know how they are built, nor use anything of the source tree when it tries the wheel."""
+"""Checks the wheel and the source archive in `dist/`, and tries the wheel.
+Must not know how they are built, nor use the source tree when it tries the wheel."""
 
 import argparse
 import os
@@ -19,13 +19,13 @@ from tools.generate import ROOT
 
 PACKAGES = {"dune_matviews": Path("wrapper", "dune_matviews"), "dune_api": Path("generated", "dune_api")}
 USAGE = Path("tests", "typing", "usage.py")
-# What a source archive needs to be built, and to be read; tests and tools stay in the repository.
+# The contents of a source archive, enough to build and read it; tests and tools stay in the repository.
 ARCHIVED = {"wrapper", "generated", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "PKG-INFO", ".gitignore"}
-# The newest version that the tool which uploads takes: what builds may be ahead of it.
+# The newest version that the upload tool accepts; the build tool may be ahead of it.
 METADATA_VERSION = (2, 4)
 NEEDED = ("summary", "description", "license_expression", "requires_python", "classifiers", "keywords", "project_urls")
 
-# Runs in the bare environment, and takes the README from the wheel: its first snippet, against the sandbox.
+# Runs in the bare environment: the first snippet of the README in the wheel, against the sandbox.
 SNIPPET = """
 import importlib.metadata, os, re, sys
 import dune_api, dune_matviews
@@ -45,7 +45,7 @@ with DuneSandbox(speed=1000) as sandbox:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Check what is in `dist/`, and return the exit code."""
+    """Check the files in `dist/`, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.wheel", description="Check what is to be published.")
     parser.add_argument("--tag", default="", help="the tag that the version has to be that of")
     tag = parser.parse_args(arguments).tag
@@ -106,7 +106,7 @@ def require_contents(wheel: Path, root: Path) -> None:
 
 
 def require_archive(archive: Path) -> None:
-    """Fail if the source *archive* lacks what it takes to build and to read it, or holds anything else."""
+    """Fail if the source *archive* lacks a file needed to build or read it, or has any other."""
     with tarfile.open(archive) as file:
         names = {name.split("/", 2)[1] for name in file.getnames() if "/" in name}
     if names != ARCHIVED:
@@ -114,7 +114,7 @@ def require_archive(archive: Path) -> None:
 
 
 def require_metadata(wheel: Path) -> None:
-    """Fail unless the metadata of *wheel* is valid, and says what people look for."""
+    """Fail unless the metadata of *wheel* is valid and complete."""
     with zipfile.ZipFile(wheel) as file:
         (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
         try:
@@ -151,7 +151,7 @@ def try_snippet(python: Path, where: str) -> None:
 
 
 def require_command(wheel: Path, python: Path) -> None:
-    """Fail unless the command is there, with the extra that it needs and, in words, without."""
+    """Fail unless the command works with its extra, and names the extra without it."""
     command = str(python.parent / "dune-matviews")
     bare = subprocess.run([command, "--version"], check=False, capture_output=True, text=True)  # noqa: S603 - our own
     if bare.returncode == 0 or "dune-matviews[cli]" not in bare.stderr:
@@ -163,7 +163,7 @@ def require_command(wheel: Path, python: Path) -> None:
 
 
 def require_types(root: Path, python: Path, folder: Path) -> None:
-    """Fail unless both type checkers agree with a file of typed usage, on the packages that *python* has."""
+    """Fail unless both type checkers accept a file of typed usage, with the packages of *python*."""
     shutil.copy(root / USAGE, folder)
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={os.devnull}"]
     run("mypy on typed usage of the wheel", [*mypy, "--python-executable", str(python), USAGE.name], folder)

@@ -1,5 +1,5 @@
-"""Knows what the wrapper rests on, from the contract and the text of its modules, and what that is in a published spec.
-Must not import the wrapper: where the spec has changed, the wrapper may not be importable."""
+"""Reads the facts that the wrapper relies on from the contract and the source text, and finds them in a published spec.
+Must not import the wrapper: after a change of the spec, the import may fail."""
 
 import ast
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ ENDPOINTS, READERS, TIERS = (WRAPPER / name for name in ("_api/operations.py", "
 
 @dataclass(frozen=True)
 class Facts:
-    """What the wrapper rests on.
+    """The facts that the wrapper relies on.
 
     Attributes:
-        operations: for each operation what it takes, sends and responds with.
+        operations: the parameters, request and response of each operation.
         sends: the types of the properties sent, by class.
         reads: the types of the properties read, by class.
-        states: the names of states, by what each is to the wrapper.
-        sentence: what the spec says of the tiers.
+        states: Dune's names of states, by the wrapper's state.
+        sentence: the spec's description of the tiers.
     """
 
     operations: Mapping[str, Document]
@@ -35,14 +35,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Used:
-    """What the wrapper uses of a spec.
+    """The parts of a spec that the wrapper uses.
 
     Attributes:
         operations: the operations that it calls.
-        parameters: what it passes, as operation and name.
-        properties: what it sends or reads, as schema and name.
+        parameters: the parameters that it passes, as operation and name.
+        properties: the properties that it sends or reads, as schema and name.
         bodies: the schemas that it sends.
-        sentences: what it rests on of what is said of a property, by schema and name.
+        sentences: the descriptions that it relies on, by schema and property.
     """
 
     operations: set[str] = field(default_factory=set[str])
@@ -83,7 +83,7 @@ def _constant(module: Path, name: str) -> ast.expr:
 
 
 def used_of(document: Document, facts: Facts) -> Used:
-    """Find what the wrapper uses of *document*, a spec as published, by the names that it has there."""
+    """Find the parts of *document*, a published spec, that the wrapper uses, by their names there."""
     used = Used()
     calls = {shape(name): expected for name, expected in facts.operations.items()}
     for operation in operations(document):
@@ -110,7 +110,7 @@ def _media_types(document: Document, content: Document) -> Iterable[Document]:
 def _use(
     document: Document, node: Document, kind: str, properties: Mapping[str, Mapping[str, str]], used: Used
 ) -> None:
-    """Note what the wrapper uses of the schema at *node*, which is of *kind* to it."""
+    """Note the parts that the wrapper uses of the schema at *node*, which it treats as *kind*."""
     if kind.startswith("["):
         return _use(document, resolve(document, node).get("items", {}), kind[1:-1], properties, used)
     name = schema_name(node) or ""
