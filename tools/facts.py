@@ -29,7 +29,7 @@ def main(root: Path = ROOT) -> int:
     for told in problems:
         print(f"error: {told}", file=sys.stderr)
     if not problems:
-        print("the spec says what the wrapper rests on")
+        print("the spec states every fact that the wrapper relies on")
     return 1 if problems else 0
 
 

@@ -113,7 +113,7 @@ def run_generator(document: Document, root: Path, into: Path) -> None:
         )
     if done.returncode != 0:
         told = (done.stderr.strip() or done.stdout.strip()).replace(scratch, "")
-        raise ToolError(f"openapi-python-client refuses the corrected spec or warns of it:\n{told}")
+        raise ToolError(f"openapi-python-client rejects the corrected spec, or warns about it:\n{told}")
 
 
 def sent_as_bytes(document: Document) -> dict[str, str]:
@@ -150,7 +150,7 @@ def require_importable(folder: Path) -> None:
         [sys.executable, "-B", "-c", code], check=False, cwd=folder, capture_output=True, text=True
     )
     if done.returncode != 0:
-        raise ToolError(f"what is generated from the corrected spec cannot be imported:\n{done.stderr.strip()}")
+        raise ToolError(f"the generated code cannot be imported:\n{done.stderr.strip()}")
 
 
 def provenance(root: Path) -> str:
@@ -177,7 +177,7 @@ def require_same(fresh: Path, folder: Path) -> None:
         if expected.get(name) != found.get(name)
     ]
     if drift:
-        raise ToolError("\n".join([f"{folder.name}/ is not what the spec gives:", *drift, f"To mend it: {MEND}"]))
+        raise ToolError("\n".join([f"{folder.name}/ does not match the spec:", *drift, f"To fix it: {MEND}"]))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

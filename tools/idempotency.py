@@ -41,9 +41,9 @@ def unsent_keys(document: Document, facts: Facts, root: Path) -> Iterator[str]:
             for name in declared(document, operation.content):
                 if name not in sent:
                     yield (
-                        f"AN IDEMPOTENCY KEY: {call} declares {name}, which is what this project waits for. If Dune's "
-                        "page says that a request which is sent twice with one value is billed once, send it from "
-                        f"{place(root, call)}: one value for each wish, and the same for each retry. Name it in "
+                        f"AN IDEMPOTENCY KEY: {call} declares {name}, which this project is waiting for. If Dune's "
+                        "page says that a request sent twice with one value is billed once, send it from "
+                        f"{place(root, call)}: one value for each intent, and the same for each retry. Add it to "
                         "tools/contract.py. If it is something else, narrow KEY in tools/change.py."
                     )
 

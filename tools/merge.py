@@ -43,7 +43,7 @@ def merge(old: Document | None, providers: Mapping[str, str], sources: Sequence[
     if len(parts) < len(sources):
         names = [source.name for source in sources]
         twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
-        raise ToolError(f"two sources are called {twice}, and could not be told apart later: name each once")
+        raise ToolError(f"two sources are called {twice}, and could not be distinguished later: rename one")
     _require_agreement(parts)
     fresh = {str(each): name for name, part in parts.items() for each in operations(part)}
     before = [] if old is None else [str(each) for each in operations(old)]
@@ -90,7 +90,7 @@ def _require_agreement(parts: Mapping[str, Document]) -> None:
                 if _parts(theirs).get(kind, {}).get(name, content) != content:
                     raise ToolError(
                         f"{one} and {other} disagree on {name}. Update from the older one first, and then from the "
-                        "newer one: it replaces what the older one says"
+                        "newer one, which takes precedence"
                     )
 
 

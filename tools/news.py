@@ -63,11 +63,11 @@ def _ages(root: Path, sources: Sequence[Source], old: Document | None) -> Iterat
     for source in sources:
         if until := earlier.get(source.name, {}).get(digest(source.text)):
             yield (
-                f"{code(source.name)} is older than what we have: it is to the letter what it was until {code(until)}. "
-                "A cache may have answered."
+                f"{code(source.name)} is older than what we have: it is identical to the version used until "
+                f"{code(until)}. It may come from a cache."
             )
         elif gone := taken_away(old or {}, source.document):
             yield (
-                f"{code(source.name)} may be older than what we have: of what both describe, it only takes away "
-                f"{', '.join(map(code, gone))}. Look at Dune's page before you merge this."
+                f"{code(source.name)} may be older than what we have: it only removes parts of the descriptions they "
+                f"share: {', '.join(map(code, gone))}. Look at Dune's page before you merge this."
             )

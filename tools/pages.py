@@ -137,7 +137,7 @@ def _content(name: str, block: Token, page: str) -> str:
 def _require_openapi(name: str, document: Document) -> None:
     """Fail unless *document* is an OpenAPI document that describes something."""
     if "swagger" in document:
-        raise ToolError(f"{name} is in Swagger {document['swagger']}; what is needed is OpenAPI 3")
+        raise ToolError(f"{name} is in Swagger {document['swagger']}; OpenAPI 3 is needed")
     version = document.get("openapi")
     if not isinstance(version, str) or not version.startswith("3."):
         raise ToolError(f"{name} is no OpenAPI 3 document: `openapi` is {version!r}")

@@ -62,6 +62,6 @@ def require_as_recorded(root: Path) -> None:
     """Fail unless openapi.yaml is unchanged since it was recorded."""
     if not is_as_recorded(root):
         raise ToolError(
-            f"{SPEC} is not what came from Dune, by {RECORD}. It is never edited by hand: put it back, and correct it "
-            "in overlay.yaml; or take a newer one with `make update FROM=…`."
+            f"{SPEC} differs from the version recorded in {RECORD}. Never edit it by hand: restore it and correct it "
+            "in overlay.yaml, or take a newer one with `make update FROM=…`."
         )

@@ -59,7 +59,7 @@ class Summary:
         sections = {
             "Not taken, because a correction does not fit any more": [f"- {code(told, None)}" for told in self.misfits],
             "Look here": [*(f"- {told}" for told in self.ages), *map(str, self._of(Rank.LOOK))],
-            "To mend before `make check` passes": [f"- {code(told, None)}" for told in self.broken],
+            "To fix before `make check` passes": [f"- {code(told, None)}" for told in self.broken],
             "New in what we use": [str(change) for change in self._of(Rank.GAIN)],
             "New elsewhere": [str(change) for change in self._of(Rank.NEW)],
         }

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(f"error: {block(problem)}\nNothing was changed.", file=sys.stderr)
         return 1
     if summary is None:
-        print("Dune says what it said before: nothing was changed.")
+        print("Dune's spec is the same as before: nothing was changed.")
         return 0
     print(summary.short())
     print(f"All of it is in {SUMMARY}, to paste into a pull request.")

@@ -82,7 +82,7 @@ def property_of(document: Document, name: str, key: str) -> Document:
 def test_the_committed_spec_says_what_the_wrapper_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is told of the spec as it is committed."""
     assert main() == 0
-    assert capsys.readouterr().out == "the spec says what the wrapper rests on\n"
+    assert capsys.readouterr().out == "the spec states every fact that the wrapper relies on\n"
 
 
 @pytest.mark.parametrize("name", list(FACTS.operations))
@@ -310,7 +310,7 @@ def test_a_spec_edited_by_hand_is_told(repository: Path, capsys: pytest.CaptureF
     with (repository / "openapi.yaml").open("a") as file:
         file.write("# edited\n")
     assert main(repository) == 1
-    assert "openapi.yaml is not what came from Dune, by openapi.sources.yaml" in capsys.readouterr().err
+    assert "openapi.yaml differs from the version recorded in openapi.sources.yaml" in capsys.readouterr().err
 
 
 def test_a_fact_edited_away_is_told_beside_that(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +319,7 @@ def test_a_fact_edited_away_is_told_beside_that(repository: Path, capsys: pytest
     assert main(repository) == 1
     fact, record = capsys.readouterr().err.splitlines()
     assert "no longer says 'Accepts `small`, `medium`, `large`.'" in fact
-    assert "is not what came from Dune" in record
+    assert "differs from the version recorded" in record
 
 
 def test_every_broken_fact_is_an_error(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

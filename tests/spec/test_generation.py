@@ -134,11 +134,11 @@ def test_check_fails_on_any_drift_and_changes_nothing(repository: Path, capsys: 
     assert main(["--check"], repository) == 1
     assert contents(folder) == before
     assert capsys.readouterr().err.splitlines() == [
-        "error: generated/ is not what the spec gives:",
+        "error: generated/ does not match the spec:",
         "  new: generated/dune_api/api/stray.py",
         "  changed: generated/dune_api/client.py",
         "  missing: generated/dune_api/types.py",
-        "To mend it: make generate",
+        "To fix it: make generate",
     ]
 
 
@@ -183,7 +183,7 @@ def test_a_warning_of_the_generator_fails(repository: Path, capsys: pytest.Captu
     assert contents(repository / "generated") == before
     told = capsys.readouterr()
     assert "rule: POST /v1/execution/{execution_id}/cancel: the key is the security scheme" in told.out
-    assert told.err.startswith("error: openapi-python-client refuses the corrected spec or warns of it:")
+    assert told.err.startswith("error: openapi-python-client rejects the corrected spec, or warns about it:")
     assert "WARNING parsing GET /v1/materialized-views" in told.err
 
 

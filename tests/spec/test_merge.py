@@ -103,7 +103,7 @@ def test_two_sources_of_one_call_must_not_disagree(shared: str) -> None:
 
 def test_two_sources_need_two_names() -> None:
     """Sources that would be recorded as one are refused."""
-    with pytest.raises(ToolError, match=r"two sources are called a\.md, and could not be told apart"):
+    with pytest.raises(ToolError, match=r"two sources are called a\.md, and could not be distinguished"):
         merge(None, {}, [source("a.md", spec_of("GET /a")), source("a.md", spec_of("GET /b"))])
 
 

@@ -140,7 +140,7 @@ def test_a_spec_that_quotes_a_block_is_a_file(read: Reading) -> None:
         ('{"openapi": "3.0.1", "openapi": "3.0.2"}', "openapi is there twice"),
         ('{"openapi": ', "is not valid JSON"),
         ("openapi: 2\npaths: {}\n", "is no OpenAPI 3 document: `openapi` is 2"),
-        ("swagger: '2.0'\npaths: {}\n", "is in Swagger 2.0; what is needed is OpenAPI 3"),
+        ("swagger: '2.0'\npaths: {}\n", "is in Swagger 2.0; OpenAPI 3 is needed"),
         ("openapi: 3.0.1\npaths: {}\n", "describes no operation"),
         ("openapi: 3.0.1\npaths: []\n", "is not laid out as OpenAPI has it"),
         ("openapi: 3.0.1\ninfo: {}\n", "is not laid out as OpenAPI has it"),

@@ -163,7 +163,7 @@ From `dune.yaml`. 5 changes, 1 of them to look at, 1 breaking for users of dune_
 - `dune.yaml` is older
 - **breaking**: `GET /a`: removed
 
-## To mend before `make check` passes
+## To fix before `make check` passes
 
 - `mend it`
 

@@ -64,7 +64,7 @@ def test_the_same_again_touches_nothing(
     before = state(repository)
     assert main([put(give, name, text)], repository) == 0
     assert state(repository) == before
-    assert capsys.readouterr().out == "Dune says what it said before: nothing was changed.\n"
+    assert capsys.readouterr().out == "Dune's spec is the same as before: nothing was changed.\n"
 
 
 def test_a_page_whose_sentence_on_tiers_lost_small(
@@ -77,7 +77,7 @@ def test_a_page_whose_sentence_on_tiers_lost_small(
     assert "1 change, 1 of them to look at, 1 breaking for users of dune_matviews." in told
     described = "the description of property `performance` is"
     assert f"- **breaking**: `matviews.MatviewsRefreshRequest`: {described}" in told
-    assert "## To mend before `make check` passes" in told
+    assert "## To fix before `make check` passes" in told
     assert told.endswith("\n`make check` fails until that is mended.\n")
     assert "left to do" not in told
     assert generate(["--check"], repository) == 0
@@ -146,7 +146,7 @@ def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.Captur
             f"openapi.yaml lacks {CALL}, the operation that this project exists for",
         ),
         ("dune.yaml", SPEC.replace("matviews.MatviewsRefreshResponse:", "models.Renamed:"), "which it does not have"),
-        ("dune.yaml", SPEC.replace("type: object", "type: thing"), "openapi-python-client refuses the corrected spec"),
+        ("dune.yaml", SPEC.replace("type: object", "type: thing"), "openapi-python-client rejects the corrected spec"),
         ("dune.yaml", SPEC.replace("parameters:\n", "parameters:\n      - 7\n"), "is not laid out as OpenAPI has it"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> 
     assert record(repository)["sources"][0]["earlier"] == {digest(SPEC): "2031-01-01"}
     summary = update(repository, [put(give, PAGE, page())], TODAY)
     assert summary is not None
-    assert f"## Look here\n\n- `{PAGE}` is older than what we have: it is to the letter what" in summary.full()
+    assert f"## Look here\n\n- `{PAGE}` is older than what we have: it is identical to the version" in summary.full()
     assert "until `2031-01-01`" in summary.full()
     assert [*record(repository)["sources"][0]["earlier"].values()] == ["2031-02-03"]
 
@@ -237,7 +237,7 @@ def test_a_source_that_only_takes_away_is_told(repository: Path, give: Path) -> 
     summary = update(repository, [put(give, "dune.json", json.dumps(older))], TODAY)
     assert summary is not None
     assert summary.ages == [
-        "`dune.json` may be older than what we have: of what both describe, it only takes away "
+        "`dune.json` may be older than what we have: it only removes parts of the descriptions they share: "
         "`matviews.MatviewsRefreshRequest: the value small of performance`. Look at Dune's page before you merge this."
     ]
     tier["description"] += " Or `huge`."
