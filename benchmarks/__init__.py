@@ -1,4 +1,4 @@
-"""Measures the SDK beside raw httpx, the generated client alone and dune-client; `make bench` runs all of it.
+"""Compares the SDK with plain httpx, the generated client alone and dune-client. `make bench` runs all of it.
 
-This package must not be needed by anything else, and asserts nothing: what must hold on every machine is a test's.
+Nothing else may depend on this package. It asserts nothing: facts that hold on every machine belong in tests.
 """

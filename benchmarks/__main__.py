@@ -1,6 +1,6 @@
 """The whole run: measures everything, and writes RESULTS.md beside this file. `make bench` calls it.
 
-It must not know what any figure means.
+It must not know the meaning of any figure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def _generate() -> dict[str, float]:
-    """Seconds for the whole generation, whose result is compared with what is there instead of replacing it."""
+    """Seconds for the whole generation. The result is compared with `generated/`, and does not replace it."""
     return fresh("import sys; from tools.generate import main; sys.exit(main(['--check']))", Path(sys.executable))
 
 

@@ -1,9 +1,9 @@
-"""The contenders: how each of them refreshes a view, looks at an execution, and follows one to its end.
+"""The contenders: how each refreshes a view, polls an execution, and follows one to its end.
 
-A refresh reads the view's executions first, but for dune-client, which knows no views.
+A refresh reads the view's executions first, except with dune-client, which has no call for views.
 
-Each imports its library when it is made, so that a process holds that of one contender only. All send the same requests
-with the same key in the same header, and read what came back. This module must not know how they are measured.
+Each imports its library on construction, so a process holds the library of one contender only. All send the same
+requests with the same key in the same header, and parse the response. This module must not know how they are measured.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ EXECUTION = "01JJX6M1V5Q8W7Z2K3N4P5R6S7"
 """An execution that never ends."""
 
 MANY = 1_000_000
-"""Requests a minute: a budget that is kept, and that holds nobody up."""
+"""Requests per minute: a budget that is enforced, but never delays a request."""
 
 _numbers = count()
 
 
 def view() -> str:
-    """A view's name, and the next time that of another: no view is refreshed again and again."""
+    """The name of the next view: no view is refreshed twice in a row."""
     return f"dune.my_team.result_daily_volume_{next(_numbers) % 10_000}"
 
 
 class Sync(NamedTuple):
-    """One library's synchronous way: refresh a view, and return its execution's id; look at `EXECUTION`."""
+    """One library's synchronous calls: refresh a view and return its execution id, and poll `EXECUTION`."""
 
     refresh: Callable[[], str]
     status: Callable[[], object]
@@ -39,7 +39,7 @@ class Sync(NamedTuple):
 
 
 class Async(NamedTuple):
-    """One library's asynchronous way; *follow* looks at an execution until its end, and returns how often."""
+    """One library's asynchronous calls; *follow* polls an execution to its end, and returns the number of polls."""
 
     refresh: Callable[[], Awaitable[str]]
     status: Callable[[], Awaitable[object]]
@@ -48,7 +48,7 @@ class Async(NamedTuple):
 
 
 def httpx_alone(url: str) -> Sync:
-    """What a person writes with httpx."""
+    """Typical code with httpx."""
     import httpx
 
     client = httpx.Client(headers={"X-Dune-Api-Key": KEY}, timeout=10)
@@ -66,7 +66,7 @@ def httpx_alone(url: str) -> Sync:
 
 
 def httpx_alone_async(url: str) -> Async:
-    """What a person writes with httpx, looking once a second."""
+    """Typical code with httpx, polling once a second."""
     import httpx
 
     client = httpx.AsyncClient(headers={"X-Dune-Api-Key": KEY}, timeout=10)
@@ -138,7 +138,7 @@ def matviews_async(url: str) -> Async:
 
 
 def dune_client(url: str) -> Sync:
-    """dune-client's own calls: it has none for views, so it executes a query, which is answered alike."""
+    """dune-client's own calls: it has none for views, so it executes a query, which gets the same response."""
     query: Any = import_module("dune_client.query").QueryBase
     client: Any = import_module("dune_client.client").DuneClient(KEY, base_url=url)
 
@@ -149,7 +149,7 @@ def dune_client(url: str) -> Sync:
 
 
 def dune_client_async(url: str) -> Async:
-    """dune-client's own calls, looking once a second: every five seconds, as it does by itself, would be late."""
+    """dune-client's own calls, polling once a second: its default of five seconds would be late."""
     query: Any = import_module("dune_client.query").QueryBase
     ends = import_module("dune_client.models").ExecutionState.terminal_states()
     client: Any = import_module("dune_client.client_async").AsyncDuneClient(KEY, base_url=url)

@@ -1,6 +1,6 @@
-"""Figures: medians and spread of what was measured again and again, and ratios of what was measured side by side.
+"""Figures: medians and spreads of repeated measurements, and ratios of parallel ones.
 
-This module must not know what was measured.
+This module must not know the subject of a measurement.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from statistics import median, quantiles
 from typing import NamedTuple
 
 Round = Mapping[str, Mapping[str, float]]
-"""What each contender was measured at in one round: figures by their names, by the contender's name."""
+"""The measurements of one round: figures by name, by contender."""
 
 
 class Figure(NamedTuple):
-    """A median, and the quarters around it: half of all that was measured lies between them."""
+    """A median and the quartiles around it."""
 
     median: float
     low: float
@@ -33,7 +33,7 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 class Rounds:
-    """Contenders that were measured in turn, round after round, so that what the machine does hits all of them."""
+    """Contenders measured in turn, round after round, so that load on the machine affects all of them."""
 
     def __init__(self, names: Sequence[str], rounds: Sequence[Round]) -> None:
         self._rounds = rounds
@@ -41,7 +41,7 @@ class Rounds:
 
     @classmethod
     def of(cls, count: int, measured: Mapping[str, Callable[[], Mapping[str, float]]]) -> Rounds:
-        """Measure each in turn, so many times; who begins changes with each round."""
+        """Measure each in turn, for a number of rounds; the order is reversed each round."""
         names = list(measured)
         rounds: list[Round] = []
         for number in range(count):
@@ -55,7 +55,7 @@ class Rounds:
 
     @property
     def contenders(self) -> list[str]:
-        """Who was measured."""
+        """The contenders."""
         return list(self._names)
 
     def __getitem__(self, place: tuple[str, str]) -> Figure:
@@ -64,5 +64,5 @@ class Rounds:
         return figure([each[contender][name] for each in self._rounds])
 
     def ratio(self, contender: str, other: str, name: str) -> Figure:
-        """How often one contender's figure holds the other's, round by round."""
+        """The ratio of one contender's figure to the other's, round by round."""
         return figure([each[contender][name] / each[other][name] for each in self._rounds])

@@ -1,6 +1,6 @@
-"""The processes of a run: the server, the workers, and fresh interpreters. Each is told what to do, and tells figures.
+"""The processes of a run: the server, the workers, and fresh interpreters. They take commands and return figures.
 
-This module must not know what the figures mean.
+This module must not know the meaning of the figures.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Worker:
         self._process = process
 
     def ask(self, what: str, times: int) -> dict[str, float]:
-        """Have *what* done so many times, and measured."""
+        """Run *what* a number of times, and return the measurements."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([what, times]) + "\n")
@@ -73,7 +73,7 @@ def _worker(contender: str, url: str) -> Iterator[Worker]:
 
 
 def fresh(code: str, python: Path = OURS) -> dict[str, float]:
-    """Seconds on the clock and of CPU that a new interpreter takes for *code*, from its start to its end."""
+    """Wall-clock and CPU seconds of a new interpreter for *code*, from its start to its end."""
     began = time.perf_counter()
     process = subprocess.Popen([python, "-c", code], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -85,12 +85,12 @@ def fresh(code: str, python: Path = OURS) -> dict[str, float]:
 
 
 def told(code: str, python: Path = OURS) -> dict[str, float]:
-    """What a new interpreter prints, as JSON, when it runs *code*."""
+    """The JSON that a new interpreter prints when it runs *code*."""
     shown = subprocess.run([python, "-c", code], cwd=ROOT, env=_environment(), check=True, capture_output=True)
     found: dict[str, float] = json.loads(shown.stdout)
     return found
 
 
 def _environment() -> dict[str, str]:
-    """Next to nothing, so that every contender behaves as it does by default."""
+    """An almost empty environment, so that every contender uses its defaults."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

@@ -1,6 +1,6 @@
-"""What is measured with real sockets and real clocks: starts, single calls, many waits, memory.
+"""Measurements with real sockets and real clocks: starts, single calls, many waits, memory.
 
-This module must not know how the figures are shown, nor where they should be.
+This module must not know the format of the figures, nor their targets.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ CALLS = 100
 """Calls in a row, in one round."""
 
 SETS = 8
-"""Times that calls are measured anew, in new processes."""
+"""Repetitions of the measurement of calls, each in new processes."""
 
 WAITS = 200
 WAIT = 10.0
-"""Executions that are followed at once, and the seconds that each of them lasts."""
+"""Executions followed at once, and the length of each in seconds."""
 
 HANDLES = 1_000
-"""Executions in flight, of which the memory is measured."""
+"""Executions in flight for the measurement of memory."""
 
 ASYNC = [name for name in CONTENDERS if name.endswith("_async")]
 
@@ -50,7 +50,7 @@ CERTIFICATES = """
 import ssl, certifi
 ssl.create_default_context(cafile=certifi.where())
 """
-"""What https takes and plain http does not. httpx does it for either, so that the others have to, too."""
+"""The set-up for https, which httpx always does. The other contenders do it too, for a fair comparison."""
 
 STARTS = {
     "python": "pass",
@@ -110,7 +110,7 @@ asyncio.run(main())
 
 
 def starts(rounds: int) -> Rounds:
-    """Seconds that a new process takes for the import, a client and its first refresh, its own start included."""
+    """Seconds of a new process for its own start, the import, a client and its first refresh."""
     with serving() as url:
         return Rounds.of(
             rounds,
@@ -119,9 +119,9 @@ def starts(rounds: int) -> Rounds:
 
 
 def calls(rounds: int) -> dict[str, Rounds]:
-    """Seconds of CPU and on the clock that one call takes, by what is called.
+    """CPU and wall-clock seconds of one call, by kind of call.
 
-    Each set of rounds has new processes: how memory happens to be laid out makes one faster than its twin.
+    Each set of rounds uses new processes, because an accidental memory layout can make one process faster than another.
     """
     sets = [_calls(rounds // SETS) for _ in range(SETS)]
     return {what: reduce(add, (each[what] for each in sets)) for what in ("refresh", "status")}
@@ -136,13 +136,13 @@ def _calls(rounds: int) -> dict[str, Rounds]:
 
 
 def waits(rounds: int) -> Rounds:
-    """What it takes to start many executions at once, and to follow them to their ends."""
+    """The cost of starting many executions at once and following them to their ends."""
     with serving(WAIT) as url, workers(ASYNC, url) as contenders:
         return Rounds.of(rounds, _each(contenders, "follow", WAITS))
 
 
 def memory() -> Rounds:
-    """Bytes that each of many executions that are followed at once takes."""
+    """Bytes per execution when many are followed at once."""
     with serving(3600.0) as url, workers(ASYNC, url) as contenders:
         return Rounds.of(1, _each(contenders, "memory", HANDLES))
 

@@ -1,6 +1,6 @@
-"""RESULTS.md: the targets, then every figure, then the machine; each number is computed from what was measured.
+"""Writes RESULTS.md: the targets, every figure, and the machine. Each number is computed from measurements.
 
-This module must not know how anything is measured.
+This module must not know the methods of measurement.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def write(measured: Measured, path: Path) -> list[Target]:
     """Write everything to *path*; return the targets."""
     found = targets(measured)
     unmet = [each.what for each in found if not each.is_met]
-    verdict = f"Not met: {'; '.join(unmet)}." if unmet else "All of them are met."
+    verdict = f"Not met: {'; '.join(unmet)}." if unmet else "All targets are met."
     sections = [
         "# Results",
-        "Written by `make bench`, all of it in one run, on loopback; CPU is that of the client's process. Contenders "
-        "take turns, so that what else the machine does hits all of them. A figure is a median, with the quartiles "
-        "around it in brackets; a ratio is the median of the ratios of the single rounds.",
+        "`make bench` writes this page, in one run, on loopback. CPU is that of the client's process. Contenders "
+        "take turns, so other load on the machine affects all of them. A figure is a median, followed by the "
+        "quartiles in brackets. A ratio is the median of the ratios of single rounds.",
         "## Targets",
-        table(("what", "measured", "at most", "met", "httpx alone"), (each.row() for each in found)),
+        table(("target", "measured", "at most", "met", "httpx alone"), (each.row() for each in found)),
         verdict,
         *_starting(measured),
         *_calling(measured),
@@ -68,8 +68,8 @@ def _starting(measured: Measured) -> list[str]:
                 for each in IMPORTS
             ),
         ),
-        "A cold start is a new process, from its own start to its end: the import, a client, and its first refresh. "
-        "All of them load certificates, as they would for https.",
+        "A cold start is a new process from start to end, with the import, a client and its first refresh. Every "
+        "contender loads certificates, as it would for https.",
         table(
             ("cold start", "CPU, of httpx alone", "CPU, of dune-client's", "ms of CPU", "ms"),
             (
@@ -89,15 +89,15 @@ def _starting(measured: Measured) -> list[str]:
 def _calling(measured: Measured) -> list[str]:
     parts = [
         "## Calling",
-        f"One call after the other on one connection, {CALLS} in a round, with new processes every few rounds. "
-        "dune-matviews has everything on: typing, pacing, retries, mapping of errors. No view is refreshed twice in a "
-        "row, and one execution is looked at again and again. dune-client has no call for views; its own POST and "
-        "status calls are answered alike.",
+        f"Consecutive calls on one connection, {CALLS} per round, with new processes every few rounds. dune-matviews "
+        "runs with all features: typing, pacing, retries and error mapping. No view is refreshed twice in a row, "
+        "and all polls are of one execution. dune-client has no call for views; its own POST and status calls get "
+        "the same responses.",
     ]
     for what, rounds in measured.calls.items():
         parts.append(
             table(
-                (what, "CPU, of httpx alone", "CPU, of dune-client's", "µs of CPU a call", "calls a second"),
+                (what, "CPU, of httpx alone", "CPU, of dune-client's", "µs of CPU per call", "calls per second"),
                 (
                     (
                         NAMES[each],
@@ -117,11 +117,18 @@ def _following(measured: Measured) -> list[str]:
     waits, memory = measured.waits, measured.memory
     return [
         "## Following many executions at once",
-        f"{WAITS} executions of {WAIT:g} s, started at once and followed by one client, asynchronously. httpx and "
-        "dune-client look once a second; dune-matviews keeps its own cadence, which looks more often at first, and "
-        "seldom later.",
+        f"{WAITS} executions of {WAIT:g} s, started at once and followed by one asynchronous client. httpx and "
+        "dune-client poll once a second. dune-matviews uses its own cadence, which is faster at first and slower "
+        "later.",
         table(
-            ("", "CPU a look, of httpx alone", "ms of CPU a look", "s of CPU in all", "looks", "s to the end noticed"),
+            (
+                "",
+                "CPU per poll, of httpx alone",
+                "ms of CPU per poll",
+                "s of CPU in total",
+                "polls",
+                "s until the end is noticed",
+            ),
             (
                 (
                     NAMES[each],
@@ -150,10 +157,10 @@ def _in_virtual_time(measured: Measured) -> list[str]:
     first = measured.scheduling[str(counts[0]), "cpu"].median
     return [
         "## In virtual time",
-        f"Looks at one execution on the Free plan, over {TRIES} executions from 90 % of each length to all of it. Once "
-        "a second is late by up to 1 s, and is refused on the Free plan after 40 s.",
+        f"Polls of one execution on the Free plan, over {TRIES} executions between 90 % and 100 % of each length. A "
+        "poll once a second is up to 1 s late, and exceeds the Free plan's limit after 40 s.",
         table(
-            ("s", "looks, of once a second's", "looks at most", "mean lateness, s", "most, s", "allowed, s"),
+            ("s", "polls, of once a second", "most polls", "mean lateness, s", "worst, s", "allowed, s"),
             (
                 (
                     f"{each.length:,}",
@@ -166,8 +173,8 @@ def _in_virtual_time(measured: Measured) -> list[str]:
                 for each in measured.looks
             ),
         ),
-        "A run of 100 views, from 3 s to 1,000 s long. *At once*: the same order and budget for starts, with every end "
-        "noticed the moment it comes. *Bound*: what no order and no policy can go below.",
+        "A run of 100 views that take 3 s to 1,000 s. *At once*: the same order and budget for starts, with every "
+        "end noticed immediately. *Bound*: the lower limit for any order and policy.",
         table(
             ("plan", "in flight", "of at once", "of the bound", "s", "at once, s", "bound, s"),
             (
@@ -183,9 +190,9 @@ def _in_virtual_time(measured: Measured) -> list[str]:
                 for each in measured.makespans
             ),
         ),
-        "CPU of a whole run, the simulated Dune included, for each of its views; each reads two others.",
+        "CPU per view of a whole run, including the simulated Dune. Each view reads two others.",
         table(
-            ("views", "of the smallest run", "µs of CPU a view"),
+            ("views", "of the smallest run", "µs of CPU per view"),
             (
                 (
                     f"{count:,}",
@@ -217,7 +224,7 @@ def _machine(versions: Mapping[str, str]) -> str:
         "processors": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} on {platform.machine()}",
-        "load when the run ended, of the last 5 minutes": f"{os.getloadavg()[1]:.1f}",
+        "load average over the last 5 minutes of the run": f"{os.getloadavg()[1]:.1f}",
         "Python": platform.python_version(),
         **versions,
     }
@@ -225,7 +232,7 @@ def _machine(versions: Mapping[str, str]) -> str:
 
 
 def _first_line(file: Path, name: str) -> str | None:
-    """The value of a line `name: value`, where there is such a file."""
+    """The value of a line `name: value`; None if there is no such file or line."""
     if not file.exists():
         return None
     lines = (line.partition(":") for line in file.read_text("utf-8").splitlines())

@@ -1,7 +1,7 @@
-"""A process that answers as Dune does, on loopback, the same to every contender, and as quickly as Python can.
+"""A process that responds like Dune, on loopback, in the same way to every contender, and as fast as Python can.
 
-It knows three answers, and must not know who asks: no key, name or budget is looked at, and nothing is billed. The
-sandbox of the package does all of that, and would itself be what is measured.
+It knows three responses and ignores keys, names and budgets, and bills nothing. The package's sandbox does all of that,
+and would dominate the measurement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENDED = (
 
 
 class Executions:
-    """What was started, and when: each lasts equally long. One that nobody started here never ends."""
+    """The executions and their starts. Each has the same length; an unknown execution never ends."""
 
     def __init__(self, length: float) -> None:
         self._length = length
@@ -45,12 +45,12 @@ class Executions:
         return STARTED % execution_id
 
     def status(self, execution_id: str) -> str:
-        """Where it stands."""
+        """Its status."""
         return (ENDED if time.monotonic() >= self._ends.get(execution_id, float("inf")) else RUNNING) % execution_id
 
 
 class Connection(asyncio.Protocol):
-    """Answers one request after the other; a request may come in several pieces, and two never come in one."""
+    """Responds to one request at a time; a request may arrive in several pieces, but never two in one."""
 
     def __init__(self, executions: Executions) -> None:
         self._executions = executions
@@ -87,7 +87,7 @@ def _content_length(head: bytes) -> int:
 
 
 async def serve(length: float) -> None:
-    """Print the port, and answer for ever."""
+    """Print the port, and serve forever."""
     executions = Executions(length)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(executions), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -1,6 +1,6 @@
-"""Where the SDK has to be: each target, what was measured for it, and whether that meets it.
+"""The targets of the SDK, each with its measured figure and verdict.
 
-This module must not know how anything is measured, nor how it is shown.
+This module must not know the methods of measurement, nor the format of the report.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .virtual import Looks, Makespan
 
 
 class Measured(NamedTuple):
-    """All that one run of the benchmarks has found."""
+    """The measurements of one run of the benchmarks."""
 
     imports: Rounds
     starts: Rounds
@@ -28,12 +28,13 @@ class Measured(NamedTuple):
 
     @property
     def counts(self) -> list[int]:
-        """Views in each of the runs whose scheduling was measured."""
+        """The numbers of views in the runs that measure scheduling."""
         return sorted(map(int, self.scheduling.contenders))
 
 
 class Target(NamedTuple):
-    """A figure that must not be above *limit*; *httpx* is httpx's own, where that is what all of ours is built on."""
+    """A figure with an upper *limit*. *httpx* is the same figure for httpx alone, on which the SDK is built, if
+    measured."""
 
     what: str
     measured: float
@@ -54,7 +55,7 @@ class Target(NamedTuple):
 
 
 def targets(measured: Measured) -> list[Target]:
-    """Where the SDK has to be, and where it is."""
+    """The targets, with the measured figures."""
     imports, starts, calls = measured.imports, measured.starts, measured.calls
     growth = [measured.scheduling[str(count), "cpu"].median for count in measured.counts]
     found = [
@@ -75,9 +76,9 @@ def targets(measured: Measured) -> list[Target]:
                 )
                 found.append(Target(f"{what}{kind}, in CPU: of {name}", ours, limit, httpx))
     found += [
-        Target("scheduling 10,000 views, in CPU for each: of that of 100", growth[-1] / growth[0], 1.25),
+        Target("scheduling 10,000 views, CPU per view: of that for 100", growth[-1] / growth[0], 1.25),
         Target(
-            "a run of 100 views, in time: of that with ends noticed at once, the worst plan",
+            "a run of 100 views, time: of one that notices every end at once, worst plan",
             max(each.taken / each.at_once for each in measured.makespans),
             1.05,
             digits=3,
@@ -85,9 +86,9 @@ def targets(measured: Measured) -> list[Target]:
     ]
     ten_minutes = next(each for each in measured.looks if each.length == 600)
     found += [
-        Target("looks at an execution of ten minutes: of once a second's", ten_minutes.looks / 600, 0.1, digits=3),
+        Target("polls of an execution of ten minutes: of once a second", ten_minutes.looks / 600, 0.1, digits=3),
         Target(
-            "lateness: of what is allowed (1 s, or 10 % of the length), the worst length",
+            "lateness: of the limit (1 s, or 10 % of the length), worst length",
             max(each.most_lateness / max(1.0, each.length / 10) for each in measured.looks),
             1.0,
         ),

@@ -1,7 +1,7 @@
-"""What is measured in virtual time, against a simulated Dune: looks and lateness, whole runs, what scheduling takes.
+"""Measurements in virtual time, against a simulated Dune: polls and lateness, whole runs, the cost of scheduling.
 
-This module must not know how the figures are shown, nor where they should be. All but CPU time comes out the same on
-any machine.
+This module must not know the format of the figures, nor their targets. Every figure except CPU time is the same on any
+machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LENGTHS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 """Seconds that executions last."""
 
 TRIES = 50
-"""Executions of about the same length, since it is chance how long after its end the next look comes."""
+"""Executions of about the same length, because the delay between an end and the next poll is random."""
 
 GROWTH = (100, 1_000, 10_000)
 """Views in one run."""
@@ -38,7 +38,7 @@ PARALLEL = (3, 10)
 
 
 class Looks(NamedTuple):
-    """What following executions of about *length* seconds takes."""
+    """The cost of following executions of about *length* seconds."""
 
     length: int
     looks: float
@@ -47,7 +47,7 @@ class Looks(NamedTuple):
 
 
 class Makespan(NamedTuple):
-    """Seconds that a hundred views take: as it is, with ends noticed at once, and at the very least."""
+    """Seconds for a hundred views: measured, with every end noticed at once, and the lower bound."""
 
     plan: str
     parallel: int
@@ -96,7 +96,7 @@ def makespans() -> list[Makespan]:
 
 
 def growth(rounds: int) -> Rounds:
-    """What scheduling takes for each view, in runs of a hundred views and of many more."""
+    """The cost of scheduling per view, in runs of a hundred views and of many more."""
     return Rounds.of(rounds, {str(count): partial(_scheduling, count) for count in GROWTH})
 
 

@@ -1,7 +1,6 @@
-"""A process that holds one contender, and measures on command what it does: `python -m benchmarks.worker NAME URL`.
+"""A process that holds one contender and measures it on command: `python -m benchmarks.worker NAME URL`.
 
-Commands come in as lines of JSON, and so do answers go out. It must not know the other contenders, nor what becomes of
-the figures.
+Commands and results are lines of JSON. It must not know the other contenders, nor the use of the figures.
 """
 
 from __future__ import annotations

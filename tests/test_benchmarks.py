@@ -83,7 +83,7 @@ def test_results_say_what_is_not_met(tmp_path: Path, cost: float, met: bool) -> 
     write(measured, tmp_path / "RESULTS.md")
     shown = (tmp_path / "RESULTS.md").read_text("utf-8")
     assert all(each.is_met for each in targets(measured)) is met
-    assert ("All of them are met." in shown) is met
+    assert ("All targets are met." in shown) is met
     assert ("Not met: import, in CPU: of httpx's;" in shown) is not met
 
 
