@@ -41,7 +41,7 @@ class Rounds:
 
     @classmethod
     def of(cls, count: int, measured: Mapping[str, Callable[[], Mapping[str, float]]]) -> Rounds:
-        """Measure each in turn, for a number of rounds; the order is reversed each round."""
+        """Measure each in turn, for a number of rounds; each round starts with the next one."""
         names = list(measured)
         rounds: list[Round] = []
         for number in range(count):
