@@ -1,4 +1,4 @@
-"""Both clients against the sandbox over real sockets: what users call, and what the server saw and billed."""
+"""Both clients against the sandbox over real sockets: calls, requests and bills."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ def test_the_client_has_a_default_tier(connect: Connect, sandbox: DuneSandbox) -
     ],
 )
 def test_a_name_reaches_the_server_as_one_segment(dune: MatviewsClient, sandbox: DuneSandbox, name: str) -> None:
-    """Whatever characters a name has, the server sees exactly that name."""
+    """For all characters in a name, the server sees exactly that name."""
     dune.refresh(name)
     assert [charge.name for charge in sandbox.ledger] == [name]
     assert [request.path.count("/") for request in sandbox.requests] == [4, 5]
 
 
 def test_updates_show_the_states_passed_through(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """`on_update` is called with every look, the final one included."""
+    """`on_update` is called with every status, including the final one."""
     sandbox.rehearse(VIEW, Scenario(pending=math.inf))
     refresh = dune.refresh(VIEW)
     seen: list[ExecutionStatus] = []
@@ -228,7 +228,7 @@ def test_what_is_under_way_is_adopted_or_refused(dune: MatviewsClient, sandbox: 
 
 
 def test_a_wrong_key_is_refused(connect: Connect, sandbox: DuneSandbox) -> None:
-    """A 401 says what to check, with the server's words and the id of the request."""
+    """A 401 names the setting to check, with the server's message and the request's id."""
     dune = connect("wrong-key", base_url=sandbox.url)
     with pytest.raises(AuthenticationError, match="DUNE_API_KEY") as caught:
         dune.refresh(VIEW)
@@ -239,7 +239,7 @@ def test_a_wrong_key_is_refused(connect: Connect, sandbox: DuneSandbox) -> None:
 
 @pytest.mark.parametrize(("name", "hint"), [("my_matview", "dune.my_team.my_matview"), (VIEW, "spelling")])
 def test_an_unknown_view(connect: Connect, name: str, hint: str) -> None:
-    """A 404 says what to check; to a bare name, what a full one looks like."""
+    """A 404 names the setting to check, and for a bare name the form of a full one."""
     with DuneSandbox(views=["dune.my_team.result_other"]) as sandbox:
         dune = connect(sandbox.api_key, base_url=sandbox.url)
         with pytest.raises(NotFoundError, match=hint) as caught:
@@ -341,7 +341,7 @@ def test_small_forbidden(connect: Connect, sandbox: DuneSandbox) -> None:
     ],
 )
 def test_a_bad_argument_sends_nothing(dune: MatviewsClient, sandbox: DuneSandbox, call: Callable[[Any], None]) -> None:
-    """What cannot be used is a `ValueError` of ours, before anything is sent."""
+    """An invalid argument raises our `ValueError`, before anything is sent."""
     with pytest.raises(InvalidArgumentError):
         call(dune)
     assert sandbox.requests == ()
@@ -362,7 +362,7 @@ def test_a_coroutine_function_is_no_callback(dune: MatviewsClient, sandbox: Dune
 
 
 def test_a_closed_client_is_of_no_use(connect: Connect, sandbox: DuneSandbox) -> None:
-    """After closing, whatever needs Dune says that the client is closed; closing twice is fine."""
+    """After closing, every call that needs Dune says that the client is closed; closing twice is fine."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     refresh = dune.refresh(VIEW)
     dune.close()
@@ -418,7 +418,7 @@ def test_the_wrong_kind_of_http_client_is_refused() -> None:
 
 
 def test_no_server_is_an_error_in_time(connect: Connect) -> None:
-    """Where nobody listens, a refresh is tried for ten request timeouts, and certainly not accepted."""
+    """If nothing listens, a refresh is retried for ten request timeouts, and is certainly not accepted."""
     with DuneSandbox() as gone:
         url = gone.url
     dune = connect("key", base_url=url)
@@ -428,7 +428,7 @@ def test_no_server_is_an_error_in_time(connect: Connect) -> None:
 
 
 def test_a_server_that_is_not_dune(connect: Connect, own_http_client: Callable[..., Any]) -> None:
-    """An answer that is a page of something else is an error that shows its words, and where to look."""
+    """A response with a foreign page is an error that quotes it and names the setting to check."""
     page = b"<html><head><title>Welcome</title></head><body>It works!</body></html>"
     dune = connect(
         "key", base_url="https://example.invalid", http_client=own_http_client(transport=answering(404, page))
@@ -438,12 +438,12 @@ def test_a_server_that_is_not_dune(connect: Connect, own_http_client: Callable[.
 
 
 def answering(status: int, body: bytes, **headers: str) -> httpx.MockTransport:
-    """A transport whose every answer is this."""
+    """A transport with a fixed response."""
     return httpx.MockTransport(lambda request: httpx.Response(status, content=body, headers=headers))
 
 
 def test_redirects_are_not_followed(connect: Connect, own_http_client: Callable[..., Any]) -> None:
-    """A redirect is reported as what it is: the key goes nowhere but to the base URL."""
+    """A redirect is reported as one: the key goes only to the base URL."""
     own = own_http_client(transport=answering(307, b"", location="https://evil.example/"))
     dune = connect("key", base_url="https://example.invalid", http_client=own)
     with pytest.raises(UnexpectedResponseError, match=re.escape("https://evil.example/")):

@@ -51,7 +51,7 @@ SERVER_ERRORS = (500, 502, 503, 504, 520, 521, 522, 523, 524)
 
 @attrs.frozen
 class Row:
-    """One row of the table: faults that are alike to a user, what they do to a refresh and to a wait."""
+    """One row of the table: faults that look alike to a user, and their effects on a refresh and on a wait."""
 
     what: str
     faults: list[Fault]
@@ -61,7 +61,7 @@ class Row:
 
 
 def refusal(status: int) -> Fault:
-    """A refusal with words of its own, that show the key."""
+    """A refusal with a message that shows the key."""
     return Fault(status=status, body=json.dumps({"error": f"no, {KEY}"}).encode())
 
 
@@ -212,7 +212,7 @@ def sandbox() -> Iterator[DuneSandbox]:
 
 @pytest.fixture
 def skipped(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> SkippedTime:
-    """Neither pauses nor answers that do not come cost any time."""
+    """Neither pauses nor missing responses take any time."""
     time = SkippedTime(sandbox.advance)
     time.install(monkeypatch)
     time.install_timeouts(monkeypatch, TIMEOUT)
@@ -237,7 +237,7 @@ def check_secrecy(error: BaseException) -> None:
 
 
 def arrived(sandbox: DuneSandbox, operation: str) -> int:
-    """How many requests for an operation arrived."""
+    """The number of requests for an operation that arrived."""
     return sum(request.operation == operation for request in sandbox.requests)
 
 
@@ -252,7 +252,7 @@ def test_a_refresh_that_meets_a_fault(
     skipped: SkippedTime,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The user sees what the table says, the server has billed what the table says, and the key is nowhere."""
+    """The outcome and the bill are those of the table, and the key appears nowhere."""
     sandbox.fail(way, fault)
     start = partial(dune.refresh, VIEW) if way == "refresh" else partial(dune.upsert, BARE, 4711)
     if isinstance(row.refresh, str):
@@ -279,7 +279,7 @@ def test_a_wait_that_meets_a_fault(
     sandbox: DuneSandbox,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A wait goes on through what may pass, three times in a row, and ends at once on what will not."""
+    """A wait survives transient failures, three times in a row, and ends at once on permanent ones."""
     refresh = dune.refresh(VIEW)
     sandbox.fail("status", Fault(), *[fault] * 3)
     if isinstance(row.wait, str):
@@ -298,7 +298,7 @@ def test_a_wait_that_meets_a_fault(
 def test_a_refresh_without_a_connection(
     skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
-    """Where nobody listens, a refresh is tried for ten request timeouts, and certainly not accepted."""
+    """If nothing listens, a refresh is retried for ten request timeouts, and is certainly not accepted."""
     with DuneSandbox() as gone:
         pass
     dune = connect(KEY, base_url=gone.url, timeout=10)
@@ -312,7 +312,7 @@ def test_a_refresh_without_a_connection(
 def test_a_wait_without_a_connection(
     skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
-    """Where Dune is gone in the middle of a wait, it is asked for 15 minutes more; the last failure is the cause."""
+    """If Dune disappears during a wait, polls go on for 15 minutes; the last failure is the cause."""
     with DuneSandbox(api_key=KEY) as gone:
         refresh = connect(KEY, base_url=gone.url).refresh(VIEW)
     with pytest.raises(WaitTimeoutError) as caught:
@@ -326,7 +326,7 @@ def test_a_wait_without_a_connection(
 def test_a_state_that_nobody_knows_goes_on_or_ends_as_dune_says(
     dune: MatviewsClient, sandbox: DuneSandbox, state: object
 ) -> None:
-    """An unknown state is waited through while Dune says that it is no end, and is an error if it is one."""
+    """An unknown state is polled while Dune reports no end, and is an error if it is one."""
     refresh = dune.refresh(VIEW)
     odd = [
         Fault(body=json.dumps({"state": state, "is_execution_finished": finished}).encode())
@@ -363,7 +363,7 @@ def test_a_state_that_nobody_knows_goes_on_or_ends_as_dune_says(
 def test_a_detail_that_cannot_be_read_hides_no_end(
     dune: MatviewsClient, sandbox: DuneSandbox, state: str, detail: dict[str, Any]
 ) -> None:
-    """Whatever else is wrong with an answer, an end is an end, and what cannot be read is None."""
+    """For all other faults of a response, an end is an end, and unreadable parts are None."""
     refresh = dune.refresh(VIEW)
     sandbox.fail("status", Fault(body=json.dumps({"state": f"QUERY_STATE_{state}", **detail}).encode()))
     if state == "COMPLETED":
@@ -394,7 +394,7 @@ def test_an_odd_timestamp_is_read_where_it_can_be(dune: MatviewsClient, sandbox:
 def test_failures_of_the_look_up_itself_are_outlasted(
     skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
-    """While a lost refresh is looked for, the look-up's own failures are tried again."""
+    """During a recovery, failures of the recovery's own requests are retried."""
     dune = connect(KEY, base_url=sandbox.url)
     sandbox.fail("refresh", Fault(lost=True, accepted=True))
     sandbox.fail("get", Fault(), Fault(status=502), limited("0.1"), Fault(lost=True))
@@ -417,7 +417,7 @@ def test_failures_of_the_look_up_itself_are_outlasted(
 def test_executions_that_cannot_be_read_are_not_none(
     dune: MatviewsClient, sandbox: DuneSandbox, answer: dict[str, Any]
 ) -> None:
-    """Where it cannot be read what runs, `if_running="refuse"` starts nothing beside it."""
+    """If the running executions cannot be read, `if_running="refuse"` starts nothing."""
     sandbox.fail("get", *[Fault(body=json.dumps(answer).encode())] * 30)
     with pytest.raises(UnexpectedResponseError):
         dune.refresh(VIEW, if_running="refuse")
@@ -426,7 +426,7 @@ def test_executions_that_cannot_be_read_are_not_none(
 
 @pytest.mark.parametrize("date", [None, "nonsense"])
 def test_recovery_needs_no_date_of_the_servers(dune: MatviewsClient, sandbox: DuneSandbox, date: str | None) -> None:
-    """A lost refresh is told from older executions by the list before it, whatever `Date` the responses have."""
+    """A lost refresh is distinguished from older executions by the baseline, for any `Date` header."""
     sandbox.fail("refresh", Fault(lost=True, accepted=True))
     sandbox.fail("get", *[Fault(headers={"Date": date})] * 2)
     assert dune.refresh(VIEW).execution_id == sandbox.ledger[0].execution_id
@@ -434,7 +434,7 @@ def test_recovery_needs_no_date_of_the_servers(dune: MatviewsClient, sandbox: Du
 
 
 def test_a_long_text_of_the_server_is_cut(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """A message stays readable, whatever the server pours out; the body has more of it."""
+    """A message stays readable for any output of the server; the body has more of it."""
     sandbox.fail("refresh", Fault(status=400, body=b"<p>" + b"so wrong \x00\x1b " * 100_000))
     with pytest.raises(BadRequestError) as caught:
         dune.refresh(VIEW)
@@ -460,7 +460,7 @@ def test_a_long_text_of_the_server_is_cut(dune: MatviewsClient, sandbox: DuneSan
 def test_the_servers_words_are_in_the_message(
     dune: MatviewsClient, sandbox: DuneSandbox, body: bytes, message: str
 ) -> None:
-    """However a refusal is worded, its words reach the user."""
+    """A refusal's message reaches the user in every known form."""
     sandbox.fail("refresh", Fault(status=400, body=body))
     with pytest.raises(BadRequestError) as caught:
         dune.refresh(VIEW)
@@ -471,7 +471,7 @@ def test_the_servers_words_are_in_the_message(
 def test_logs_say_what_happened_and_keep_the_key(
     dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """INFO tells of a refresh's start and end; DEBUG of each request, with method, path, status and milliseconds."""
+    """INFO reports a refresh's start and end; DEBUG each request, with method, path, status and milliseconds."""
     execution_id = dune.refresh(VIEW).wait().execution_id
     ours = [record for record in caplog.records if record.name == "dune_matviews"]
     told = [record.getMessage() for record in ours if record.levelno == logging.INFO]
@@ -488,7 +488,7 @@ def test_logs_say_what_happened_and_keep_the_key(
 def test_waiting_on_the_smallest_plan_earns_no_429(
     skipped: SkippedTime, connect: Callable[..., MatviewsClient]
 ) -> None:
-    """A server that counts requests like Dune never has to refuse one of a long wait."""
+    """A server that counts requests like Dune never refuses one during a long wait."""
     with DuneSandbox(plan="free", default=Scenario(running=3000)) as sandbox:
         skipped.advance = sandbox.advance
         dune = connect(sandbox.api_key, base_url=sandbox.url)
@@ -512,7 +512,7 @@ def test_bursts_of_refreshes_keep_to_the_smallest_plan(
 
 
 def told(outcome: type[DuneError] | str) -> str:
-    """An outcome as the document has it."""
+    """An outcome as the document writes it."""
     return outcome if isinstance(outcome, str) else f"`{outcome.__name__}`"
 
 

@@ -48,7 +48,7 @@ def seen(sandbox: DuneSandbox) -> list[str | None]:
 
 
 def answer(**content: object) -> Fault:
-    """An answer in place of Dune's own."""
+    """A response in place of Dune's own."""
     return Fault(body=json.dumps(content).encode())
 
 
@@ -66,7 +66,7 @@ def test_creating_a_view_starts_one_execution(dune: MatviewsClient, sandbox: Dun
 
 
 def test_all_that_makes_a_view_is_sent_and_read_back(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """What was passed to `upsert` is what `get` tells, its schedule included."""
+    """`get` returns the definition passed to `upsert`, including its schedule."""
     until = TOMORROW.astimezone(timezone(timedelta(hours=2)))
     refresh = dune.upsert(
         BARE, 4711, is_private=True, performance="large", cron_expression="0 */6 * * *", expires_at=until
@@ -89,7 +89,7 @@ def test_all_that_makes_a_view_is_sent_and_read_back(dune: MatviewsClient, sandb
 
 
 def test_the_clients_default_tier_is_an_upserts_too(connect: Connect, sandbox: DuneSandbox) -> None:
-    """An execution that `upsert` starts runs on the client's default tier, unless told otherwise."""
+    """An execution started by `upsert` runs on the client's default tier, unless the call names another."""
     dune = connect(sandbox.api_key, base_url=sandbox.url, performance="medium")
     dune.upsert(BARE, 1)
     dune.upsert(BARE, 1, performance="large")
@@ -230,7 +230,7 @@ def test_an_update_changes_what_is_passed_and_keeps_the_rest(
 
 
 def test_a_view_without_a_schedule_has_no_tier_to_keep(connect: Connect, sandbox: DuneSandbox) -> None:
-    """Dune tells a tier with a schedule only: without one the field is left out, whatever the client's default."""
+    """Dune reports a tier only with a schedule: without one the field is omitted, for any client's default."""
     dune = connect(sandbox.api_key, base_url=sandbox.url, performance="large")
     dune.upsert(BARE, 1)
     dune.update(VIEW, query_id=2)
@@ -238,7 +238,7 @@ def test_a_view_without_a_schedule_has_no_tier_to_keep(connect: Connect, sandbox
 
 
 def test_a_text_that_cannot_be_dated_is_kept_as_it_is(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """An update sends what Dune wrote, to the letter, and loses no nanosecond of it."""
+    """An update sends Dune's text unchanged, to the nanosecond."""
     odd = {"cron_expression": "0 0 * * *", "performance": "large", "expires_at": "2027-01-01T00:00:00.123456789Z"}
     sandbox.add_view(VIEW)
     sandbox.fail("get", answer(sql_id=VIEW, query_id=1, is_private=False, schedule=odd))
@@ -269,7 +269,7 @@ def test_a_text_that_cannot_be_dated_is_kept_as_it_is(dune: MatviewsClient, sand
 def test_an_update_does_not_guess(
     dune: MatviewsClient, sandbox: DuneSandbox, told: dict[str, Any], missing: str
 ) -> None:
-    """Where the read lacks what the write needs, nothing is written, and the error says what to pass."""
+    """If the read lacks a part needed for the write, nothing is written, and the error names the arguments."""
     told = {"sql_id": VIEW} | told
     change: dict[str, Any] = {"query_id": 2} if "query_id" not in missing else {"performance": "large"}
     sandbox.fail("get", answer(**told))
@@ -280,7 +280,7 @@ def test_an_update_does_not_guess(
 
 
 def test_what_is_passed_need_not_be_told(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """With all of it passed, whatever the read lacks is not missed."""
+    """With all parts passed, nothing missing from the read matters."""
     sandbox.add_view(VIEW)
     sandbox.fail("get", answer(sql_id=VIEW, schedule=7))
     dune.update(VIEW, query_id=2, is_private=True, performance="large", cron_expression=None)
@@ -340,7 +340,7 @@ def test_a_foreign_view_that_dune_shows_is_not_updated_either(dune: MatviewsClie
 def test_an_update_that_became_another_view_is_logged(
     dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should Dune answer with another name all the same, the handle has it, and a warning says so."""
+    """If Dune responds with another name, the handle has it, and a warning says so."""
     sandbox.add_view(VIEW)
     sandbox.fail("upsert", answer(name="dune.others.result_x", execution_id="E1"))
     assert dune.update(VIEW, query_id=2).name == "dune.others.result_x"
@@ -350,7 +350,7 @@ def test_an_update_that_became_another_view_is_logged(
 def test_an_update_keeps_the_full_name(
     dune: MatviewsClient, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handle has it also where the answer leaves the name out, and nothing is said of another view."""
+    """The handle has the name even if the response lacks it, without a warning about another view."""
     sandbox.add_view(VIEW)
     sandbox.fail("upsert", answer(execution_id="E1"))
     assert dune.update(VIEW, query_id=3).name == VIEW
@@ -361,7 +361,7 @@ def test_an_update_keeps_the_full_name(
 
 
 def test_what_a_view_leaves_out_is_none(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Only the name is certain: it is what was asked for where Dune does not tell it."""
+    """Only the name is certain: it is the requested one if Dune does not report it."""
     nonsense: dict[str, Any] = {
         "sql_id": None,
         "query_id": "x",
@@ -376,7 +376,7 @@ def test_what_a_view_leaves_out_is_none(dune: MatviewsClient, sandbox: DuneSandb
 
 @pytest.mark.parametrize("call", ["get", "delete", "lineage", "freshness"])
 def test_names_are_checked_and_explained_everywhere(dune: MatviewsClient, sandbox: DuneSandbox, call: str) -> None:
-    """A name that cannot be used sends nothing, and a 404 to a bare one shows what a full one looks like."""
+    """An invalid name sends nothing, and a 404 for a bare name shows the form of a full one."""
     with pytest.raises(InvalidArgumentError, match="is empty"):
         getattr(dune, call)(" ")
     assert sandbox.requests == ()
@@ -472,7 +472,7 @@ def test_a_list_of_a_closed_client_is_an_error(connect: Connect, sandbox: DuneSa
 
 
 def test_a_deleted_view_is_gone(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Deleting takes one request; what comes after is a 404."""
+    """Deleting takes one request; later requests are 404s."""
     sandbox.add_view(VIEW)
     dune.delete(VIEW)
     assert seen(sandbox) == ["delete"]
@@ -482,7 +482,7 @@ def test_a_deleted_view_is_gone(dune: MatviewsClient, sandbox: DuneSandbox) -> N
 
 
 def test_a_lost_answer_to_a_deletion_is_no_failure(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """A 404 to the second try says that the first one worked; without a lost answer it is an error."""
+    """A 404 on the second attempt means that the first one worked; without a lost response it is an error."""
     sandbox.add_view(VIEW)
     sandbox.fail("delete", Fault(lost=True, accepted=True))
     dune.delete(VIEW)
@@ -521,7 +521,7 @@ def test_four_layers_are_found_and_refreshed_in_order(dune: MatviewsClient, sand
 
 
 def test_the_lineage_goes_by_full_names(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """A view that was asked for by its bare name has its full one in the lineage, as what it reads has."""
+    """A view requested by its bare name has its full name in the lineage, like the views it reads."""
     sandbox.add_view(VIEW)
     sandbox.fail("get", answer(sql_id=VIEW, query_id=1001))
     assert dict(dune.lineage(BARE)) == {VIEW: ()}
@@ -556,7 +556,7 @@ def test_an_answer_without_an_order_is_an_error(
 
 
 def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """It is whole, and will not get better: the error says at once what to do."""
+    """The response is complete and permanent, so the error names the remedy at once."""
     sandbox.fail("pipeline", answer(pipeline={"nodes": []}))
     with pytest.raises(UnexpectedResponseError, match="a mapping for refresh_all"):
         dune.lineage(VIEW)
@@ -564,7 +564,7 @@ def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, s
 
 
 def test_a_name_of_the_servers_is_shown_on_one_line(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Whatever stands in it, a message is printable, and no terminal is told what to do."""
+    """A message is printable for any content, and sends no commands to a terminal."""
     odd = "dune.t.\x1b[31m\nresult_x"
     sandbox.fail("get", answer(sql_id=odd, query_id=1), answer(sql_id=odd, query_id=1))
     steps = [(1, [], odd), (2, [1], "b"), (3, [2], odd)]
@@ -585,7 +585,7 @@ def test_nulls_in_a_node_are_no_obstacle(dune: MatviewsClient, sandbox: DuneSand
 
 
 def test_views_that_read_each_other_are_an_error(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """A circle at Dune is told as one, and nothing is refreshed in a wrong order."""
+    """A circle at Dune is reported as one, and nothing is refreshed in a wrong order."""
     one, two = "dune.my_team.result_one", "dune.my_team.result_two"
     for name in (one, two, VIEW):
         sandbox.add_view(name)
@@ -608,7 +608,7 @@ def test_a_view_whose_query_is_not_told_has_no_lineage(dune: MatviewsClient, san
 
 
 def test_freshness_is_that_of_the_latest_success(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Newer executions that failed or still run are passed over; what was seen to end is not polled again."""
+    """Newer executions that failed or still run are skipped, and ended ones are not polled again."""
     sandbox.rehearse(VIEW, Scenario(), Scenario(end="failed"), Scenario(running=math.inf))
     good = dune.refresh(VIEW).wait()
     sandbox.advance(3600)
@@ -637,7 +637,7 @@ def test_an_age_is_never_negative(dune: MatviewsClient, sandbox: DuneSandbox) ->
 
 
 def test_usage_is_that_of_the_present_period(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """What the ledger comes to is what the account has used."""
+    """The account's usage is the sum of the ledger."""
     sandbox.rehearse(VIEW, Scenario(credits=7.5))
     dune.refresh(VIEW).wait()
     usage = dune.usage()
@@ -661,7 +661,7 @@ def test_of_several_periods_the_present_one_counts(dune: MatviewsClient, sandbox
 
 @pytest.mark.parametrize("strange", [{}, {"billing_periods": []}, {"billing_periods": None}])
 def test_usage_without_a_period_is_an_error(connect: Connect, sandbox: DuneSandbox, strange: dict[str, Any]) -> None:
-    """Nothing used and nothing told are not the same."""
+    """No usage differs from unknown usage."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     sandbox.fail("usage", *[answer(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):
@@ -669,7 +669,7 @@ def test_usage_without_a_period_is_an_error(connect: Connect, sandbox: DuneSandb
 
 
 def test_reads_are_tried_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """What is free and may be asked twice outlasts a failure that passes."""
+    """A free, repeatable request survives a transient failure."""
     for operation, call in (("get", lambda: dune.get(VIEW)), ("usage", dune.usage), ("list", lambda: [*dune.list()])):
         sandbox.fail(operation, Fault(status=502))
         call()

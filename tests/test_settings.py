@@ -1,4 +1,4 @@
-"""What a client is told: arguments, the environment, defaults, and what is refused."""
+"""The settings of a client: arguments, the environment, defaults, and rejections."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_environment_fills_what_is_not_passed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_arguments_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is passed wins."""
+    """Arguments win."""
     monkeypatch.setenv("DUNE_API_KEY", "from-environment")
     monkeypatch.setenv("DUNE_API_BASE_URL", "nonsense")
     monkeypatch.setenv("DUNE_API_REQUEST_TIMEOUT", "nonsense")
@@ -111,7 +111,7 @@ def test_base_urls(given: str, used: str) -> None:
     ],
 )
 def test_base_urls_that_are_refused(url: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no http(s) URL, or would carry the key in plain text past this machine, is refused."""
+    """A URL that is not http(s), or would expose the key in plain text beyond this machine, is rejected."""
     with pytest.raises(InvalidArgumentError, match="base_url"):
         settings(base_url=url)
     if isinstance(url, str) and url:
@@ -122,7 +122,7 @@ def test_base_urls_that_are_refused(url: Any, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("key", ["", "  ", "\n"])
 def test_a_blank_key_says_where_to_get_one(key: str) -> None:
-    """No key, no client; the error says what to do."""
+    """Without a key there is no client, and the error names the remedy."""
     with pytest.raises(ConfigurationError, match=r"https://dune\.com/.*DUNE_API_KEY"):
         settings(key)
 
@@ -170,7 +170,7 @@ def test_plans() -> None:
 
 
 def test_the_plan_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DUNE_PLAN names the plan where no other is passed; what is no plan's name is refused, and the variable named."""
+    """DUNE_PLAN names the plan unless one is passed; an unknown name is rejected, naming the variable."""
     monkeypatch.setenv("DUNE_PLAN", "plus")
     assert settings().budget == RequestBudget(low=70, high=200)
     assert settings(plan="free").budget == RequestBudget(low=15, high=40)
@@ -191,7 +191,7 @@ def test_tiers_and_policies_that_are_refused(argument: Any) -> None:
 
 
 def test_the_key_shows_nowhere() -> None:
-    """No repr, str, dict or pickle of what holds the key shows it."""
+    """No repr, str, dict or pickle of an object with the key shows it."""
     secret = "s3cret-key"
     with MatviewsClient(secret) as dune:
         found = dune._core.settings

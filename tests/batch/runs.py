@@ -1,4 +1,4 @@
-"""What tests of runs in virtual time share: runs, journals, effects carried out one by one, and a kill between them.
+"""Helpers for tests of runs in virtual time: runs, journals, single steps, and kills between them.
 
 It must not know how any flow decides.
 """
@@ -39,7 +39,7 @@ class Lines:
         self.lines.append(line)
 
     def events(self) -> list[str]:
-        """What was recorded, as words."""
+        """The recorded events, by name."""
         return [word for line in self.lines for word in EVENTS if f'"event": "{word}"' in line]
 
 
@@ -77,7 +77,7 @@ def outcomes(report: RefreshReport) -> dict[str, str]:
 
 
 def billed(dune: Dune) -> list[str]:
-    """What was billed, in the order of acceptance."""
+    """The billed views, in the order of acceptance."""
     return [each.name for each in dune.ledger]
 
 
@@ -93,7 +93,7 @@ def most_in_flight(dune: Dune) -> int:
 
 
 def report_of(failure: BaseException) -> RefreshReport:
-    """The report that whatever has ended a run carries."""
+    """The report attached to any exception that ended the run."""
     report: RefreshReport = failure.report  # type: ignore[attr-defined]
     return report
 
@@ -139,7 +139,7 @@ def until(dune: Dune, flow: Flow[RefreshReport], condition: Callable[[], bool]) 
 
 
 def killed(dune: Dune, flow: Flow[RefreshReport], store: Lines, steps: int, calls: int) -> RefreshReport | Lines:
-    """Let a flow go on for so many steps, then kill its process: what is left is the lines written until then.
+    """Run a flow for a number of steps, then kill its process: only the lines written so far remain.
 
     The last effect is half done: the first *calls* of its requests and writes arrive, and no response does.
     """
@@ -193,7 +193,7 @@ troubles = st.lists(
 
 
 def check(dune: Dune, graph: Mapping[str, list[str]], report: RefreshReport) -> None:
-    """Bills, order, and a report that tells the truth."""
+    """Check bills and order, and that the report is true."""
     executions = {each.name: each for each in dune.ledger}
     assert len(executions) == len(dune.ledger), "a view was paid twice"
     for name, execution in executions.items():

@@ -1,4 +1,4 @@
-"""Which views there are, what each reads, and which may go next."""
+"""The graph of a run: its views, the views each reads, and the views that may go next."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from dune_matviews._batch.graph import Order, reads
     ],
 )
 def test_views_that_are_refused(views: object, message: str) -> None:
-    """What cannot be a set of views is refused before anything is sent, and a circle is named."""
+    """Invalid views are rejected before anything is sent, and the error names a circle."""
     with pytest.raises(InvalidArgumentError, match=message):
         reads(views)
 
 
 def test_a_circle_is_told_in_the_order_of_reading() -> None:
-    """Who reads whom is told the right way round."""
+    """The error names a circle in the right direction."""
     with pytest.raises(InvalidArgumentError) as caught:
         reads({"a": ["b"], "b": ["c"], "c": ["a"]})
     told = str(caught.value).split(": ")[1].split(" reads ")
@@ -61,7 +61,7 @@ def test_views_of_one_bare_name_may_differ() -> None:
 
 
 def test_many_failures_block_each_view_once() -> None:
-    """What a thousand failures block in common is gone through once."""
+    """Views blocked by a thousand failures in common are visited once."""
     size = 500
     bottom = {f"b{place}": list[str]() for place in range(size)}
     order = Order({**reads(bottom), "t0": tuple(bottom)} | {f"t{n}": (f"t{n - 1}",) for n in range(1, size)})

@@ -1,4 +1,4 @@
-"""What is loaded when: nothing any more once money has been spent."""
+"""Nothing is imported after money has been spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many views by both clients, over real sockets: what people pass, see and pay, also after `kill -9`."""
+"""Many views with both clients, over real sockets: arguments, reports and bills, even after `kill -9`."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def outcomes(report: RefreshReport) -> dict[str, str]:
 
 
 def billed(sandbox: DuneSandbox) -> list[str]:
-    """What was billed, in the order of acceptance."""
+    """The billed views, in the order of acceptance."""
     return [charge.name for charge in sandbox.ledger]
 
 
 def test_a_mapping_is_refreshed_in_order(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """What a view reads is refreshed before it, each once, and the report prints, and turns into JSON."""
+    """A view is refreshed after the views it reads, each once, and the report prints and serializes."""
     report = dune.refresh_all(VIEWS)
     assert billed(sandbox) == [BASE, DAILY, WEEKLY]
     assert report.ok
@@ -72,7 +72,7 @@ def test_a_mapping_is_refreshed_in_order(dune: MatviewsClient, sandbox: DuneSand
 def test_names_are_refreshed_once_each(
     form: Callable[[list[str]], Any], dune: MatviewsClient, sandbox: DuneSandbox
 ) -> None:
-    """Any iterable of names will do, and a name that stands in it twice is one view."""
+    """Any iterable of names will do, and a repeated name is one view."""
     assert dune.refresh_all(form([DAILY, BASE, DAILY])).ok
     assert sorted(billed(sandbox)) == [BASE, DAILY]
 
@@ -120,7 +120,7 @@ async def awaited(name: str, result: ViewResult) -> None:
 def test_wrong_arguments_send_nothing(
     views: Any, options: dict[str, Any], message: str, dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
-    """What cannot be used is told by its name before anything is sent or written."""
+    """The error names an invalid argument before anything is sent or written."""
     with pytest.raises(InvalidArgumentError, match=message):
         dune.refresh_all(views, journal=tmp_path / "refresh.jsonl", **options)
     assert sandbox.requests == ()
@@ -142,7 +142,7 @@ def test_a_fresh_view_costs_two_free_requests(dune: MatviewsClient, sandbox: Dun
 
 
 def test_a_budget_of_credits_cancels_what_runs(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Past `max_credits` nothing more is started, what runs is cancelled, and the report says what it came to."""
+    """Past `max_credits` nothing more is started, running executions are cancelled, and the report has the cost."""
     names = [f"dune.my_team.result_{number}" for number in range(5)]
     for name in names:
         sandbox.rehearse(name, Scenario(pending=0, running=5000, credits=100))
@@ -154,7 +154,7 @@ def test_a_budget_of_credits_cancels_what_runs(dune: MatviewsClient, sandbox: Du
 
 
 def test_a_timeout_leaves_running_what_runs(dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path) -> None:
-    """What runs at the timeout is reported with its id, and the next run with the same journal follows it."""
+    """An execution running at the timeout is reported with its id, and a repeat with the journal follows it."""
     sandbox.rehearse(BASE, Scenario(pending=0, running=math.inf))
     journal = tmp_path / "refresh.jsonl"
     report = dune.refresh_all(VIEWS, timeout=0.3, journal=journal)
@@ -197,7 +197,7 @@ def test_failures_are_told_together(dune: MatviewsClient, sandbox: DuneSandbox) 
 def test_a_journal_that_is_none_is_left_alone(
     content: bytes, dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
-    """A damaged or foreign file is told before anything is sent, and stays as it is."""
+    """A damaged or foreign file is rejected before anything is sent, and stays unchanged."""
     path = tmp_path / "refresh.jsonl"
     path.write_bytes(content)
     with pytest.raises(JournalError, match=r"refresh\.jsonl"):
@@ -209,7 +209,7 @@ def test_a_journal_that_is_none_is_left_alone(
 def test_a_journal_with_an_open_view_that_is_left_out_is_left_alone(
     dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
-    """A run that leaves out what the last one has left running is told before anything is sent or written."""
+    """A run without a view that the last run left running is rejected before anything is sent or written."""
     sandbox.rehearse(BASE, Scenario(pending=0, running=math.inf))
     path = tmp_path / "refresh.jsonl"
 
@@ -228,7 +228,7 @@ def test_a_journal_with_an_open_view_that_is_left_out_is_left_alone(
 def test_a_journal_with_an_end_that_is_none_is_damaged(
     dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
-    """An end that no run writes is told with its line, before anything is sent."""
+    """An invalid result in the journal is rejected with its line, before anything is sent."""
     path = tmp_path / "refresh.jsonl"
     dune.refresh_all(VIEWS, journal=path)
     content = path.read_bytes().replace(b'"succeeded"', b'"splendid"')
@@ -241,7 +241,7 @@ def test_a_journal_with_an_end_that_is_none_is_damaged(
 
 
 def test_a_journal_in_use_is_left_alone(dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path) -> None:
-    """Two runs on one journal: the second is told before it sends anything."""
+    """Of two runs on one journal, the second is rejected before it sends anything."""
     path = tmp_path / "refresh.jsonl"
     store = FileStore(path)
     store.lock()
@@ -262,7 +262,7 @@ def test_a_finished_journal_starts_afresh(dune: MatviewsClient, sandbox: DuneSan
 
 
 def test_after_a_refused_key_the_journal_goes_on(dune: MatviewsClient, sandbox: DuneSandbox, tmp_path: Path) -> None:
-    """A run that 401 ended is continued once the key is good: what had succeeded is not paid again."""
+    """A run ended by a 401 continues once the key is good, and no success is paid for again."""
     path = tmp_path / "refresh.jsonl"
     sandbox.fail("refresh", Fault(), Fault(), Fault(status=401))
     report = dune.refresh_all(VIEWS, journal=path)

@@ -1,4 +1,4 @@
-"""What `refresh_all` returns: as a table for people, as plain data for programs, as one error."""
+"""The report of `refresh_all`: a table for people, plain data for programs, one error."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ reports = st.builds(
 
 
 def test_the_table_has_a_line_for_each_view_and_one_for_the_totals() -> None:
-    """Columns are aligned, what is not known is a dash, and the totals follow."""
+    """Columns are aligned, unknown values are dashes, and the totals follow."""
     assert str(MIXED).splitlines() == [
         "base          succeeded  1m 05s     12.50 credits",
         "daily_volume  failed      12.3s      0.40 credits  mismatched input 'FORM'",
@@ -132,7 +132,7 @@ def test_a_long_reason_is_cut() -> None:
 
 @given(reports)
 def test_nothing_in_a_name_or_reason_reaches_the_terminal_as_a_command(each: RefreshReport) -> None:
-    """Whatever names and reasons hold, each line is printable, and there are no more lines than views and totals."""
+    """For all names and reasons, each line is printable, and there is one line per view and one of totals."""
     lines = str(each).split("\n")
     assert len(lines) == len(each.results) + 1
     assert all(line.isprintable() for line in lines)
@@ -178,7 +178,7 @@ def test_the_data_is_what_a_program_needs() -> None:
 
 @given(reports)
 def test_the_data_survives_json(each: RefreshReport) -> None:
-    """Whatever a report holds, its data comes back from JSON as it was."""
+    """The data of every report survives JSON unchanged."""
     assert json.loads(json.dumps(each.to_dict(), allow_nan=False)) == each.to_dict()
 
 
@@ -193,7 +193,7 @@ def test_a_report_survives_pickling_and_copying() -> None:
 
 
 def test_results_do_not_change() -> None:
-    """A report keeps what it was made from, cannot be written to, and does not follow its source."""
+    """A report is a read-only copy of its source."""
     source = {"v": SUCCESS}
     made = RefreshReport(source, NOON, NOON)
     source.clear()
@@ -223,7 +223,7 @@ def test_a_report_is_ok_when_every_view_is_fresh(outcome: Outcome) -> None:
 
 
 def test_the_error_names_what_is_not_fresh() -> None:
-    """The error says of each such view what became of it and why: first what failed, then what that held up."""
+    """The error lists each stale view with outcome and reason: failures first, then the views they held up."""
     each = report(
         weekly=result(Outcome.SKIPPED, "daily failed"),
         base=SUCCESS,

@@ -122,7 +122,7 @@ def test_a_task_that_ran_out_of_time_is_repeated(same_client: bool, hung: str) -
 
 @pytest.mark.parametrize("same_client", [True, False])
 def test_a_refresh_whose_response_never_came_is_found_by_the_repeat(same_client: bool) -> None:
-    """A run that was cancelled before its refresh was answered, and the same call again: one bill, one execution."""
+    """A run cancelled before the response to its refresh, and repeated, makes one bill and one execution."""
     dune, store = Dune(length=30), Lines()
     session = dune.session()
 
@@ -165,7 +165,7 @@ def test_a_clock_set_back_in_mid_run_pays_nothing_twice() -> None:
 
 
 def test_a_budget_is_kept_across_runs() -> None:
-    """What an earlier call spent counts before anything is started, and what it left running is cancelled."""
+    """Costs of an earlier call count from the start, and an execution it left running is cancelled at the cap."""
     dune, store = Dune(length=1000, credits=10.0), Lines()
     dune.scenarios["paid"] = (5.0, COMPLETED, 50.0)
     refresh_all(dune, ["paid", "running"], journal=store, timeout=20)
@@ -176,7 +176,7 @@ def test_a_budget_is_kept_across_runs() -> None:
 
 
 def test_a_failure_that_is_tried_again_is_paid_out_of_the_same_budget() -> None:
-    """`retry_failed` allows one new execution of what had failed; the first one's cost still counts."""
+    """`retry_failed` allows one new execution after a failure, and the cost of the first still counts."""
     dune, store = Dune(length=60, credits=60.0, end=FAILED), Lines()
     dune.scenarios["w"] = (100.0, COMPLETED, 10.0)
     assert outcomes(refresh_all(dune, ["v", "w"], journal=store, timeout=80)) == {"v": "failed", "w": "running"}
@@ -236,7 +236,7 @@ def test_a_view_that_is_older_than_what_it_reads_is_not_fresh() -> None:
 
 
 def test_a_success_does_not_outlive_a_newer_one_below() -> None:
-    """What another call with the same journal refreshes below a view has that refreshed again, running or ended."""
+    """If another call refreshes a view with this journal, the views that read it are refreshed again."""
     for length, timeout in ((5.0, 100.0), (300.0, 1.0)):
         dune, store = Dune(), Lines()
         dune.scenarios["top"] = (length, COMPLETED, 1.0)
@@ -247,7 +247,7 @@ def test_a_success_does_not_outlive_a_newer_one_below() -> None:
 
 
 def test_a_view_that_an_open_record_names_may_not_be_left_out() -> None:
-    """A run that leaves out what the journal has left open is refused before anything is sent."""
+    """A run without a view that the journal has open is rejected before anything is sent."""
     dune, store = Dune(length=300), Lines()
     refresh_all(dune, ["a", "b"], journal=store, timeout=1)
     before = len(dune.seen)
@@ -259,7 +259,7 @@ def test_a_view_that_an_open_record_names_may_not_be_left_out() -> None:
 
 
 def test_a_journal_knows_a_view_in_any_spelling() -> None:
-    """What was left running under one spelling is followed under another."""
+    """An execution left running under one spelling of the name is followed under another."""
     dune, store = Dune(length=300), Lines()
     refresh_all(dune, ['dune."21co".result_x'], journal=store, timeout=1)
     assert refresh_all(dune, ["dune.21co.result_x"], journal=store).ok
@@ -285,7 +285,7 @@ def test_what_an_earlier_run_recorded_is_told_when_time_is_over() -> None:
 
 
 def test_an_end_that_was_recorded_twice_ended_the_first_time() -> None:
-    """Two processes have seen the end of one execution: what was refreshed after the first line is not paid again."""
+    """If two processes see the end of one execution, refreshes between their two records are not repeated."""
     dune, store = Dune(), Lines()
     assert refresh_all(dune, {"top": ["base"]}, journal=store).ok
     store.append(next(line for line in store.lines if '"ended"' in line and '"base"' in line))
@@ -294,7 +294,7 @@ def test_an_end_that_was_recorded_twice_ended_the_first_time() -> None:
 
 
 def test_a_recorded_result_is_returned_without_a_request() -> None:
-    """A repeat asks nothing about views whose results are recorded, whatever `max_age` is."""
+    """A repeat sends no request about views with recorded results, regardless of `max_age`."""
     dune, store = Dune(), Lines()
     limits = {"max_age": timedelta(hours=1), "journal": store}
     first = refresh_all(dune, {"top": ["base"]}, **limits)
@@ -332,7 +332,7 @@ class Broken(Lines):
 def test_a_journal_that_fails_in_the_middle_starts_nothing_more(
     event: str, expected: Mapping[str, str], bills: int
 ) -> None:
-    """What runs is followed to its end, and reported; nothing is raised; and the repeat pays nothing twice."""
+    """Executions are followed to their ends without raising, and the repeat pays nothing twice."""
     dune, store = Dune(), Broken(event)
     report = refresh_all(dune, {"b": ["a"]}, journal=store)
     assert outcomes(report) == expected
@@ -424,7 +424,7 @@ def test_candidates_that_were_polled_are_polled_on_after_a_kill() -> None:
 
 
 def test_candidates_that_dune_no_longer_knows_are_ambiguous() -> None:
-    """Where neither of two candidates can be read any more, nobody says that it failed, and nothing is sent."""
+    """If neither of two candidates can be read any more, the view is not called failed, and nothing is sent."""
     dune, store = Shared("v", length=600), Lines()
     dune.fail("refresh", Fault(LOST, accepted=True))
     refresh_all(dune, ["v"], journal=store, timeout=60)
@@ -436,7 +436,7 @@ def test_candidates_that_dune_no_longer_knows_are_ambiguous() -> None:
 
 
 def test_an_execution_that_dune_no_longer_knows_is_ambiguous_for_good() -> None:
-    """A 404 to what an earlier call left running ends nothing: it may have been billed, and is not sent again."""
+    """A 404 for an execution of an earlier call is no end: it may have been billed, so nothing is resent."""
     dune, store = Dune(length=600), Lines()
     refresh_all(dune, ["v"], journal=store, timeout=60)
     dune.rest(90 * 86_400)
@@ -450,7 +450,7 @@ def test_an_execution_that_dune_no_longer_knows_is_ambiguous_for_good() -> None:
 
 @pytest.mark.parametrize("label", ["tonight", "tomorrow"])
 def test_a_label_tells_a_repeat_from_another_run(label: str, tmp_path: Path) -> None:
-    """The same label goes on with the run, another one refreshes anew, but first settles what was left open."""
+    """The same label continues the run; another one refreshes anew, after settling open refreshes."""
     dune, path = Dune(length=300), tmp_path / "refresh.jsonl"
     refresh_all(dune, {"b": ["a"]}, journal=path, label="tonight", timeout=400)
     dune.rest(1000)

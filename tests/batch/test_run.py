@@ -1,4 +1,4 @@
-"""Many views as one flow, in virtual time: order, limits, what a failure blocks, and what the server billed."""
+"""Many views as one flow, in virtual time: order, limits, blocked views, and bills."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_every_end_has_its_outcome(end: ExecutionState, outcome: str) -> None:
 
 
 def test_a_lost_refresh_is_ambiguous_and_holds_up_nobody_else() -> None:
-    """While one view's lost request is looked for, the others start and end; then it is ambiguous."""
+    """While a lost refresh is searched for, other views start and end; then the view is ambiguous."""
     dune = Dune()
     dune.fail("refresh", Fault(LOST))
     report = refresh_all(dune, {"a": [], "b": ["a"], "c": [], "d": ["c"]}, max_parallel=1)
@@ -117,7 +117,7 @@ def test_a_refused_key_or_an_empty_purse_ends_the_run(refusal: Exception) -> Non
 
 
 def test_a_budget_of_credits_is_live() -> None:
-    """Once the costs together pass the cap, nothing more is started, and what is in flight is cancelled."""
+    """Once the total cost passes the cap, nothing more is started, and executions in flight are cancelled."""
     dune = Dune(length=1000, credits=100.0)
     report = refresh_all(dune, [f"v.{number}" for number in range(6)], max_credits=100)
     assert [each.end for each in dune.ledger] == [CANCELED] * 3
@@ -128,7 +128,7 @@ def test_a_budget_of_credits_is_live() -> None:
 
 
 def test_the_time_of_a_run_ends_it_and_leaves_executions_running() -> None:
-    """At the timeout, what runs is left running and reported with its id, and the rest was not started."""
+    """At the timeout, executions are left running and reported with their ids, and the rest is not started."""
     dune = Dune(length=100)
     began = dune.now
     report = refresh_all(dune, ["a", "b", "c"], max_parallel=2, timeout=30)
@@ -230,7 +230,7 @@ def test_whatever_happens_order_limits_and_bills_are_kept(
     timeout: float,
     max_credits: float,
 ) -> None:
-    """No view is billed twice or before what it reads has succeeded; limits hold; and the report tells the truth."""
+    """No view is billed twice or before the views it reads; limits hold; and the report is true."""
     dune = Dune(round_trip=0.1)
     dune.scenarios = dict(zip(graph, lives, strict=False))
     dune.faults = iter(troubles)
@@ -282,7 +282,7 @@ def test_both_drivers_leave_the_same_traces(
     troubles: list[Fault | None],
     timeout: float,
 ) -> None:
-    """Sync and async send the same requests at the same times, and report the same, where responses take no time.
+    """Both clients send the same requests at the same times, and report the same, if responses are instant.
 
     Calls side by side have each seen the other's failure in one driver, and not in the other: failures come one by one.
     Nor need requests of one moment leave in the same order, so executions are told by their views.

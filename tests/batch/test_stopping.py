@@ -1,4 +1,4 @@
-"""What ends a run before its views have ended: a cap, its timeout, an interruption, or an error; and what it leaves."""
+"""Early ends of a run: a cap, its timeout, an interruption or an error, and their consequences."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ in_turn_or_together = pytest.mark.parametrize("drive", [in_a_thread, side_by_sid
 
 
 class Costless(Dune):
-    """A Dune that tells no cost once an execution has ended."""
+    """A Dune that reports no cost after the end of an execution."""
 
     def _status(self, execution_id: str) -> ExecutionStatus:
         status = super()._status(execution_id)
@@ -76,7 +76,7 @@ class Costless(Dune):
 
 
 def test_an_end_without_a_cost_costs_what_was_seen_last() -> None:
-    """Five views at 90 credits and a cap of 100: the second is cancelled, though no end tells its cost."""
+    """With five views at 90 credits and a cap of 100, the second is cancelled, even without final costs."""
     dune = Costless(length=100, credits=90.0)
     report = refresh_all(dune, list("abcde"), max_parallel=1, max_credits=100)
     assert list(outcomes(report).values()) == ["succeeded", "canceled", "not_started", "not_started", "not_started"]
@@ -124,7 +124,7 @@ def test_a_timeout_holds_while_requests_hang(drive: Driver) -> None:
 
 @in_turn_or_together
 def test_a_timeout_holds_while_a_refresh_hangs(drive: Driver) -> None:
-    """A refresh without a response at the timeout is ambiguous, and the report says what to do about it."""
+    """A refresh without a response at the timeout is ambiguous, and the report says how to proceed."""
     dune = Dune(length=1000)
     began = dune.now
     dune.fail("refresh", Fault(LOST, takes=60.0, accepted=True))
@@ -196,7 +196,7 @@ async def cancelled_when(
 
 
 def test_responses_from_before_the_interruption_count() -> None:
-    """What had started or ended when the task was cancelled is in the report and in the journal."""
+    """Executions started or ended before the cancellation of a task are in the report and the journal."""
     dune, store = Dune(length=0.0), Lines()
     flow = run_of(dune, {"c": ["b"], "b": ["a"], "a": []}, journal=store).flow()
     failure = asyncio.run(cancelled_when(flow, dune, "status E2"))
@@ -258,7 +258,7 @@ def test_a_journal_is_not_let_go_of_while_it_is_written() -> None:
 
 
 def test_what_ends_a_run_has_a_note_and_is_what_it_was() -> None:
-    """The exception is the caller's own, with its cause; a note names what is left, and how to go on."""
+    """The exception is the caller's own, with its cause; a note names the views left and the way to continue."""
     cause = ZeroDivisionError("why")
     failure = NotFoundError("of the caller's", status_code=404)
     failure.__cause__ = cause
@@ -279,7 +279,7 @@ def test_what_ends_a_run_has_a_note_and_is_what_it_was() -> None:
 @pytest.mark.parametrize("failure", [ZeroDivisionError(), NotFoundError("", status_code=404), KeyboardInterrupt()])
 @pytest.mark.parametrize("when", ["running", "succeeded", "skipped"])
 def test_what_an_update_raises_ends_the_run(failure: BaseException, when: str) -> None:
-    """What the caller's own function raises, of the SDK's kind or not, is no failure of a view, and nothing follows."""
+    """An exception of the caller's function, of any kind, is not a failure of a view, and nothing follows."""
     dune = Dune()
     dune.scenarios["bad"] = (5.0, FAILED, 1.0)
     requests = 0
@@ -346,7 +346,7 @@ def test_an_error_that_nobody_foresaw_ends_the_run_with_its_report(
 def test_a_refused_key_or_an_empty_purse_keeps_the_journal_open(
     refusal: Exception, operation: str, tmp_path: Path
 ) -> None:
-    """After 401 or 402 the same call goes on where the run was: what has succeeded is not paid again."""
+    """After a 401 or 402 the same call continues the run, and no success is paid for again."""
     dune, path = Dune(), tmp_path / "refresh.jsonl"
     views = {"c": ["b"], "b": ["a"], "a": []}
     dune.fail(operation, None, *[Fault(refusal)] * 100)
@@ -381,7 +381,7 @@ def test_a_refresh_that_is_stopped_in_the_last_moment_is_recorded_as_not_sent() 
 
 
 def test_nothing_is_cancelled_by_a_stop_that_is_no_cap() -> None:
-    """After 401 to a refresh, what runs is followed to its end."""
+    """After a 401 for a refresh, running executions are followed to their ends."""
     dune = Dune(length=100)
     dune.fail("refresh", None, Fault(AuthenticationError("", status_code=401)))
     report = refresh_all(dune, ["a", "b", "c"], max_parallel=2)

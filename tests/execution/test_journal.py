@@ -1,4 +1,4 @@
-"""The journal's store: what a crash leaves in a file, which files are left alone, and who may use one when."""
+"""The journal's store: files after a crash, rejected files, and locks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def done(flow: Flow[T]) -> T:
-    """What a flow that sends nothing returns."""
+    """The result of a flow that sends nothing."""
     return run(flow, lambda call: pytest.fail("a journal sends nothing"))
 
 
@@ -89,7 +89,7 @@ def left_by_a_crash(path: Path) -> bytes:
 
 
 def known(store: Store | Path, label: str | None = None) -> dict[str, tuple[str, str | None, bool]]:
-    """What the next call is told of each view: its claim, its execution, and whether it is settled."""
+    """The state of each view for the next call: its claim, its execution, and whether it is settled."""
     with opened(store, label) as journal:
         return {name: (each.token, each.execution_id, each.is_settled) for name, each in journal.records.views.items()}
 
@@ -128,7 +128,7 @@ def test_a_new_journal_knows_nothing(path: Path, content: bytes | None) -> None:
 
 
 def test_the_next_call_is_told_what_was_written(path: Path) -> None:
-    """What one call has recorded, the next one knows, and adds to."""
+    """The next call reads the records of the previous one, and adds to them."""
     left_by_a_crash(path)
     assert known(path) == {BASE: ("t", "E1", True), DAILY: ("u", None, False)}
     with opened(path) as journal:
@@ -137,7 +137,7 @@ def test_the_next_call_is_told_what_was_written(path: Path) -> None:
 
 
 def test_a_finished_file_begins_afresh(path: Path) -> None:
-    """Once every view has ended, the next call without a label is another run; what was written stays."""
+    """Once every view has ended, a call without a label starts another run, and old lines stay."""
     with opened(path) as journal:
         refresh(journal)
         done(journal.finished())
@@ -164,7 +164,7 @@ def test_a_view_that_ends_does_not_end_the_run_of_another(path: Path) -> None:
 
 
 def test_a_store_of_ones_own_is_one_run_for_good() -> None:
-    """An object is never finished: what it says of a view stays."""
+    """An object is never finished: its records of a view stay."""
     store = Lines()
     with opened(store) as journal:
         refresh(journal)
@@ -174,7 +174,7 @@ def test_a_store_of_ones_own_is_one_run_for_good() -> None:
 
 @pytest.mark.parametrize("kind", ["path", "object"])
 def test_an_end_is_recorded_once(path: Path, kind: str) -> None:
-    """Whoever else sees the end of an execution finds it recorded."""
+    """A second observer of an end finds it already recorded."""
     store: Store | Path = path if kind == "path" else Lines()
     with opened(store) as journal:
         refresh(journal)
@@ -202,7 +202,7 @@ def test_a_handle_does_not_end_what_others_have_begun_since(path: Path) -> None:
 
 
 def test_a_handle_writes_to_no_other_file(path: Path) -> None:
-    """A file that stands in the journal's place by now is left as it is."""
+    """A file that has replaced the journal meanwhile is left unchanged."""
     left_by_a_crash(path)
     late = of(path)
     done(late.opened())
@@ -251,7 +251,7 @@ def test_the_clock_is_for_people(path: Path) -> None:
 
 
 def test_each_permit_is_a_claim_of_its_own(path: Path) -> None:
-    """Whoever is permitted to send again replaces its own claim, so that nobody can replace it unseen."""
+    """A sender replaces its own claim at each attempt, so nobody can replace it unnoticed."""
     with opened(path) as journal:
         sent = intent()
         assert done(journal.intended(sent))
@@ -262,7 +262,7 @@ def test_each_permit_is_a_claim_of_its_own(path: Path) -> None:
 
 
 def test_two_calls_on_one_object_cannot_both_send() -> None:
-    """Whoever appends second reads that it is second, whatever it knew before."""
+    """The second of two claims reads that it is second, whatever it had read before."""
     store = Lines()
     with opened(store) as one, opened(store) as two:
         assert done(two.intended(intent(token="second")))
@@ -275,7 +275,7 @@ def test_two_calls_on_one_object_cannot_both_send() -> None:
 
 
 def test_two_calls_that_find_an_object_empty_begin_one_run() -> None:
-    """The header of the second one hides nothing of what the first has recorded meanwhile."""
+    """A second header hides no record of the first run."""
 
     class Slow(Lines):
         def append(self, line: str) -> None:
@@ -319,7 +319,7 @@ class Broken(Lines):
 
 @pytest.mark.parametrize("store", [Broken(appends=0), Broken(reads=0), Broken(reads=1)])
 def test_what_a_store_raises_is_a_journal_error(store: Broken) -> None:
-    """Whatever a store of a caller's own raises, the error names the store, and has the failure as its cause."""
+    """If a caller's store raises, the error names the store and has the failure as its cause."""
     with pytest.raises(JournalError, match="The journal <our table> cannot be used: the database has gone") as caught:
         known(store)
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -327,7 +327,7 @@ def test_what_a_store_raises_is_a_journal_error(store: Broken) -> None:
 
 
 def test_a_claim_that_cannot_be_recorded_is_none() -> None:
-    """Where the intent cannot be appended, or not be read back, there is nobody who may send."""
+    """If the intent cannot be appended or read back, nothing may be sent."""
     for store in (Broken(appends=1), Broken(reads=2)):
         with opened(store) as journal, pytest.raises(JournalError):
             done(journal.intended(intent()))
@@ -346,7 +346,7 @@ def test_a_store_that_does_not_keep_what_it_takes_is_refused() -> None:
 
 @pytest.mark.parametrize("lines", ["{", [b"\xff"], [5], 5])
 def test_a_store_that_hands_out_something_else_is_refused(lines: object) -> None:
-    """What is no line of text is no journal."""
+    """Records other than lines of text are rejected."""
 
     class Strange(Lines):
         def read(self) -> Iterable[str]:
@@ -383,7 +383,7 @@ def test_a_foreign_file_is_refused(path: Path, content: bytes) -> None:
 
 
 def test_a_damaged_line_is_refused_by_its_number(path: Path) -> None:
-    """An event that makes no sense is damage, wherever it stands."""
+    """An invalid event is damage, at any position."""
     lines = left_by_a_crash(path).splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:3], b'{"event": "postponed"}\n', *lines[3:]]))
     refused(path, "line 4: no event that is known")
@@ -406,7 +406,7 @@ def old(path: Path, *more: dict[str, object]) -> bytes:
 
 
 def test_an_unfinished_file_of_version_1_is_refused_with_its_executions(path: Path) -> None:
-    """What an older version of the package has left unfinished is named, to be followed, and not read further."""
+    """Executions left by an older format are named so that they can be followed, and the file is rejected."""
     old(path)
     said = refused(path, "an unfinished run in an older format")
     assert "Follow one of them with attach(): 01JJY, 01JJZ." in said
@@ -461,7 +461,7 @@ def a_pipe(path: Path) -> Path:
     ],
 )
 def test_what_is_no_file_of_ours_to_write_is_refused(path: Path, made: Callable[[Path], Path], why: str) -> None:
-    """A journal is a regular file that may be written; the error says what stands against it."""
+    """A journal must be a writable regular file; otherwise the error gives the reason."""
     unusable = made(path)
     with pytest.raises(JournalError, match=why) as caught:
         known(unusable)
@@ -469,7 +469,7 @@ def test_what_is_no_file_of_ours_to_write_is_refused(path: Path, made: Callable[
 
 
 def test_the_error_survives_pickling(path: Path) -> None:
-    """What was raised in a worker process arrives whole in its parent."""
+    """An error from a worker process arrives complete in its parent."""
     copy = pickle.loads(pickle.dumps(JournalError("The journal is damaged.", path=path)))
     assert (str(copy), copy.path) == ("The journal is damaged.", path)
 
@@ -486,7 +486,7 @@ def unflushed_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_cut_at_any_byte_loses_only_the_line_that_it_cuts(unflushed_path: Path) -> None:
-    """Cut at every byte, the file tells the whole lines before the cut, takes another, and tells that as well."""
+    """Cut at any byte, the file yields its whole lines, and accepts and yields another."""
     unflushed_path.unlink(missing_ok=True)
     with opened(unflushed_path) as journal:
         refresh(journal)
@@ -627,7 +627,7 @@ else:
 @posix
 @pytest.mark.parametrize("end", ["closed", "killed"])
 def test_a_forked_child_does_not_keep_the_file(path: Path, end: str) -> None:
-    """A process forked in mid-call keeps nobody out when the call is over, however it ends, and writes nothing."""
+    """A process forked during a call locks nobody out after the call, however it ends, and writes nothing."""
     command = [sys.executable, "-W", "error", "-c", FORKING, str(path), end]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
@@ -670,7 +670,7 @@ def test_every_line_is_flushed_before_the_call_returns(path: Path, monkeypatch: 
 
 @posix
 def test_a_new_file_is_flushed_with_its_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A journal that is new to its folder survives a power failure, too; one that is not is not made anew."""
+    """A new journal survives a power failure together with its folder; an existing one is not created anew."""
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
     for expected in ({path.parent.stat().st_ino, ...}, set[object]()):

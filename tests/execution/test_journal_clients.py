@@ -1,4 +1,4 @@
-"""Refreshes with a journal through both clients, over real sockets: who blocks whom, processes that die, and bills."""
+"""Refreshes with a journal through both clients, over real sockets: locks, killed processes, and bills."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def client(connect: Connect, sandbox: DuneSandbox) -> Callable[[], Any]:
 
 
 def billed(sandbox: DuneSandbox) -> list[str]:
-    """What was billed, in order."""
+    """The billed views, in order."""
     return [charge.name for charge in sandbox.ledger]
 
 
 def requests(sandbox: DuneSandbox) -> list[str | None]:
-    """What arrived, in order."""
+    """The requests that arrived, in order."""
     return [each.operation for each in sandbox.requests]
 
 
@@ -98,7 +98,7 @@ def test_a_label_of_a_path_is_a_run(client: Callable[[], Any], sandbox: DuneSand
 
 @pytest.mark.parametrize("calls", range(4))
 def test_a_store_that_fails_sends_nothing(client: Callable[[], Any], sandbox: DuneSandbox, calls: int) -> None:
-    """Whatever a store raises before the request, from reading or from appending, it does not leave."""
+    """If a store raises before the request, while reading or appending, the request does not leave."""
 
     class Failing(Lines):
         left = calls
@@ -127,11 +127,11 @@ def test_a_store_that_fails_sends_nothing(client: Callable[[], Any], sandbox: Du
 def test_a_start_that_cannot_be_recorded_is_returned_all_the_same(
     client: Callable[[], Any], sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was paid for is the caller's: the handle comes back, the log says what is missing, and a repeat finds it."""
+    """A paid execution is returned; the log names the missing record, and a repeat finds it."""
 
     class Full(Lines):
         def append(self, line: str) -> None:
-            """Take everything but what follows the request."""
+            """Accept every line except those after the request."""
             if '"started"' in line:
                 raise OSError(28, "No space left on device")
             super().append(line)
@@ -222,7 +222,7 @@ def test_threads_of_one_client_share_one_refresh(sandbox: DuneSandbox) -> None:
 
 
 class Waiting(Lines):
-    """A store each call of which waits for the event loop to have had its turn."""
+    """A store whose calls wait until the event loop has run."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()

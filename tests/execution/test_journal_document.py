@@ -30,7 +30,7 @@ PROGRAMS = list(zip(blocks("python"), BILLED, strict=True))
 def test_every_program_runs_and_pays_once(
     program: str, billed: list[str], dune_sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each program does what it says, at the price that it says; those that are runs pay nothing when run again."""
+    """Each program runs at the stated price; a run pays nothing when repeated."""
     monkeypatch.chdir(tmp_path)
     SkippedTime(dune_sandbox.advance).install(monkeypatch)
     scope = {"__name__": "__main__"}
@@ -42,7 +42,7 @@ def test_every_program_runs_and_pays_once(
 
 
 def test_the_lines_are_a_journal() -> None:
-    """The example is taken in line by line, and adds up to what the table says."""
+    """The example is read line by line, and matches the table."""
     (block,) = blocks("json")
     found = Records()
     for line in block.splitlines():

@@ -83,7 +83,7 @@ class Lines(list[str]):
 
     @property
     def records(self) -> Records:
-        """What the lines say."""
+        """The events of the lines."""
         found = Records()
         for line in self:
             found.take(line)
@@ -114,7 +114,7 @@ def billed(dune: Dune, name: str = BASE) -> int:
 
 
 def outcomes(report: RefreshReport) -> dict[str, Outcome]:
-    """What became of each view."""
+    """The outcome of each view."""
     return {name: each.outcome for name, each in report.results.items()}
 
 
@@ -128,7 +128,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def test_a_repeat_follows_the_same_execution(store: Any) -> None:
-    """The same refresh with the same journal, in the same client or another one, is billed once, and asks nobody."""
+    """The same refresh with the same journal, in the same client or another, is billed once without a request."""
     dune = Dune()
     first = Client(dune)
     assert first.refresh(journal=store) == "E1"
@@ -203,7 +203,7 @@ def test_another_run_first_finds_out_about_what_an_earlier_one_has_lost(tmp_path
 
 
 def test_a_refused_refresh_is_asked_for_again(store: Any) -> None:
-    """What Dune has refused was certainly not started: a repeat asks again, at once."""
+    """A refresh that Dune refused was certainly not started, so a repeat sends it at once."""
     dune = Dune()
     dune.faults = iter([None, Fault(BadRequestError("no such tier", status_code=400))])
     with pytest.raises(BadRequestError):
@@ -214,7 +214,7 @@ def test_a_refused_refresh_is_asked_for_again(store: Any) -> None:
 
 
 def test_what_adopts_is_recorded(store: Any) -> None:
-    """An execution that was found under way is the journal's from then on, and is read again by nobody."""
+    """An adopted execution belongs to the journal from then on, and is not read again."""
     dune = Dune(length=HOUR)
     Client(dune).refresh()
     assert Client(dune).refresh(journal=store, if_running="adopt") == "E1"
@@ -224,7 +224,7 @@ def test_what_adopts_is_recorded(store: Any) -> None:
 
 
 def test_the_journal_comes_before_what_is_under_way(store: Any) -> None:
-    """What is recorded counts, whatever else runs: to refuse or to adopt is decided once."""
+    """A recorded execution counts, whatever else runs: the choice to refuse or adopt is made once."""
     dune = Dune(length=HOUR)
     assert Client(dune).refresh(journal=store) == "E1"
     Client(dune).refresh()
@@ -299,7 +299,7 @@ def test_whichever_poll_sees_the_end_records_it(store: Any, poll: str) -> None:
 
 
 def test_an_end_that_cannot_be_recorded_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """What was paid is returned, whether or not it could be recorded; a repeat finds it out again."""
+    """A paid execution is returned even if it cannot be recorded, and a repeat finds it."""
     dune, store = Dune(), Lines()
     client = Client(dune)
     reached = Reached(store)
@@ -314,7 +314,7 @@ def test_an_end_that_cannot_be_recorded_is_a_warning(caplog: pytest.LogCaptureFi
 
 
 def test_a_run_goes_on_where_another_has_ended(store: Any) -> None:
-    """What was recorded is taken over, the rest is refreshed, each view once; refreshes and runs share a journal."""
+    """Recorded views are taken over and the rest refreshed, each once; refreshes and runs share a journal."""
     dune = Dune()
     Client(dune).fresh(journal=store, **({"run": "one"} if isinstance(store, Path) else {}))
     options = {"journal": store} | ({"run": "one"} if isinstance(store, Path) else {})
@@ -327,7 +327,7 @@ def test_a_run_goes_on_where_another_has_ended(store: Any) -> None:
 
 
 def test_views_may_be_added_and_settled_ones_removed(store: Any) -> None:
-    """A repeat over more views refreshes those; one that leaves out what is settled does not miss it."""
+    """A repeat refreshes added views, and may leave out settled ones."""
     dune = Dune()
     options = {"journal": store} | ({"run": "one"} if isinstance(store, Path) else {})
     Client(dune).refresh_all([BASE], **options)
@@ -376,7 +376,7 @@ class Failing(Lines):
 
 
 def test_where_the_journal_fails_nothing_is_sent() -> None:
-    """Whichever call of the store fails before the request, it does not leave; later ones lose no execution."""
+    """If any call of the store fails before the request, it does not leave; later failures lose no execution."""
     for calls in range(8):
         dune, store = Dune(), Failing(calls)
         try:
@@ -430,7 +430,7 @@ def killed(dune: Dune, flow: Flow[Any], store: Reached, step: int, *, done: bool
 
 
 def carried_out(dune: Dune, effect: Effect) -> Result[Any]:
-    """What an effect leads to, in virtual time."""
+    """The result of an effect, in virtual time."""
     try:
         if isinstance(effect, Sleep):
             dune.rest(effect.seconds)
@@ -468,7 +468,7 @@ def test_a_crash_between_any_two_steps_costs_nothing(done: bool, listed_after: f
 
 @pytest.mark.parametrize("done", [False, True])
 def test_a_crash_of_the_repeat_costs_nothing_either(done: bool) -> None:
-    """Killed while it looks for what another process may have sent, or after that, a repeat leaves one refresh."""
+    """Killed during or after its search for another process's request, a repeat leaves one refresh."""
     for accepted in (False, True):
         step = 0
         for step in count():
@@ -506,7 +506,7 @@ def test_a_run_that_crashes_anywhere_pays_each_view_once(done: bool) -> None:
 
 
 def test_a_suspended_sender_that_wakes_sends_nothing() -> None:
-    """Whoever sleeps between its claim and its request for longer than its permit finds that another has taken over."""
+    """A process that sleeps past its permit between claim and request finds that another has taken over."""
     dune, store = Dune(), Lines()
     sleeping = Client(dune).flow(journal=store)
     effect = claimed(dune, sleeping, store)
@@ -517,7 +517,7 @@ def test_a_suspended_sender_that_wakes_sends_nothing() -> None:
 
 
 def test_a_suspended_sender_whom_nobody_has_replaced_sends() -> None:
-    """Who wakes after its permit reads the journal again, writes anew, and sends."""
+    """A process that wakes after its permit reads the journal again, claims anew, and sends."""
     dune, store = Dune(), Lines()
     flow = Client(dune).flow(journal=store)
     effect = claimed(dune, flow, store)
@@ -531,7 +531,7 @@ def test_a_suspended_sender_whom_nobody_has_replaced_sends() -> None:
 
 @pytest.mark.parametrize("wakes_at", [31.0, 100.0, 175.0, 180.0])
 def test_a_sender_that_wakes_while_it_is_looked_for_is_not_taken_for_absent(wakes_at: float) -> None:
-    """Who waits for the absence of a request, and finds it proven, sees that it has been permitted anew meanwhile."""
+    """A search that finds a request absent notices that it was permitted anew meanwhile."""
     dune, store = Dune(listed_after=25.0), Lines()
     sender, searcher = Client(dune).flow(journal=store), Client(dune).flow(journal=store)
     request = claimed(dune, sender, store)
@@ -571,7 +571,7 @@ def test_a_sender_that_was_asked_to_pause_is_not_taken_for_a_dead_one() -> None:
 
 
 def claimed(dune: Dune, flow: Flow[Execution], store: Lines) -> Effect:
-    """A flow goes on until its claim stands in the store; the request that it permits."""
+    """Run a flow until its claim is in the store; returns the permitted request."""
     effect = next(flow)
     while not (isinstance(effect, Call) and store.records.views):
         effect = flow.send(carried_out(dune, effect).result)
@@ -644,7 +644,7 @@ def test_a_lost_refresh_is_entered_where_the_client_finds_it(store: Any) -> None
 
 
 def test_what_a_journal_has_comes_before_what_the_client_has_lost(store: Any) -> None:
-    """A recorded execution is returned, whatever else of the view is in doubt."""
+    """A recorded execution is returned, even if another refresh of the view is in doubt."""
     dune = Dune(length=HOUR)
     client = Client(dune)
     assert client.refresh(journal=store) == "E1"

@@ -1,4 +1,4 @@
-"""What the pace learns from responses, and who waits for how long then, in virtual time."""
+"""Quotas learned from responses, and the resulting waits, in virtual time."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_an_announced_quota_takes_the_place_of_the_plans() -> None:
 
 
 def test_without_headers_the_plan_counts() -> None:
-    """A client that is told nothing keeps to the plan's numbers."""
+    """Without announcements, a client keeps to the plan's numbers."""
     dune, session = learning()
     left = requests(dune, session, "low", 31)
     assert (left[14], left[15], left[30]) == (0.0, PERIOD, 2 * PERIOD)
 
 
 def test_a_smaller_quota_is_kept_to() -> None:
-    """Whoever waits when a smaller quota is announced waits as long as that asks for."""
+    """A request that waits when a smaller quota is announced waits for that quota."""
     dune, session = learning(PLANS["enterprise"])
     assert requests(dune, session, "low", 5, [RateLimit("write", 5, 60)]) == [0.0] * 5
     left = requests(dune, session, "low", 6)
@@ -98,7 +98,7 @@ def test_refreshes_that_wait_move_to_the_window_that_counts_them() -> None:
 
 
 def test_a_refreshs_policy_is_remembered() -> None:
-    """What another operation of the same kind is told changes nothing about refreshes, once one has been told."""
+    """Announcements to other operations of the same kind do not affect refreshes once one has been announced."""
     _, session = learning()
     session.pace.learn("low", "delete", [RateLimit("write", 70, 60)], 0.0)
     assert session.pace.windows["low"].limit == 70
@@ -119,7 +119,7 @@ def test_a_spent_quota_closes_before_a_429(pace: Pace) -> None:
 
 
 def test_a_spent_quota_is_no_failure() -> None:
-    """A queue that is told each minute that the quota is spent goes on at the plan's pace, and none is given up."""
+    """If every minute's quota is reported spent, a queue goes on at the plan's pace and drops no request."""
     dune, session = learning()
     left: list[float] = []
 
@@ -136,7 +136,7 @@ def test_a_spent_quota_is_no_failure() -> None:
 
 
 def test_no_pacing_and_a_budget_of_ones_own_stay() -> None:
-    """A quota is no news to a client that was told its budget, or to have none."""
+    """An announced quota changes nothing for a client with its own budget, or with none."""
     for pace, limit in ((Pace(None), None), (Pace(RequestBudget(low=5, high=5)), 5)):
         pace.learn("low", "refresh", [RateLimit("write", 350, 60)], 0.0)
         pace.learn("high", "status", [RateLimit("read", 1000, 60)], 0.0)
@@ -145,7 +145,7 @@ def test_no_pacing_and_a_budget_of_ones_own_stay() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 8), st.integers(0, 20)), max_size=60))
 def test_whatever_is_announced_turns_stay_in_order(events: list[tuple[float, int, int]]) -> None:
-    """However quotas and pauses change, nobody is overtaken, nor leaves earlier than asked or while it is closed."""
+    """For all changes of quotas and pauses, requests keep their order and never leave too early."""
     window, now = Window(3), 0.0
     turns: list[tuple[float, Turn]] = []
     for pause, limit, spent_for in events:

@@ -158,7 +158,7 @@ scenarios = st.builds(
 
 
 class Play:
-    """One scenario, played to its end, and what it has come to."""
+    """One scenario, played to its end, and its result."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario = scenario
@@ -226,7 +226,7 @@ class Play:
         return job
 
     def lines(self) -> list[dict[str, Any]]:
-        """What both journals hold."""
+        """The lines of both journals."""
         texts = self.file.read_text().splitlines() if self.file.exists() else []
         return [json.loads(text) for text in [*texts, *self.store.lines]]
 
@@ -297,7 +297,7 @@ def check(play: Play) -> None:
 
 
 def check_order(play: Play, job: Job, report: RefreshReport) -> None:
-    """What is called fresh began after what it reads was."""
+    """A view called fresh began after the views it reads became fresh."""
     known = [
         each
         for each in play.world.ledger
@@ -390,7 +390,7 @@ def played(scenario: Scenario, folder: Path) -> Play:
 def test_no_intent_is_paid_twice_or_left_out_and_nothing_is_called_fresh_that_is_not(
     folder: Path, scenario: Scenario
 ) -> None:
-    """Whatever happens to clients, journals and Dune, every intent is billed once at most, and settled in the end."""
+    """For all faults of clients, journals and Dune, each intent is billed at most once, and settled in the end."""
     for branch in +reached(played(scenario, folder)):
         event(branch)
 
@@ -436,7 +436,7 @@ def bills(play: Play, view: str) -> int:
 
 
 def test_an_end_that_is_recorded_twice_makes_nothing_older(folder: Path) -> None:
-    """Two runs on one store that both see an end do not make what was refreshed between their two lines due again."""
+    """If two runs on one store see the same end, refreshes between their two records are not repeated."""
     play = played(Scenario([(0.0, Refresh(0, None, "object")), (0.0, Refresh(0, None, "object"))]), folder)
     assert [bills(play, view) for view in VIEWS] == [1, 1, 1]
 
@@ -449,7 +449,7 @@ def test_an_end_that_is_recorded_late_makes_nothing_older(folder: Path) -> None:
 
 
 def test_a_history_without_its_list_is_no_baseline(folder: Path) -> None:
-    """Of a response that leaves the executions out, those that were there before cannot be told from a new one."""
+    """Without executions in a response, old ones cannot be distinguished from a new one."""
     scenario = Scenario([(0.0, Foreign(A)), (40.0, Refresh(0, A, "object"))], [Post("lost")], ["unstated"])
     play = played(scenario, folder)
     assert play.jobs[0].fates == []
@@ -496,7 +496,7 @@ def test_what_was_in_doubt_when_its_upstream_ended_is_not_refreshed_once_more(fo
 
 
 def test_an_execution_that_turns_out_to_be_older_than_what_it_reads_is_not_called_fresh(folder: Path) -> None:
-    """A run that takes up an open execution refreshes the view anew if what it reads ended after that began."""
+    """A run that takes over an open execution refreshes the view again if its sources ended after that began."""
     calls = [Refresh(0, B, "object"), Refresh(2, B, "object"), Refresh(0, None, "object"), Refresh(3, None, "object")]
     posts = [Post(length=90.0), Post(), Post(queue=40.0), Post(travel=70.0)]
     timed: list[tuple[float, Action]] = [(0.0, call) for call in calls[:3]]
@@ -504,7 +504,7 @@ def test_an_execution_that_turns_out_to_be_older_than_what_it_reads_is_not_calle
 
 
 def test_nothing_is_fresh_beside_an_upstream_whose_latest_success_was_not_read(folder: Path) -> None:
-    """A run that takes up an older execution of what a view reads does not call the view fresh by that one."""
+    """A run that takes over an older execution of a source does not call the view fresh because of it."""
     killed = [(0.0, Refresh(3, None, "file r1", max_age=3600.0)), (0.0, Refresh(0, None, "object", max_age=3600.0))]
     posts = [Post(length=400.0), Post(), Post("accepted", length=90.0)]
     skews = (-3600.0, 86_400.0, 86_400.0, -3600.0)
@@ -512,7 +512,7 @@ def test_nothing_is_fresh_beside_an_upstream_whose_latest_success_was_not_read(f
 
 
 def test_a_cap_cancels_nothing_that_another_run_of_the_file_has_started(folder: Path) -> None:
-    """A run that takes up what another label has left open does not end it for a cap of its own."""
+    """A run that takes over an open execution of another label does not cancel it at its own cap."""
     before = [(0.0, Refresh(0, A, "file r1")), (40.0, Refresh(0, C, "file r2"))]
     capped = (0.5, Refresh(0, None, "file r1", max_credits=30.0))
     play = played(Scenario([*before, capped], [Post(), Post(length=90.0)]), folder)

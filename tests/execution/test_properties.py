@@ -1,4 +1,4 @@
-"""Whatever goes wrong, in whatever order: never two bills, an endless wait, or an exception that is not ours."""
+"""For all sequences of faults, there are never two bills, an endless wait, or a foreign exception."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ retry_afters = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 5.0, 60.0, 86_40
 
 
 def open_faults() -> st.SearchStrategy[Fault]:
-    """What leaves it open whether a refresh was accepted."""
+    """Faults after which a refresh may have been accepted."""
     errors: st.SearchStrategy[Exception] = st.one_of(
         st.builds(lambda: RequestFailedError("lost", sent=True)),
         st.builds(lambda after: ServerError("", status_code=503, retry_after=after), retry_afters),
@@ -58,7 +58,7 @@ def open_faults() -> st.SearchStrategy[Fault]:
 
 
 def clear_faults() -> st.SearchStrategy[Fault]:
-    """What proves that a refresh was not accepted."""
+    """Faults that prove that a refresh was not accepted."""
     errors: st.SearchStrategy[Exception] = st.one_of(
         st.builds(lambda: RequestFailedError("no connection", sent=False)),
         st.builds(lambda after: RateLimitError("", status_code=429, retry_after=after), retry_afters),
@@ -172,7 +172,7 @@ def test_one_client_that_adopts_has_one_execution_at_a_time(
     round_trip: float,
     failures: list[Fault | None],
 ) -> None:
-    """However its calls overlap, and whatever is lost, no execution begins while another of the view runs."""
+    """For all overlaps of calls and lost responses, no two executions of the view overlap."""
     dune = Dune(length=length, listed_after=listed_after, known_after=known_after, round_trip=round_trip, ulids=True)
     dune.fail("refresh", *failures)
     session = dune.session(timeout=TIMEOUT)
@@ -190,7 +190,7 @@ def test_one_client_that_adopts_has_one_execution_at_a_time(
 
 @st.composite
 def histories(draw: st.DrawFn) -> Callable[[ViewHistory], ViewHistory]:
-    """A way in which Dune, or what stands between, may tell a history: how long, in which order, by which clock."""
+    """A way in which Dune, or a cache, may report a history: its length, order and clock."""
     length, skew = draw(st.sampled_from([10, 12, 100])), draw(st.sampled_from([-3, 0, 3]))
     order, chance = draw(st.sampled_from(["newest first", "oldest first", "any"])), draw(st.randoms())
     cached, silent = draw(st.sampled_from([(0.0, 0.0), (0.2, 0.0), (0.0, 0.2)]))
@@ -225,7 +225,7 @@ def test_amid_others_one_refresh_is_accepted_at_most_once(
     failures: list[Fault | None],
     if_lost: str,
 ) -> None:
-    """Whoever else refreshes the view, and however its history is told, one call has one execution of its own."""
+    """For all foreign refreshes and reported histories, one call has one execution of its own."""
     dune = Dune(length=60.0, listed_after=listed_after, known_after=known_after, ulids=ulids)
     session = dune.session(timeout=TIMEOUT)
     began, tell = dune.now + 2000.0, dune._view
@@ -328,7 +328,7 @@ def test_after_an_interruption_nothing_more_is_sent(
 
 @given(dunes, faults)
 def test_a_cancel_ends_in_time(dune: Dune, failures: list[Fault | None]) -> None:
-    """Cancelling ends within ten request timeouts and the last request, whatever happens."""
+    """Cancelling ends within ten request timeouts and the last request, for all faults."""
     session = dune.session(timeout=TIMEOUT)
     execution_id = dune.run(refresh(session))
     dune.faults = iter(failures)
@@ -343,7 +343,7 @@ def test_a_cancel_ends_in_time(dune: Dune, failures: list[Fault | None]) -> None
 
 @given(dunes, faults, st.booleans())
 def test_a_deletion_ends_in_time_and_says_the_truth(dune: Dune, failures: list[Fault | None], exists: bool) -> None:
-    """Success means that the view is gone, and a 404 that it was not there, whatever was lost on the way."""
+    """Success means that the view is gone, and a 404 that it never existed, for all lost responses."""
     session = dune.session(timeout=TIMEOUT)
     if exists:
         dune.run(refresh(session))

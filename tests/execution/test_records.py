@@ -1,4 +1,4 @@
-"""The journal's lines: what they add up to, which claim counts, and which lines are refused."""
+"""The journal's lines: their state, the claim that counts, and invalid lines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def refused(token: str, view: str = BASE) -> dict[str, Any]:
 
 
 def told(*lines: dict[str, Any]) -> Records:
-    """What lines add up to."""
+    """The state after some lines."""
     found = Records()
     for line in lines:
         found.take(json.dumps(line))
@@ -66,7 +66,7 @@ def told(*lines: dict[str, Any]) -> Records:
 
 
 def record(*lines: dict[str, Any]) -> Record:
-    """What lines say of the one view."""
+    """The record of the only view after some lines."""
     found = told(*lines).of(BASE)
     assert found is not None
     return found
@@ -76,7 +76,7 @@ def record(*lines: dict[str, Any]) -> Record:
 
 
 def test_a_view_is_known_from_its_intent_to_its_end() -> None:
-    """Each line adds to the record of its view, and the record says where the view stands."""
+    """Each line updates the record of its view, and the record has the state of the view."""
     assert told(HEADER).of(BASE) is None
     intent = record(HEADER, intended("t", tier="large"))
     assert (intent.token, intent.tier, intent.baseline) == ("t", "large", Baseline(("E0",), MOMENT))
@@ -91,13 +91,13 @@ def test_a_view_is_known_from_its_intent_to_its_end() -> None:
 
 
 def test_a_start_counts_more_than_a_refusal() -> None:
-    """Whoever took a request for one that was never accepted is corrected by the response to it."""
+    """The response to a request corrects an earlier conclusion that it was never accepted."""
     late = record(HEADER, intended("t"), refused("t"), started("t", "E1"))
     assert (late.is_refused, late.execution_id) == (False, "E1")
 
 
 def test_an_end_names_the_execution_where_its_start_could_not_be_written() -> None:
-    """A result stands with its execution."""
+    """A result belongs to its execution."""
     over = record(HEADER, intended("t"), ended("t"))
     assert (over.execution_id, over.is_settled) == ("E1", True)
 
@@ -125,7 +125,7 @@ def test_the_first_claim_counts() -> None:
 
 
 def test_a_claim_is_replaced_by_one_that_names_it() -> None:
-    """A later claim takes the place of the one that it names, whatever had become of that."""
+    """A later claim replaces the one that it names, in any state."""
     for between in ([], [started("t", "E1")], [refused("t")], [ended("t")]):
         later = record(HEADER, intended("t"), *between, intended("u", replaces="t"))
         assert (later.token, later.is_in_doubt, later.began) == ("u", True, 3 + len(between))
@@ -157,7 +157,7 @@ def test_an_execution_under_way_is_followed_by_one_line() -> None:
 
 
 def test_a_new_run_knows_what_was_left_open_and_nothing_else() -> None:
-    """A header lets go of what is settled; what is not is of an earlier run."""
+    """A header drops settled records, and marks open ones as earlier."""
     lines = [intended("t"), started("t", "E1"), ended("t"), intended("u", DAILY)]
     found = told(header("one"), *lines, header("two"))
     assert (found.run, list(found.views), found.own) == ("two", [DAILY], [])
@@ -167,7 +167,7 @@ def test_a_new_run_knows_what_was_left_open_and_nothing_else() -> None:
 
 
 def test_a_run_that_comes_back_has_its_own_records_again() -> None:
-    """The same label is the same run, also after another one: what it has recorded is still recorded."""
+    """The same label is the same run, even after another one, and keeps its records."""
     one = [
         header("one"),
         intended("t"),
@@ -232,7 +232,7 @@ def test_an_unfinished_run_of_version_1_has_executions_to_name() -> None:
 
 
 def test_a_finished_run_of_version_1_is_as_good_as_none() -> None:
-    """What follows it is a new run, which knows nothing of it."""
+    """The next run is a new one, without records."""
     lines = [OLD_HEADER, {"event": "started", "view": BASE, "execution_id": "E1"}, FINISHED]
     found = told(*lines)
     assert (found.has_run, found.left_by_version_1, found.views) == (False, None, {})
@@ -245,7 +245,7 @@ def test_a_finished_run_of_version_1_is_as_good_as_none() -> None:
 
 @pytest.mark.parametrize("version", [0, 3, "1", "2", None, 1.5, [2]])
 def test_a_version_that_is_not_known_is_refused(version: object) -> None:
-    """A journal of another version of the format is left to whoever can read it."""
+    """A journal of another version is rejected and left unchanged."""
     with pytest.raises(
         ValueError, match=re.escape(f"line 1: version {version!r} of the format, where only 2 is known")
     ):
@@ -267,7 +267,7 @@ def test_a_version_that_is_not_known_is_refused(version: object) -> None:
     ],
 )
 def test_a_foreign_first_line_is_refused(line: str) -> None:
-    """What does not begin as a journal does is none, and the error says which line it is."""
+    """A file without a journal's header is rejected, and the error names the line."""
     found = Records()
     for _ in range(2):
         with pytest.raises(ValueError, match="line 1: "):
@@ -348,7 +348,7 @@ WRONG_RESULTS: list[dict[str, Any]] = [
 )
 @pytest.mark.parametrize("before", [[], [intended("t")], [intended("another")]], ids=["new", "own", "other"])
 def test_a_line_of_the_wrong_types_is_refused(line: dict[str, Any], before: list[dict[str, Any]]) -> None:
-    """Whichever claim it is about, a line is checked by type when it is read; the error says which line it is."""
+    """Each line is checked by type when read, for any claim, and the error names the line."""
     found = told(HEADER, *before)
     known = {name: attrs.asdict(each) for name, each in found.views.items()}
     with pytest.raises(ValueError, match=f"line {2 + len(before)}: "):
@@ -374,7 +374,7 @@ events = st.sampled_from([*LINES.values(), HEADER, OLD_HEADER, FINISHED])
     ),
 )
 def test_no_line_is_worse_than_refused(event: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Whatever stands in a line, it is taken in or it is a ValueError: nothing else is ever raised."""
+    """Every line is either accepted or raises ValueError: nothing else is ever raised."""
     for before in ([], [HEADER], [HEADER, intended("t")], [OLD_HEADER]):
         found = told(*before)
         try:
@@ -388,7 +388,7 @@ def test_no_line_is_worse_than_refused(event: dict[str, Any], changes: dict[str,
 
 
 def test_a_line_is_ascii_and_one_line() -> None:
-    """Whatever a server may put into its words, the file stays one line an event, and the words come back."""
+    """For all texts of a server, the file keeps one line per event, and the texts survive."""
     words = "a\nb\u2028c\x85d\x00 ☂ \ud800 \"'\\"
     line = written(**ended("t", attrs.evolve(RESULT, reason=words)))
     assert line.isascii()
@@ -422,7 +422,7 @@ results = st.builds(
 
 @given(result=results)
 def test_a_result_survives_the_journal(result: ViewResult) -> None:
-    """What `to_dict` writes, `from_dict` reads, through JSON: the outcome, times, cost, state and error."""
+    """`from_dict` reads the output of `to_dict`, through JSON: outcome, times, cost, state and error."""
     found = told(HEADER, intended("t"), ended("t", result)).views[BASE].result
     assert found is not None
     assert found.to_dict() == result.to_dict()

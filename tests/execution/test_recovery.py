@@ -1,4 +1,4 @@
-"""Lost responses: what is found again, what is proven absent, and what stays in doubt, as flows in virtual time."""
+"""Lost responses as flows in virtual time: executions found, proven absent, or left in doubt."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NOT_FOUND = NotFoundError("Object not found", status_code=404)
 
 
 def retell(dune: Dune, change: Callable[[ViewHistory], ViewHistory]) -> None:
-    """Let Dune tell the history of each view with a change, from now on."""
+    """Change the history that Dune reports of each view, from now on."""
     tell = dune._view
     dune._view = lambda name: change(tell(name))  # type: ignore[method-assign]
 
@@ -95,7 +95,7 @@ def test_an_execution_that_comes_late_is_found_in_time(late: float, what: str, p
 
 
 def test_an_execution_that_ends_at_once_is_found() -> None:
-    """What counts is that it began, not that it still runs."""
+    """An execution counts once it began, even if it no longer runs."""
     dune = Dune(length=0.1, listed_after=30.0)
     dune.fail("refresh", Fault(LOST, accepted=True, takes=10.0))
     assert dune.run(refresh(dune.session())) == "E1"
@@ -129,12 +129,12 @@ def test_our_own_clock_is_not_asked(offset: float) -> None:
 
 
 def unknown(execution: ExecutionStatus) -> ExecutionStatus:
-    """An execution whose status Dune does not tell."""
+    """An execution whose status cannot be read is a candidate."""
     raise NOT_FOUND
 
 
 def undated(execution: ExecutionStatus) -> ExecutionStatus:
-    """An execution of which Dune does not tell when it began."""
+    """An execution without a known start is a candidate."""
     return attrs.evolve(execution, submitted_at=None, started_at=None)
 
 
@@ -152,7 +152,7 @@ def test_a_listed_execution_that_tells_nothing_is_found(told: Callable[[Executio
 
 @pytest.mark.parametrize("ulids", [True, False])
 def test_a_history_need_not_be_newest_first(ulids: bool) -> None:
-    """An execution is found by its absence before, wherever it stands in the list."""
+    """A new execution is found anywhere in the list, because the earlier list lacked it."""
     dune = Dune(ulids=ulids)
     nights(dune, 12)
     retell(dune, lambda told: told._replace(ids=tuple(sorted(told.ids[:10]))))
@@ -172,7 +172,7 @@ def test_a_history_is_asked_for_anew_and_told_apart_from_a_cached_one() -> None:
 
 
 def test_a_view_that_was_never_refreshed_has_an_empty_history() -> None:
-    """A 404 before the first refresh is a history, too: what is listed then is new."""
+    """A 404 before the first refresh is an empty history: any execution listed later is new."""
     dune = Dune()
     dune.fail("view", Fault(NOT_FOUND))
     dune.fail("refresh", Fault(LOST, accepted=True))
@@ -180,7 +180,7 @@ def test_a_view_that_was_never_refreshed_has_an_empty_history() -> None:
 
 
 def test_an_execution_that_was_found_is_ours_no_more_than_likely() -> None:
-    """What was found by the history is followed, and not cancelled when it passes a cap."""
+    """An execution found in the history is followed, but not cancelled when it passes a cap."""
     from dune_matviews._execution.starting import start
     from dune_matviews._execution.wish import Wish
 
@@ -264,7 +264,7 @@ def cached(told: ViewHistory) -> ViewHistory:
 
 @pytest.mark.parametrize("change", [gone, silent, cached])
 def test_a_list_that_may_not_be_whole_proves_nothing(change: Callable[[ViewHistory], ViewHistory]) -> None:
-    """Without the newest id from before, without the list, or from a cache, what is not listed may be there."""
+    """Without the newest earlier id, without the list, or from a cache, a missing execution proves nothing."""
     dune = Dune()
     nights(dune, 2)
     retell(dune, lambda told: change(told) if sent(dune) else told)
@@ -292,7 +292,7 @@ def test_a_list_of_ten_after_an_empty_history_proves_nothing() -> None:
 
 @pytest.mark.parametrize("offset", [-7200.0, 0.0, 7200.0])
 def test_an_older_execution_is_not_taken_for_the_lost_one(offset: float) -> None:
-    """Executions from before the request are never found, whatever the clocks of the two sides say."""
+    """Executions from before the request are never found, for any difference between the two clocks."""
     dune = Dune(clock_offset=offset)
     started(dune)
     dune.now += 5
@@ -436,7 +436,7 @@ def test_what_is_accepted_within_the_proof_is_not_sent_again(late: float) -> Non
 
 
 def test_what_is_accepted_after_the_proof_is_billed_twice() -> None:
-    """This remains, and docs/reliability.md says it: an acceptance that is later than the proof is not seen."""
+    """A remaining risk, in docs/reliability.md: an acceptance after the proof of absence is not noticed."""
     dune = Dune()
     dune.fail("refresh", Fault(GATEWAY_TIMEOUT, accepted=True, late=400.0))
     dune.run(refresh(dune.session(), if_lost="resend"))
@@ -444,7 +444,7 @@ def test_what_is_accepted_after_the_proof_is_billed_twice() -> None:
 
 
 def test_a_foreign_start_between_history_and_request_is_taken_for_ours() -> None:
-    """This remains, too: what another program starts in that moment is followed, and never cancelled by a cap."""
+    """A remaining risk: an execution started by another program at that moment is followed, but never cancelled."""
     dune = Dune(length=100)
     dune.fail("refresh", Fault(BAD_GATEWAY))
     foreign: list[str] = []
@@ -471,7 +471,7 @@ def test_dunes_clock_shortens_the_proof_but_not_to_nothing() -> None:
 
 
 def test_a_view_that_is_not_there_at_all_lets_the_request_decide() -> None:
-    """A 404 throughout is an absence: the refresh is sent again, and Dune says what is wrong."""
+    """A 404 throughout proves absence: the refresh is resent, and Dune names the problem."""
     dune = Dune()
     dune.fail("view", *[Fault(NOT_FOUND)] * 1000)
     dune.fail("refresh", Fault(BAD_GATEWAY), Fault(NOT_FOUND))
@@ -503,7 +503,7 @@ def test_what_the_edge_says_never_reached_the_origin_is_sent_again(status: int) 
     ],
 )
 def test_without_the_edges_own_headers_a_status_of_its_leaves_it_open(status: int, headers: dict[str, str]) -> None:
-    """A status that anyone may write, or that is about what comes after the connection, proves nothing."""
+    """A status that anyone may send, or that is about a later stage than connecting, proves nothing."""
     dune = Dune()
     dune.fail("refresh", Fault(refusal(status, headers, b"", ApiKey("key"))))
     ambiguous(dune, refresh(dune.session()))
@@ -537,7 +537,7 @@ def test_the_next_refresh_joins_one_that_is_lost(if_running: str, view: str) -> 
 
 
 def test_a_lost_refresh_of_before_what_the_view_reads_was_fresh_is_found_and_not_joined() -> None:
-    """Within a run, what began too early is out of the way once it is known, and one of its own is sent."""
+    """Within a run, an execution that began too early no longer counts once it is known, and another is sent."""
     dune = Dune(length=1000, listed_after=100.0)
     session = dune.session()
     dune.fail("refresh", Fault(GATEWAY_TIMEOUT, accepted=True))
@@ -580,7 +580,7 @@ def test_once_a_lost_refresh_is_proven_absent_the_next_is_sent() -> None:
 
 
 def test_another_client_starts_its_own() -> None:
-    """What one client has lost is not another's, which asks for a refresh of its own."""
+    """A refresh lost by one client does not concern another, which sends its own."""
     dune = Dune(length=100)
     dune.fail("refresh", Fault(BAD_GATEWAY))
     ambiguous(dune, refresh(dune.session()))
@@ -588,7 +588,7 @@ def test_another_client_starts_its_own() -> None:
 
 
 def test_an_interrupted_refresh_is_joined_by_the_next() -> None:
-    """What an interrupted call may have started is found by the next one, and not sent again."""
+    """An execution that an interrupted call may have started is found by the next one, and not resent."""
     dune = Dune(length=100)
     session = dune.session()
     dune.fail("refresh", Fault(KeyboardInterrupt(), accepted=True))
@@ -618,7 +618,7 @@ def test_an_interrupted_search_is_taken_up_by_the_next() -> None:
 
 
 def test_a_forked_child_takes_what_was_in_flight_as_lost() -> None:
-    """A child that refreshes a view whose request is in flight in its parent looks for that first."""
+    """A forked child first searches for the parent's request in flight before it refreshes the same view."""
     dune = Dune(length=100)
     session = dune.session()
     flow = refresh(session)
@@ -635,7 +635,7 @@ def test_a_forked_child_takes_what_was_in_flight_as_lost() -> None:
 
 @pytest.mark.parametrize("ulids", [True, False])
 def test_an_execution_that_is_found_is_followed_to_its_end(ulids: bool) -> None:
-    """What was not listed before is new: that its status is a 404 at first ends no wait for it."""
+    """An execution missing from the earlier list is new: a 404 for its status at first does not end the wait."""
     dune = Dune(length=100, known_after=20.0, ulids=ulids)
     session = dune.session()
     dune.fail("refresh", Fault(LOST, accepted=True))
@@ -672,7 +672,7 @@ def test_a_history_that_hangs_keeps_the_deadline_of_the_call() -> None:
 
 
 def test_ten_more_timeouts_after_a_proof() -> None:
-    """After a proven absence the refresh is as new: what is certainly not accepted then is sent again."""
+    """After a proven absence the refresh starts over: a failure that excludes acceptance is resent."""
     dune = Dune()
     dune.fail("refresh", Fault(BAD_GATEWAY), Fault(ServerError("", status_code=521, reached_dune=False)))
     assert dune.run(refresh(dune.session(), if_lost="resend")) == "E1"

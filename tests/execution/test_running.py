@@ -29,7 +29,7 @@ BARE = VIEW.rpartition(".")[2]
 
 @pytest.mark.parametrize(("if_running", "expected"), [("adopt", "E1"), ("start", "E2")])
 def test_an_execution_under_way_is_adopted_where_asked(if_running: str, expected: str) -> None:
-    """`adopt` follows what runs, at no cost; `start` starts another without looking for it."""
+    """`adopt` follows a running execution at no cost; `start` starts another without a check."""
     dune = Dune(length=100)
     started(dune)
     assert dune.run(refresh(dune.session(), if_running=if_running)) == expected
@@ -37,7 +37,7 @@ def test_an_execution_under_way_is_adopted_where_asked(if_running: str, expected
 
 
 def test_an_execution_under_way_is_refused_where_asked() -> None:
-    """`refuse` raises with the id of what runs, and starts nothing."""
+    """`refuse` raises with the id of the running execution, and starts nothing."""
     dune = Dune(length=100)
     started(dune)
     with pytest.raises(AlreadyRunningError, match="E1") as caught:
@@ -56,14 +56,14 @@ def test_where_nothing_is_under_way_a_refresh_is_started(end: ExecutionState) ->
 
 
 def test_adopting_reads_the_history_once() -> None:
-    """What was read in search of an execution under way is the history before the request, too."""
+    """The history read to find a running execution also serves as the baseline."""
     dune = Dune()
     dune.run(refresh(dune.session(), if_running="adopt"))
     assert [each.what for each in dune.seen] == [f"view {VIEW}", f"refresh {VIEW}"]
 
 
 def test_what_ran_in_past_nights_is_not_read_again() -> None:
-    """With ten nights behind it, adopting reads what may run now, and that once: ids tell how old the others are."""
+    """After ten nights, adopting reads only executions that may still run, once each: ids give the ages."""
     dune = Dune(ulids=True)
     for _ in range(10):
         started(dune)
@@ -78,7 +78,7 @@ def test_what_ran_in_past_nights_is_not_read_again() -> None:
 
 
 def test_an_execution_that_has_ended_is_read_once() -> None:
-    """Ids that tell no age cost a read each, but only the first time."""
+    """Ids without a time cost one read each, but only the first time."""
     dune = Dune()
     for _ in range(5):
         started(dune)
@@ -102,7 +102,7 @@ def test_of_several_executions_one_that_runs_is_found() -> None:
 
 
 def test_a_running_execution_may_stand_at_the_end_of_a_list() -> None:
-    """Ids tell which executions are the newest, in whatever order a long list has them."""
+    """Ids show which executions are the newest, in any order of a long list."""
     dune = Dune(ulids=True, length=60)
     for _ in range(15):
         started(dune)
@@ -162,7 +162,7 @@ def test_our_own_execution_counts_before_it_is_listed(if_running: str, known_aft
 
 
 def test_an_execution_that_was_found_counts_under_any_name() -> None:
-    """What this client has found for a lost refresh is under way, whatever the list says of another spelling."""
+    """An execution that this client found after a lost response is under way, under any spelling of the view."""
     dune = Dune(length=100)
     session = dune.session()
     dune.fail("refresh", Fault(LOST, accepted=True))
@@ -172,7 +172,7 @@ def test_an_execution_that_was_found_counts_under_any_name() -> None:
 
 
 def test_an_execution_that_stays_unknown_is_adopted_no_more() -> None:
-    """Our own execution that is still a 404 after a minute of waiting is nobody's to follow."""
+    """Our own execution that is still a 404 after a minute of waiting is not followed."""
     dune = Dune(known_after=1e6)
     session = dune.session()
     execution_id = dune.run(refresh(session))
@@ -207,7 +207,7 @@ def test_of_five_that_refuse_one_starts(delays: dict[str, Any]) -> None:
 
 
 def test_where_the_first_is_refused_by_dune_one_of_those_that_wait_sends() -> None:
-    """An intent that ended unsent is in nobody's way."""
+    """An intent that ended unsent blocks nobody."""
     dune = Dune(length=100, round_trip=0.3)
     session = dune.session()
     dune.fail("refresh", Fault(BadRequestError("no", status_code=400), takes=0.3))
@@ -218,7 +218,7 @@ def test_where_the_first_is_refused_by_dune_one_of_those_that_wait_sends() -> No
 
 
 def test_where_the_first_is_lost_all_share_its_search() -> None:
-    """Whoever waits for a refresh whose response is lost gets the execution that is found, and looks for no other."""
+    """A call that waits for a lost refresh gets the execution that is found, and searches for no other."""
     dune = Dune(length=100, listed_after=7.0)
     session = dune.session()
     dune.fail("refresh", Fault(LOST, accepted=True, takes=10.0))
@@ -252,7 +252,7 @@ def test_waiting_for_another_call_ends_with_the_timeout() -> None:
 
 
 def test_adopting_takes_nothing_from_a_lost_refresh() -> None:
-    """While a lost refresh is looked for, another call that adopts waits for it: both then follow it."""
+    """While a lost refresh is searched for, an adopting call waits for it, and both follow the result."""
     dune = Dune(length=100.0, listed_after=3.0)
     session = dune.session()
     dune.fail("refresh", Fault(LOST, accepted=True))
@@ -266,7 +266,7 @@ def test_adopting_takes_nothing_from_a_lost_refresh() -> None:
 
 
 def test_the_search_for_what_runs_has_the_hint_for_bare_names_too() -> None:
-    """A 404 says what a full name looks like, also where it comes from the read before the refresh."""
+    """A 404 shows the form of a full name, even if it comes from the read before the refresh."""
     dune = Dune()
     dune.fail("view", Fault(NOT_FOUND))
     with pytest.raises(NotFoundError, match=r"dune\.my_team\.my_matview"):

@@ -1,4 +1,4 @@
-"""Starting an execution: what is sent, what is sent again, and when, as flows in virtual time."""
+"""Starting an execution: requests, resends and their times, as flows in virtual time."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_was_certainly_not_accepted_is_sent_again(failure: DuneError) -> No
     ],
 )
 def test_a_refusal_ends_the_refresh_at_once(refusal: DuneError) -> None:
-    """What will not pass is raised as it is, after one request that would be billed."""
+    """A permanent failure is raised unchanged, after one request that would be billed."""
     dune = Dune()
     dune.fail("refresh", Fault(refusal))
     with pytest.raises(type(refusal)) as caught:
@@ -105,7 +105,7 @@ def test_a_400_to_the_small_tier_names_the_disagreement() -> None:
 
 @pytest.mark.parametrize(("name", "hinted"), [("my_matview", True), (VIEW, False)])
 def test_a_404_to_a_bare_name_shows_what_a_full_name_looks_like(name: str, hinted: bool) -> None:
-    """A bare name is sent as it is; should Dune not know it, the error says what is probably missing."""
+    """A bare name is sent unchanged; if Dune does not know it, the error names the likely missing part."""
     dune = Dune()
     dune.fail("refresh", Fault(NotFoundError("Object not found", status_code=404)))
     with pytest.raises(NotFoundError) as caught:
@@ -124,7 +124,7 @@ def test_trying_ends_after_ten_request_timeouts() -> None:
 
 
 def test_a_retry_after_beyond_the_time_gives_up_at_once() -> None:
-    """Nobody hangs for a day, and nobody asks earlier than the server said."""
+    """No call hangs for a day, and no request leaves earlier than the server allowed."""
     dune = Dune()
     dune.fail("refresh", Fault(limited(86_400.0)))
     session = dune.session()
@@ -163,7 +163,7 @@ def test_the_budget_holds_back_what_is_too_much() -> None:
 
 
 def test_pauses_are_logged_with_their_length(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever shows what goes on can tell a wait for the budget, and one before another try, from a hang."""
+    """A progress display can distinguish a wait for the budget or a backoff from a hang."""
     caplog.set_level(logging.DEBUG, "dune_matviews")
     dune = Dune()
     dune.fail("refresh", Fault(REFUSED_CONNECTION))
@@ -195,7 +195,7 @@ def test_whoever_is_first_in_line_stays_first_after_a_429() -> None:
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type[BaseException]) -> None:
-    """Ctrl-C passes on unchanged, with a note of what may have started and how to find it."""
+    """Ctrl-C passes on unchanged, with a note about a possible execution and the way to find it."""
     dune = Dune()
     dune.fail("refresh", Fault(interruption(), accepted=True))
     with pytest.raises(interruption) as caught:
@@ -208,7 +208,7 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
 
 
 def test_an_interruption_before_anything_was_sent_leaves_no_note() -> None:
-    """Who interrupts the wait for the budget has started nothing, and is not told otherwise."""
+    """An interruption of the wait for the budget has started nothing, and the note does not say otherwise."""
     dune = Dune()
     session = dune.session(RequestBudget(low=1, high=1))
     dune.run(refresh(session))
@@ -242,7 +242,7 @@ def test_an_interruption_after_the_response_names_the_execution(caplog: pytest.L
 
 
 def test_an_error_that_nobody_foresaw_leaves_a_lost_refresh() -> None:
-    """Where sending breaks off with an error that is not ours, the execution is looked for before the next is sent."""
+    """If sending ends with a foreign error, the execution is searched for before the next is sent."""
     dune = Dune()
     session = dune.session()
     dune.fail("refresh", Fault(ModuleNotFoundError("gone"), accepted=True))
@@ -255,7 +255,7 @@ def test_an_error_that_nobody_foresaw_leaves_a_lost_refresh() -> None:
 
 @pytest.mark.parametrize("asleep", ["both clocks", "wall clock only"])
 def test_a_request_does_not_leave_after_its_permit(asleep: str) -> None:
-    """A process that was suspended before the bytes leave asks anew, by whichever clock noticed; it is billed once."""
+    """A process suspended before the bytes leave claims anew, by either clock, and is billed once."""
     dune = Dune()
     turns: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Upserts: what they send, and what is found again where a response is lost, as flows in virtual time."""
+"""Upserts as flows in virtual time: requests, and recovery of a lost response."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def asked(dune: Dune) -> list[str]:
 
 @pytest.mark.parametrize(("exists", "requests"), [(False, ["page", "upsert"]), (True, ["page", "view", "upsert"])])
 def test_an_upsert_reads_the_history_of_what_it_replaces(exists: bool, requests: list[str]) -> None:
-    """A bare name is looked up in the list; a view that is there has a history, and a new one has none."""
+    """A bare name is looked up in the list: an existing view has a history, and a new one has none."""
     dune = Dune()
     if exists:
         dune.run(upsert(dune.session()))
@@ -56,7 +56,7 @@ def test_an_upsert_reads_the_history_of_what_it_replaces(exists: bool, requests:
 
 
 def test_an_update_is_three_requests() -> None:
-    """What an update has to read anyway is the history, too."""
+    """The read that an update needs anyway also serves as the baseline."""
     dune = Dune()
     dune.run(upsert(dune.session()))
     dune.seen.clear()
@@ -99,7 +99,7 @@ def refreshed_meanwhile(dune: Dune, upserts: int) -> None:
     ],
 )
 def test_a_refresh_of_the_view_as_it_was_is_not_taken_for_an_upsert(changes: dict[str, Any]) -> None:
-    """An upsert that never arrived does not succeed because the schedule has refreshed what it was to replace."""
+    """An upsert that never arrived does not succeed because a schedule refreshed the old view."""
     dune = Dune()
     session = dune.session()
     dune.run(upsert(session))
@@ -121,7 +121,7 @@ def test_a_refresh_of_the_view_as_it_was_is_not_taken_for_an_upsert(changes: dic
     ],
 )
 def test_an_upsert_is_found_again_however_dune_writes_it(told: dict[str, Any]) -> None:
-    """Another spelling of what was sent is no other view."""
+    """Another spelling of the sent definition is no other view."""
     dune = Dune()
     dune.fail("upsert", Fault(BAD_GATEWAY, accepted=True))
     flow = upsert(dune.session())
@@ -154,7 +154,7 @@ def test_a_lost_update_is_looked_for_under_the_name_that_is_known() -> None:
 
 
 def test_after_a_lost_upsert_nobody_is_told_to_refresh() -> None:
-    """That would be billed for the view as it was; the message names what to read, fully where that is known."""
+    """A `refresh` would bill the old definition, so the message says to `get` the view, by its full name if known."""
     dune = Dune()
     dune.fail("upsert", Fault(BAD_GATEWAY))
     with pytest.raises(AmbiguousRefreshError, match=r"An upsert of result_x .* get\(\) of its full name") as new:

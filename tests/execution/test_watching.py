@@ -46,7 +46,7 @@ from tests.simulation import Dune, Fault
 
 
 def retell(dune: Dune, change: Callable[[ExecutionStatus], ExecutionStatus]) -> None:
-    """Let Dune tell each status with a change."""
+    """Change each status that Dune reports."""
     tell = dune._status
     dune._status = lambda execution_id: change(tell(execution_id))  # type: ignore[method-assign]
 
@@ -147,7 +147,7 @@ def test_waiting_outlasts_failures_that_pass(failure: DuneError) -> None:
 
 @pytest.mark.parametrize("refusal", [AuthenticationError, PermissionDeniedError, NotFoundError])
 def test_waiting_ends_at_once_on_a_refusal(refusal: type[AuthenticationError]) -> None:
-    """Whoever may not poll is told so, with the execution's id."""
+    """A refused poll raises with the execution's id."""
     dune = Dune(length=100.0)
     execution_id = started(dune)
     dune.faults = iter([None, Fault(refusal("no", status_code=400))])
@@ -158,7 +158,7 @@ def test_waiting_ends_at_once_on_a_refusal(refusal: type[AuthenticationError]) -
 
 
 def test_waiting_without_a_timeout_ends_after_fifteen_silent_minutes() -> None:
-    """Where Dune stops responding, nobody waits for ever; the last failure is the cause."""
+    """If Dune stops responding, the wait ends; the last failure is the cause."""
     dune = Dune(length=1e6)
     execution_id, began = started(dune), dune.now
     dune.faults = iter(lambda: Fault(LOST, takes=10.0), None)
@@ -180,7 +180,7 @@ def test_a_longer_retry_after_ends_a_wait_without_a_timeout() -> None:
 
 
 def test_a_cost_over_the_cap_cancels() -> None:
-    """A running cost over `max_credits` has the execution cancelled, and the error has what it came to."""
+    """A running cost over `max_credits` cancels the execution, and the error has its final cost."""
     dune = Dune(length=1000.0, credits=100.0)
     execution_id = started(dune)
     with pytest.raises(CreditLimitError, match=r"over the cap of 20 ") as caught:
@@ -215,7 +215,7 @@ def test_a_cancel_that_did_nothing_is_tried_again() -> None:
 
 @pytest.mark.parametrize("over", [True, False])
 def test_a_refused_cancel_is_an_error_only_if_the_execution_runs_on(over: bool) -> None:
-    """Dune may refuse to cancel what has just ended: then the end counts, and else the refusal."""
+    """If Dune refuses to cancel because the execution has just ended, the end counts, or else the refusal."""
     dune = Dune(length=100.0, credits=100.0)
     execution_id = started(dune)
 
@@ -286,7 +286,7 @@ def test_what_may_not_be_ours_is_not_cancelled_by_a_cap(how: str) -> None:
 
 
 def test_an_execution_that_was_attached_to_is_cancelled_by_a_cap() -> None:
-    """Whoever names an execution, and a cap, means that execution."""
+    """A cap on an attached execution cancels it: the caller named it."""
     dune = Dune(length=1000.0, credits=100.0)
     with pytest.raises(CreditLimitError):
         dune.run(follow(dune.session(), started(dune), how=None, allowance=lambda: 20))
@@ -303,7 +303,7 @@ def test_a_cost_that_is_missing_at_the_end_stays_what_it_was() -> None:
 
 @pytest.mark.parametrize(("cap", "warnings"), [(20.0, 1), (math.inf, 0)])
 def test_a_cost_that_no_cap_can_count_is_said_once(cap: float, warnings: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Where Dune never tells a cost, a cap cannot be kept: that is logged as a warning while the execution runs."""
+    """If Dune never reports a cost, no cap can be kept, and a warning says so during the execution."""
     dune = Dune(length=100.0, credits=100.0)
     retell(dune, lambda told: attrs.evolve(told, cost_credits=None))
     assert dune.run(follow(dune.session(), started(dune), allowance=lambda: cap)).succeeded
@@ -315,12 +315,12 @@ def test_a_cost_that_no_cap_can_count_is_said_once(cap: float, warnings: int, ca
 
 @pytest.mark.parametrize(("told", "understood"), [("12.5", 12.5), (" 7 ", 7.0), (0, 0.0), ("NaN", None), (1e400, None)])
 def test_a_cost_is_a_number_however_it_is_written(told: object, understood: float | None) -> None:
-    """A text that is a number is one, and what is no finite number counts as not told."""
+    """A numeric string is a number, and anything but a finite number counts as missing."""
     assert number(told) == understood
 
 
 def test_an_end_over_the_cap_is_returned() -> None:
-    """What finished before anyone saw it pass the cap is a fresh view, whatever it cost."""
+    """An execution that finished before a poll saw it pass the cap is a fresh view, at any cost."""
     dune = Dune(length=0.1, credits=100.0)
     execution_id = started(dune)
     dune.now += 1
@@ -341,7 +341,7 @@ def test_an_interrupted_wait_leaves_the_execution_running() -> None:
 
 @pytest.mark.parametrize("how", ["response", "adopted", None])
 def test_what_was_just_started_may_be_unknown_for_a_minute(how: str | None) -> None:
-    """A 404 about an execution whose id is minutes old means "not yet", whoever has started it."""
+    """A 404 for an execution with an id minutes old means "not yet", whoever started it."""
     dune = Dune(ulids=True, known_after=50.0, length=100.0)
     execution_id = started(dune)
     assert dune.run(follow(dune.session(), execution_id, how=how)).succeeded
@@ -370,7 +370,7 @@ def test_our_own_execution_is_new_whatever_the_clock_says(client_offset: float) 
 
 
 def test_what_is_unknown_and_old_is_over_long_ago() -> None:
-    """A 404 about an execution that nobody has just started ends the wait at once."""
+    """A 404 for an execution that was not just started ends the wait at once."""
     dune = Dune(ulids=True, known_after=1e6)
     execution_id = started(dune)
     dune.now += 3600
