@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +55,23 @@ def test_whoever_waits_keeps_its_place_when_the_window_closes() -> None:
     assert turns == [Turn(0.0)] * 2 + [Turn(PERIOD)] * 2 + [Turn(2 * PERIOD)] * 2
     window.close(12.0, 91.0)
     assert turns[2:] == [Turn(91.0)] * 2 + [Turn(91.0 + PERIOD)] * 2
+
+
+def test_ctrl_c_leaves_no_window_locked() -> None:
+    """Wherever Ctrl-C strikes while a thread reserves its turn, another thread can reserve the next."""
+    window, now = Window(None), count()
+
+    def strike(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGALRM, strike)
+    try:
+        for _ in range(1000):
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 20e-6)
+                while True:
+                    window.reserve(next(now))
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(window.reserve, next(now)).result(timeout=60) is not None

@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import Enum, auto
+from threading import RLock
 from typing import Literal, NamedTuple, TypeVar
 
 import attrs
 
 from .._api.values import Definition
-from .._http.locks import MomentLock
 from ..errors import AmbiguousRefreshError
 
 T = TypeVar("T")
@@ -125,11 +125,11 @@ class Intents:
         self._open: list[Intent] = []
         self._held: OrderedDict[str, tuple[str, str | None]] = OrderedDict()  # id: view, and token if by response
         self._finished: OrderedDict[str, None] = OrderedDict()
-        self._lock = MomentLock()
+        self._lock = RLock()
 
     def start_over(self, now: float) -> None:
         """In a forked child: locks may be held for ever, and requests in flight are the parent's, so lost here."""
-        self._lock = MomentLock()
+        self._lock = RLock()
         self._open = [each for each in self._open if each.stage is not Stage.PREPARING]  # the parent may still send it
         for intent in self._open:
             intent.stage, intent.quiet_since = Stage.LOST, now

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from itertools import starmap
+from threading import RLock
 from typing import Generic, TypeVar
 
-from .._http.locks import MomentLock
 from .._http.notices import RateLimit
 from .._http.rate_limits import MARGIN, PERIOD, Bucket, RequestBudget, Window
 from .forecast import NOTICING, SHORTEST_PAUSE, Expected
@@ -124,11 +124,11 @@ class Pace:
         self._watched: set[Watched] = set()
         self._cadence_share = _Share(lambda each: fair_share(starmap(polls_ahead, each), self._polls or math.inf))
         self._eager_share = _Share(lambda each: eager_polls(each, (self._polls or math.inf) * FOR_POLLS / PERIOD))
-        self._lock = MomentLock()
+        self._lock = RLock()
 
     def start_over(self) -> None:
         """In a forked child, where the parent's locks may be held for ever, and its polls are not ours."""
-        self._lock = MomentLock()
+        self._lock = RLock()
         self._watched = set()
         for window in (*self.windows.values(), *self._policies.values()):
             window.start_over()

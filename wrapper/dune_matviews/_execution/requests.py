@@ -148,11 +148,12 @@ def sent(session: Session, bucket: Bucket, call: Call[T], timeout: float) -> Flo
     if timeout <= 0:
         raise RequestFailedError("No time is left for the request.")
     try:
-        return (yield from call.within(timeout))
+        result: T = yield call._replace(timeout=timeout)
     except RateLimitError as limited:
         now = session.clock()
         session.pace.windows[bucket].close(now, now + (limited.retry_after or 0.0))
         raise
+    return result
 
 
 def pause_after(session: Session, failure: DuneError, failures: int) -> float:

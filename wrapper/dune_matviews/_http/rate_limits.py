@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from threading import RLock
 from typing import Literal
 
 import attrs
-
-from .locks import MomentLock
 
 MARGIN = 1.0
 """Seconds added to each window, because requests travel unevenly."""
@@ -65,11 +64,11 @@ class Window:
         self._turns: deque[Turn] = deque()  # in order: those of the last period, and all that wait
         self._spent_until = -math.inf
         self._closed_until = -math.inf
-        self._lock = MomentLock()
+        self._lock = RLock()  # Python runs no signal handler between taking it and what it protects
 
     def start_over(self) -> None:
         """In a forked child: nobody waits here yet."""
-        self._lock = MomentLock()
+        self._lock = RLock()
 
     def reserve(self, now: float, *, latest: float = math.inf) -> Turn | None:
         """Take the next free moment; take nothing, and say None, if it lies past *latest*."""
