@@ -23,40 +23,23 @@ SendAsync = Callable[[Call[Any]], Awaitable[Any]]
 def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sleep) -> T:
     """Carry out *flow* in this thread, and return its result."""
 
-    def carry_out(effect: Effect) -> Any:
+    async def carry_out(effect: Effect) -> Any:
         if isinstance(effect, Sleep):
             return sleep(effect.seconds)
         if isinstance(effect, Overlap):  # in turn: the one that has waited longest
             key, task = next(iter(effect.tasks.items()))
-            effect.results[key] = result_of(task)
+            effect.results[key] = await _result_of(perform(task))
             return None
-        return perform(effect)
+        return await perform(effect)
 
-    def perform(task: Call[Any] | Work[Any]) -> Any:
+    async def perform(task: Call[Any] | Work[Any]) -> Any:
         return task.function() if isinstance(task, Work) else send(task)
 
-    def result_of(task: Call[Any] | Work[Any]) -> Result[Any]:
-        try:
-            return Result(perform(task))
-        except Exception as failure:
-            return Result(failure=failure)
-
     try:
-        effect = next(flow)
-        while True:
-            try:
-                result = carry_out(effect)
-            except BaseException as failure:
-                effect = flow.throw(failure)
-            else:
-                effect = flow.send(result)
+        _drive(flow, carry_out).send(None)  # to its end: nothing in it has anything to wait for
     except StopIteration as stop:
         return cast(T, stop.value)
-    except BaseException as interruption:
-        _interrupt(flow, interruption)
-        raise
-    finally:
-        flow.close()
+    raise AssertionError("a synchronous effect was awaited")
 
 
 async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], Awaitable[object]] | None = None) -> T:
@@ -85,16 +68,10 @@ async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], 
             await asyncio.gather(work, return_exceptions=True)
             raise
 
-    async def result_of(task: Call[Any] | Work[Any]) -> Result[Any]:
-        try:
-            return Result(await perform(task))
-        except Exception as failure:
-            return Result(failure=failure)
-
     async def overlap(effect: Overlap) -> None:
         for key, each in effect.tasks.items():
             if key not in in_flight:
-                in_flight[key] = asyncio.create_task(result_of(each))
+                in_flight[key] = asyncio.create_task(_result_of(perform(each)))
         timeout = None if effect.seconds == math.inf else effect.seconds
         try:
             await asyncio.wait(in_flight.values(), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -115,6 +92,13 @@ async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], 
             await asyncio.wait(in_flight.values())
 
     try:
+        return await _drive(flow, carry_out)
+    finally:
+        await let_go()
+
+
+async def _drive(flow: Flow[T], carry_out: Callable[[Effect], Awaitable[Any]]) -> T:
+    try:
         effect = next(flow)
         while True:
             try:
@@ -126,14 +110,15 @@ async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], 
     except StopIteration as stop:
         return cast(T, stop.value)
     except BaseException as interruption:
-        _interrupt(flow, interruption)
+        if getgeneratorstate(flow) == GEN_SUSPENDED:  # it hit the driver itself
+            flow.throw(interruption)  # the flow raises it again
         raise
     finally:
         flow.close()
-        await let_go()
 
 
-def _interrupt(flow: Flow[Any], interruption: BaseException) -> None:
-    """An interruption that hit the driver itself is thrown into the flow, which raises it again."""
-    if getgeneratorstate(flow) == GEN_SUSPENDED:
-        flow.throw(interruption)
+async def _result_of(performed: Awaitable[T]) -> Result[T]:
+    try:
+        return Result(await performed)
+    except Exception as failure:
+        return Result(failure=failure)
