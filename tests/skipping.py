@@ -20,7 +20,7 @@ import pytest
 from dune_matviews import _core
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.drivers import run, run_async
-from dune_matviews._http import async_transport, deadline
+from dune_matviews._http import async_transport, connections
 from dune_matviews.sandbox import _delivery
 
 MOMENT = 0.01
@@ -99,7 +99,7 @@ class SkippedTime:
             self._stalled.clear()
             self.sleep(timeout)
 
-        def read(stream: deadline._Stream, max_bytes: int, timeout: float | None = None) -> bytes:
+        def read(stream: connections._Stream, max_bytes: int, timeout: float | None = None) -> bytes:
             while True:
                 try:
                     return stream._inner.read(max_bytes, MOMENT)
@@ -124,5 +124,5 @@ class SkippedTime:
                     watching.cancel()
 
         monkeypatch.setattr(_delivery, "_pause", stall)
-        monkeypatch.setattr(deadline._Stream, "read", read)
+        monkeypatch.setattr(connections._Stream, "read", read)
         monkeypatch.setattr(async_transport, "limit", limit)

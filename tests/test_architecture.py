@@ -54,7 +54,7 @@ ALLOWED = {
     "_flow": {"attrs"},
     "_validate": {"errors"},
     "_tiers": {"_validate", "errors", "remedies"},
-    "_http": {"__init__", "_log", "_validate", "attrs", "errors", "httpcore", "httpx", "remedies"},
+    "_http": {"__init__", "_flow", "_log", "_validate", "attrs", "errors", "httpcore", "httpx", "remedies"},
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
     "_execution": {
         *{"_api", "_flow", "_http", "_log", "_tiers", "_validate"},
@@ -201,7 +201,7 @@ def test_tiers_plans_and_policies_are_listed_once(choice: object) -> None:
 
 def test_only_the_drivers_sleep_or_await() -> None:
     """Only the drivers sleep; only they, the asynchronous client and the way out have anything to await."""
-    coloured = {"_core", "async_client", "async_transport", "connections", "deadline", "drivers", "transports"}
+    coloured = {"_core", "async_client", "async_transport", "connections", "drivers", "transports"}
     for module in ROOMS:
         tree = ast.parse(module.read_text("utf-8"))
         awaits = any(isinstance(node, ast.Await | ast.AsyncFunctionDef | ast.AsyncWith) for node in ast.walk(tree))

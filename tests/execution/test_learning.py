@@ -14,7 +14,7 @@ from dune_matviews._execution.pacing import Pace, Watched, poll_pause
 from dune_matviews._execution.requests import admitted, time_limit
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.effects import Flow
-from dune_matviews._http.notices import RateLimit
+from dune_matviews._http.headers import RateLimit
 from dune_matviews._http.rate_limits import PERIOD, PLANS, Bucket, RequestBudget, Turn, Window
 from tests.simulation import Dune
 

@@ -13,8 +13,9 @@ import pytest
 
 from dune_matviews import AsyncMatviewsClient, MatviewsClient, RequestFailedError
 from dune_matviews._api.operations import Operations
-from dune_matviews._http import connections
-from dune_matviews._http.slots import Slots
+from dune_matviews._flow.drivers import completed
+from dune_matviews._http import transports
+from dune_matviews._http.transports import Slots
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.http.servers import Server, response, serving
 
@@ -42,7 +43,7 @@ def test_a_refresh_leaves_on_a_connection_that_is_alive(
     connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a pause, a refresh leaves on a new connection: one that the server has dropped would leave it in doubt."""
-    monkeypatch.setattr(connections, "CERTAIN", -1)  # every connection has been idle for too long
+    monkeypatch.setattr(transports, "CERTAIN", -1)  # every connection has been idle for too long
     with serving(forgetful) as server:
         dune = connect("key", base_url=f"http://127.0.0.1:{server.port}")
         for _ in range(3):
@@ -52,7 +53,7 @@ def test_a_refresh_leaves_on_a_connection_that_is_alive(
 
 def test_a_read_may_leave_on_any_connection(connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may be sent twice is sent on the connection that is there, however long it was idle."""
-    monkeypatch.setattr(connections, "CERTAIN", -1)
+    monkeypatch.setattr(transports, "CERTAIN", -1)
     with serving(faithful) as server:
         dune = connect("key", base_url=f"http://127.0.0.1:{server.port}")
         for _ in range(3):
@@ -64,7 +65,7 @@ def test_a_refresh_may_leave_on_a_connection_that_was_just_read(
     connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Right after a response, its connection certainly is alive, and a refresh leaves on it."""
-    monkeypatch.setattr(connections, "CERTAIN", 3600)
+    monkeypatch.setattr(transports, "CERTAIN", 3600)
     with serving(faithful) as server:
         dune = connect("key", base_url=f"http://127.0.0.1:{server.port}")
         send(dune)
@@ -127,7 +128,7 @@ def test_slots_are_shared_by_many_threads() -> None:
     def work() -> None:
         nonlocal inside, most
         for _ in range(50):
-            slot = slots.acquire(60)
+            slot = completed(slots.acquire(60))
             assert slot is not None
             with lock:
                 inside += 1
@@ -143,8 +144,8 @@ def test_slots_are_shared_by_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert most <= 3
-    first = [slots.acquire(0) for _ in range(3)]
+    first = [completed(slots.acquire(0)) for _ in range(3)]
     assert None not in first
-    assert slots.acquire(0) is None
+    assert completed(slots.acquire(0)) is None
     first.pop()
-    assert slots.acquire(0) is not None
+    assert completed(slots.acquire(0)) is not None

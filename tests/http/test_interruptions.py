@@ -18,7 +18,8 @@ import pytest
 
 from dune_matviews import AsyncMatviewsClient, MatviewsClient, _http
 from dune_matviews._api.operations import Operations
-from dune_matviews._http import connections
+from dune_matviews._flow.drivers import completed
+from dune_matviews._http import transports
 from dune_matviews.sandbox import DuneSandbox
 
 VIEW = "dune.my_team.result_daily_volume"
@@ -30,7 +31,7 @@ WATCHED = tuple(str(Path(str(each.__file__)).parent) for each in (httpcore, _htt
 @pytest.fixture(autouse=True)
 def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client with one connection, which is dead once that is lost."""
-    monkeypatch.setattr(connections, "CONNECTIONS", 1)
+    monkeypatch.setattr(transports, "CONNECTIONS", 1)
 
 
 class CancelledAt:
@@ -98,7 +99,7 @@ async def wrapped(awaitable: Awaitable[Any]) -> Any:
 
 def test_a_thousand_cancellations_leave_the_client_alive(sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a thousand refreshes that were cancelled one step later each, every connection is there."""
-    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+    monkeypatch.setattr(transports, "CONNECTIONS", 3)
 
     async def main() -> None:
         async with AsyncMatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None) as dune:
@@ -160,7 +161,7 @@ def test_ctrl_c_at_any_line_harms_nobody(sandbox: DuneSandbox, is_connected: boo
                 line += 1
                 dune._transport.send(Operations().usage())
                 if not is_connected:
-                    dune._transport._pool.close()
+                    completed(dune._transport._pool.aclose())
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()

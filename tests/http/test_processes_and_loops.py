@@ -18,7 +18,7 @@ VIEW = "dune.my_team.result_daily_volume"
 PRELUDE = f"""
 import asyncio, multiprocessing, os, sys, threading
 from dune_matviews import AsyncMatviewsClient, ConfigurationError, MatviewsClient
-from dune_matviews._http import connections
+from dune_matviews._http import transports
 
 VIEW = {VIEW!r}
 key, url = sys.argv[1:]
@@ -79,7 +79,7 @@ def test_a_fork_while_every_connection_is_in_use(sandbox: DuneSandbox) -> None:
     sandbox.fail("status", Fault(delay=3600))
     run(
         """
-        connections.CONNECTIONS = 1
+        transports.CONNECTIONS = 1
         client = MatviewsClient(key, base_url=url, timeout=3600)
         start(client, VIEW)
         sent = threading.Event()
@@ -202,7 +202,7 @@ def test_gevent(sandbox: DuneSandbox) -> None:
         from gevent import monkey
         monkey.patch_all()
         import gevent
-        connections.CONNECTIONS = 2
+        transports.CONNECTIONS = 2
         with MatviewsClient(key, base_url=url, plan=None) as client:
             jobs = [gevent.spawn(start, client, f"{VIEW}_{number}") for number in range(20)]
             gevent.joinall(jobs, raise_error=True)

@@ -21,7 +21,7 @@ import pytest
 
 from dune_matviews import AmbiguousRefreshError, AsyncMatviewsClient, MatviewsClient, RequestFailedError
 from dune_matviews._api.operations import Operations
-from dune_matviews._http.deadline import Backend
+from dune_matviews._http.connections import Connection
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.http.servers import Server, hold, serving, wait_for
 from tests.http.test_interruptions import CancelledAt, CtrlC, wrapped
@@ -144,7 +144,7 @@ def test_an_error_that_was_handled_before_keeps_its_variables(monkeypatch: pytes
     try:
         fail()
     except ValueError as error:
-        monkeypatch.setattr(Backend, "connect_tcp", strike)
+        monkeypatch.setattr(Connection, "connect_tcp", strike)
         with MatviewsClient(KEY) as dune, pytest.raises(KeyboardInterrupt) as caught:
             dune._transport.send(Operations().usage())
         assert caught.value.__context__ is error

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dune_matviews import AsyncMatviewsClient, ExecutionStatus, MatviewsClient, WaitTimeoutError
-from dune_matviews._http import connections
-from dune_matviews._http.connections import CONNECTIONS
+from dune_matviews._http import transports
+from dune_matviews._http.transports import CONNECTIONS
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario, _delivery
 
 VIEW = "dune.my_team.result_daily_volume"
@@ -101,7 +101,7 @@ def test_a_crowd_is_not_in_doubt(sandbox: DuneSandbox, monkeypatch: pytest.Monke
     real = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() + passed)
     monkeypatch.setattr(_delivery, "_pause", let_pass)
-    monkeypatch.setattr(connections, "CONNECTIONS", 1)
+    monkeypatch.setattr(transports, "CONNECTIONS", 1)
     sandbox.fail("refresh", *[Fault(delay=20)] * 24)
     names = [f"{VIEW}_{number}" for number in range(12)]
 
@@ -123,7 +123,7 @@ def test_a_deadline_holds_in_a_crowd(
     connect: Callable[..., MatviewsClient], sandbox: DuneSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for a connection waits no longer than the call may last, and has sent nothing then."""
-    monkeypatch.setattr(connections, "CONNECTIONS", 0)
+    monkeypatch.setattr(transports, "CONNECTIONS", 0)
     with pytest.raises(WaitTimeoutError, match="No connection was free"):
         connect(sandbox.api_key, base_url=sandbox.url).attach("E").wait(timeout=0.05)
     assert not sandbox.requests

@@ -53,7 +53,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from ._core import JournalLike
-    from ._http.notices import RateLimit
+    from ._http.headers import RateLimit
     from ._http.rate_limits import Plan, RequestBudget
     from ._tiers import Performance, SmallTier, SmallTierWarning
     from ._validate import KEEP, IfLost, IfRunning, Keep, Seconds
@@ -150,7 +150,7 @@ _LAZY = {
     "Outcome": "report",
     "Performance": "_tiers",
     "Plan": "_http.rate_limits",
-    "RateLimit": "_http.notices",
+    "RateLimit": "_http.headers",
     "Refresh": "client",
     "RefreshReport": "report",
     "RequestBudget": "_http.rate_limits",

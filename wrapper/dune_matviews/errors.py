@@ -40,7 +40,7 @@ from .remedies import Advice, Attach, ChangeSetting, Remedy, Setting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ._http.notices import RateLimit
+    from ._http.headers import RateLimit
     from .models import ExecutionStatus
     from .report import RefreshReport
 

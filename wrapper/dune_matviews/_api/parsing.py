@@ -14,8 +14,8 @@ from typing import Any, Protocol, Self, TypeVar
 from dune_api import models as api
 from dune_api.types import Unset
 
+from .._http.headers import http_date
 from .._http.messages import Response
-from .._http.responses import http_date
 from ..errors import UnexpectedResponseError
 from ..models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
 from .scalars import amount, day, integer, moment, number, text

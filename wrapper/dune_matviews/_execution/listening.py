@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .._http.headers import limits, retirement
 from .._http.messages import Request
-from .._http.notices import limits, retirement
 from .._http.redaction import ApiKey
 from .._http.responses import printable
 from .._log import log

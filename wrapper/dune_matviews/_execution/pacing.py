@@ -12,7 +12,7 @@ from itertools import starmap
 from threading import RLock
 from typing import Generic, TypeVar
 
-from .._http.notices import RateLimit
+from .._http.headers import RateLimit
 from .._http.rate_limits import MARGIN, PERIOD, Bucket, RequestBudget, Window
 from .forecast import NOTICING, SHORTEST_PAUSE, Expected
 

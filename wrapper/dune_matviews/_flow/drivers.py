@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from inspect import GEN_SUSPENDED, getgeneratorstate
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,11 +35,16 @@ def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sl
     async def perform(task: Call[Any] | Work[Any]) -> Any:
         return task.function() if isinstance(task, Work) else send(task)
 
+    return completed(_drive(flow, carry_out))
+
+
+def completed(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that has nothing to wait for: it runs to its end at once."""
     try:
-        _drive(flow, carry_out).send(None)  # to its end: nothing in it has anything to wait for
+        coroutine.send(None)
     except StopIteration as stop:
         return cast(T, stop.value)
-    raise AssertionError("a synchronous effect was awaited")
+    raise AssertionError("a coroutine of the synchronous client has waited")
 
 
 async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], Awaitable[object]] | None = None) -> T:

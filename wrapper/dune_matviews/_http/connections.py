@@ -1,7 +1,7 @@
-"""The way to Dune: httpcore's connections, by the settings and the environment, decided once for each client.
+"""Connections to Dune: the way, decided once for each client, and those of the synchronous client.
 
-This module must not know requests or responses. Each connection is used by one exchange at a time, without a pool: a
-pool that is shared loses a connection wherever a task is cancelled at the wrong moment, and its lock for ever where
+This module must not know the meaning of requests or responses. The connections are httpcore's, and in no pool of its:
+one that is shared loses a connection wherever a task is cancelled at the wrong moment, and its lock for ever where
 Ctrl-C hits it.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,17 +21,9 @@ import httpcore
 import httpx
 
 from ..errors import ConfigurationError
+from .exchange import Exchange
 from .settings import Settings
-
-CONNECTIONS = 20
-"""Open at once: enough for any plan's budget.
-
-Requests wait for one of them before their time begins: sent with little of it left, they would end in doubt whether
-they were accepted.
-"""
-
-CERTAIN = 1.0
-"""Seconds since its last exchange in which a connection certainly is alive."""
+from .tunnel import Tunnel
 
 KEPT = 30.0
 """Seconds for which an idle connection is kept."""
@@ -94,6 +88,11 @@ class Route:
         )
 
 
+def as_httpx(response: httpcore.Response) -> httpx.Response:
+    """*response* as httpx reads it."""
+    return httpx.Response(response.status, headers=response.headers, content=response.stream)
+
+
 def _proxy(url: httpx.URL) -> str | None:
     """The proxy that the environment names for *url*, if it names one."""
     from urllib.request import getproxies, proxy_bypass
@@ -112,22 +111,80 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-class Kept:
-    """A connection that is kept from one exchange to the next.
+class Connection(httpcore.NetworkBackend):
+    """One connection of a synchronous client: httpcore's, on a socket of ours that keeps one deadline for an exchange.
 
-    Attributes:
-        http: the connection itself.
-        used_at: when its last exchange ended, by `time.monotonic()`.
+    httpcore applies a timeout to each read, so that a server which drips byte by byte is never too slow, and asks for
+    none where it talks to a SOCKS proxy. What it asks for counts for nothing here.
     """
 
-    http: httpcore.ConnectionInterface | httpcore.AsyncConnectionInterface
-    used_at = -math.inf
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._deadline = -math.inf
+        self._network = httpcore.SyncBackend()
+        self._socket: httpcore.NetworkStream | None = None
+        self.http = self._http = route.connect(self)
 
-    def is_idle(self) -> bool:
-        """The exchange that has just ended was complete."""
-        self.used_at = time.monotonic()
-        return self.http.is_idle()
+    async def carry_out(self, exchange: Exchange) -> None:
+        """Send the request and take in its response, without ever waiting for the event loop."""
+        self._deadline = exchange.deadline
+        request = self._route.request(exchange.signed(None if self._socket else exchange.trace))
+        with closing(self._http.handle_request(request)) as response:
+            exchange.read(as_httpx(response))
 
-    def may_carry(self, is_billed: bool) -> bool:
-        """The server has not closed it, so far as is known; a billed request leaves on one that certainly is alive."""
-        return not self.http.has_expired() and not (is_billed and time.monotonic() - self.used_at > CERTAIN)
+    async def aclose(self) -> None:
+        """Close the socket, whatever state the connection is in."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def left(self) -> float:
+        """Seconds to the deadline."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the time for the request is over")
+        return left
+
+    def connect_tcp(self, host: str, port: int, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        """Connect to the first address of *host* that accepts; each may take its share of the time that is left.
+
+        The look-up itself takes as long as the system lets it.
+        """
+        addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        while True:
+            share = self.left() / len(addresses)
+            address = addresses.pop(0)
+            try:
+                return self.bound(self._network.connect_tcp(address, port, **options | {"timeout": share}))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
+
+    def bound(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        """*stream*, which is the connection's socket from now on, kept to the deadline."""
+        self._socket = stream
+        return _Stream(self, stream)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, connection: Connection, inner: httpcore.NetworkStream) -> None:
+        self._connection = connection
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._connection.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._connection.left())
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        if self._inner.get_extra_info("ssl_object") is not None:
+            return Tunnel(self, ssl_context, server_hostname)
+        return self._connection.bound(self._inner.start_tls(ssl_context, server_hostname, self._connection.left()))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

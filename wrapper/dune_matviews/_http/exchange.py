@@ -27,9 +27,8 @@ from .._log import log
 from ..errors import APIError, RequestFailedError
 from ..remedies import ChangeSetting, Remedy, Setting
 from .messages import OnResponse, Request, Response
-from .notices import limits
 from .redaction import clear_ended_frames
-from .responses import payload, printable, refusal, request_id
+from .responses import printable, refusal, success
 from .settings import Settings
 
 KEY_HEADER = "X-Dune-Api-Key"
@@ -37,7 +36,7 @@ KEY_HEADER = "X-Dune-Api-Key"
 Trace = Callable[[str, Mapping[str, Any]], object]
 """What httpcore's `trace` extension calls at each of its steps."""
 
-_HEADERS = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"})
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"}
 
 _url = lru_cache(maxsize=256)(httpx.URL)  # parsing one costs as much as all that we do besides, and polls repeat theirs
 
@@ -57,15 +56,10 @@ class Exchange:
     """
 
     def __init__(self, settings: Settings, request: Request, seconds: float, on_response: OnResponse) -> None:
-        parts: dict[str, Any] = {**request.parts}
-        url = _url(settings.base_url + parts.pop("url"))
-        more = parts.pop("headers", None)
-        self.request = httpx.Request(parts.pop("method"), url, headers=_HEADERS, **parts)
-        if more:
-            self.request.headers.update(more)
-        self._started = time.monotonic()
+        parts = {**request.parts, "url": _url(settings.base_url + request.parts["url"])}
+        self.request = httpx.Request(headers=_HEADERS | parts.pop("headers", {}), **parts)
         self.seconds = seconds
-        self.deadline = self._started + seconds
+        self.deadline = time.monotonic() + seconds
         self._key = settings.api_key
         self._asked = request
         self._on_response = on_response
@@ -79,10 +73,11 @@ class Exchange:
     def __enter__(self) -> Self:
         return self
 
-    def signed(self, trace: Trace) -> httpx.Request:
-        """The request, with the key; *trace* hands on to `trace` what httpcore says."""
+    def signed(self, trace: Trace | None) -> httpx.Request:
+        """The request, with the key. *trace* hands on to `trace` what httpcore says; one that is open need not."""
         self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
-        self.request.extensions["trace"] = trace
+        if trace is not None:
+            self.request.extensions["trace"] = trace
         self.request.headers[KEY_HEADER] = self._key.reveal()
         return self.request
 
@@ -110,6 +105,12 @@ class Exchange:
             raise
         return self._failure is not None
 
+    def read(self, response: httpx.Response) -> None:
+        """Take in a response of a synchronous client's."""
+        self.begin(response)
+        for chunk in response.iter_bytes():
+            self.add(chunk)
+
     def begin(self, response: httpx.Response) -> None:
         """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
         self._response = response
@@ -132,7 +133,7 @@ class Exchange:
     def outcome(self) -> Response:
         """The response, if it is a success and complete; else our error is raised."""
         try:
-            found = self._success() or self._error()
+            found = self._found()
             cause = self._cause()
         except BaseException as interruption:
             clear_ended_frames(interruption, self._earlier)
@@ -141,37 +142,25 @@ class Exchange:
             return found
         raise found from cause
 
-    def _success(self) -> Response | APIError | None:
-        response = self._response
-        if response is None or self._failure or not response.is_success:
-            return None
-        self._note(response.status_code)
-        found = payload(response.status_code, bytes(self._body), self._key)
-        told = request_id(response.headers, self._key)
-        if isinstance(found, APIError):
-            found.request_id = told
-            return found
-        return Response(response.status_code, response.headers, found, told)
-
-    def _error(self) -> APIError | RequestFailedError:
-        """Our error: a refusal is one by its status and headers, however little of its body came."""
+    def _found(self) -> Response | APIError | RequestFailedError:
+        """A refusal is one by its status and headers, however little of its body came; a success has to be complete."""
         response, failure = self._response, self._failure
-        if response is not None and not response.is_success:
-            self._note(response.status_code)
-            error = refusal(response.status_code, response.headers, bytes(self._body), self._key)
-            headers = {name: printable(self._key.redact(text)) for name, text in response.headers.items()}
-            error.limits = limits(headers)
-            return error
-        self._note(type(failure).__name__)
-        sent = response is not None or not self._is_unsent(failure)
-        where = f"{self.request.method} {self.request.url.copy_with(query=None)}"
-        lasting = None if sent else _lasting(failure)
+        if response is None or (response.is_success and failure is not None):
+            self._note(type(failure).__name__)
+            return self._lost(failure, sent=response is not None or not self._is_unsent(failure))
+        self._note(response.status_code)
+        read = success if response.is_success else refusal
+        return read(response.status_code, response.headers, bytes(self._body), self._key)
+
+    def _lost(self, failure: Exception | None, *, sent: bool) -> RequestFailedError:
         if isinstance(failure, _LATE) or (isinstance(failure, httpx.TimeoutException) and not sent):
             problem = f"no response within {round(self.seconds, 3):g} s" if sent else "no connection in time"
         else:
             problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
+        message = f"{self.request.method} {self.request.url.copy_with(query=None)} failed: {problem}."
+        lasting = None if sent else _lasting(failure)
         remedy = lasting or (None if sent else _REACH)
-        return RequestFailedError(f"{where} failed: {problem}.", sent=sent, is_transient=lasting is None, remedy=remedy)
+        return RequestFailedError(message, sent=sent, is_transient=lasting is None, remedy=remedy)
 
     def _is_unsent(self, failure: Exception | None) -> bool:
         """httpcore was connecting, or had not begun to, for want of a connection; other transports prove nothing."""
@@ -186,7 +175,7 @@ class Exchange:
 
     def _note(self, outcome: object) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            milliseconds = (time.monotonic() - self._started) * 1000
+            milliseconds = (time.monotonic() - self.deadline + self.seconds) * 1000
             log.debug("%s %s: %s in %.0f ms", self.request.method, self.request.url.path, outcome, milliseconds)
 
 

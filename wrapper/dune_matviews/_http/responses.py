@@ -7,15 +7,13 @@ in all that it then shows of it; the parts that it reads for itself, such as a d
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
 
 from ..errors import APIError, UnexpectedResponseError, error_class
+from .headers import limits, retry_after
+from .messages import Response
 from .redaction import ApiKey
 
 LONGEST_MESSAGE = 300
@@ -26,31 +24,8 @@ that is not valid. In each of them no request reached it, which Cloudflare's doc
 _REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> APIError:
-    """The error for a response that is not a success."""
-    text = _text(body, key)
-    if 300 <= status < 400:
-        message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
-    else:
-        message = _said(body, text) or _phrase(status)
-    return error_class(status)(
-        printable(key.redact(message)),
-        status_code=status,
-        body=text,
-        request_id=request_id(headers, key),
-        retry_after=retry_after(headers),
-        reached_dune=not (status in _NOT_CONNECTED and "cf-ray" in headers and headers.get("server") == "cloudflare"),
-    )
-
-
-def request_id(headers: Mapping[str, str], key: ApiKey) -> str | None:
-    """The id by which Dune's support can find the request; None where the response has none."""
-    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
-    return None if found is None else printable(key.redact(found))
-
-
-def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | UnexpectedResponseError:
-    """The JSON object that a success must be; the error, not yet raised, if it is none.
+def success(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> Response | APIError:
+    """A success, whose body must be a JSON object; the error, not yet raised, if it is none.
 
     The error has no cause: Python's own hold the body as it came.
     """
@@ -60,34 +35,35 @@ def payload(status: int, body: bytes, key: ApiKey) -> dict[str, Any] | Unexpecte
         reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
     else:
         if isinstance(found, dict):
-            return found
+            return Response(status, headers, found, _request_id(headers, key))
         reason = "the body is no JSON object"
-    return UnexpectedResponseError(reason, status_code=status, body=_text(body, key))
+    request_id = _request_id(headers, key)
+    return UnexpectedResponseError(reason, status_code=status, body=_text(body, key), request_id=request_id)
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that `Retry-After` asks for, as a number or a date; None where it is absent or nonsense."""
-    value = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(value)
-    except ValueError:
-        until = http_date(value)
-        # The server's own clock tells how far off its date is; ours may be wrong.
-        seconds = (
-            (until - (http_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds() if until else math.nan
-        )
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+def refusal(status: int, headers: Mapping[str, str], body: bytes, key: ApiKey) -> APIError:
+    """The error for a response that is not a success."""
+    text = _text(body, key)
+    if 300 <= status < 400:
+        message = f"a redirect to {headers.get('location', 'nowhere')}, which is not followed"
+    else:
+        message = _said(body, text) or _phrase(status)
+    error = error_class(status)(
+        printable(key.redact(message)),
+        status_code=status,
+        body=text,
+        request_id=_request_id(headers, key),
+        retry_after=retry_after(headers),
+        reached_dune=not (status in _NOT_CONNECTED and "cf-ray" in headers and headers.get("server") == "cloudflare"),
+    )
+    error.limits = limits({name: printable(key.redact(text)) for name, text in headers.items()})
+    return error
 
 
-def http_date(value: str) -> datetime | None:
-    """The moment that a header such as `Date` names; None where it names none, or an end of the calendar."""
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError, IndexError):
-        return None
-    if not MINYEAR < moment.year < MAXYEAR:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _request_id(headers: Mapping[str, str], key: ApiKey) -> str | None:
+    """The id by which Dune's support can find the request; None where the response has none."""
+    found = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+    return None if found is None else printable(key.redact(found))
 
 
 def _decoded(body: bytes) -> str:

@@ -1,36 +1,87 @@
-"""The transport of the synchronous client, and the parts that it shares with the other.
+"""The transports: a request leaves once, on a connection of our own or through the caller's own httpx client.
 
-This module must not know operations, flows or policies, nor the meaning of a response. A transport is not an httpx
-client: it sends every request once, on a connection of its own or through the caller's own httpx client. It shares its
-connections with nobody: another process begins with its own.
+This module must not know operations, flows or policies, nor the meaning of a response. Both clients share it: nothing
+of a synchronous client waits where it is awaited, so that its coroutines run to their ends at once.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import time
-from collections.abc import Generator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import httpx
 
+from .._flow.drivers import completed
 from ..errors import ClientClosedError, InvalidArgumentError, RequestFailedError
-from . import connections
-from .connections import Kept, Route
-from .deadline import Backend
+from .connections import Connection, Route
 from .exchange import Exchange
 from .messages import OnResponse
 from .redaction import keep_out_of_logs
 from .settings import Settings
-from .slots import Slots
 
 if TYPE_CHECKING:
     from .._flow.effects import Call, T
 
+CONNECTIONS = 20
+"""Open at once: enough for any plan's budget.
+
+Requests wait for one of them before their time begins: sent with little of it left, they would end in doubt whether
+they were accepted.
+"""
+
+CERTAIN = 1.0
+"""Seconds since its last exchange in which a connection certainly is alive."""
+
+NAP = 0.5
+"""Seconds after which a thread that waits looks for itself: Ctrl-C may keep another from calling it."""
+
+
+class Pool:
+    """The connections of one process, or of one of its event loops.
+
+    It knows the idle ones only. One that is in use has nothing but its exchange to lose, wherever that is interrupted.
+    """
+
+    def __init__(self, slots: Any, connect: Callable[[], Any]) -> None:
+        self.process = os.getpid()
+        self.guard: Any = None  # closes it with its event loop
+        self.slots = slots
+        self._connect = connect
+        self._idle: list[tuple[Any, float]] = []
+
+    async def take(self, is_billed: bool) -> Any:
+        """The last one used, which is the likeliest to be alive; a billed request leaves on one that certainly is."""
+        try:
+            connection, used_at = self._idle.pop()
+        except IndexError:
+            return self._connect()
+        is_certain = time.monotonic() - used_at <= CERTAIN
+        if (is_certain or not is_billed) and not connection.http.has_expired():
+            return connection
+        await connection.aclose()
+        return self._connect()
+
+    async def give_back(self, connection: Any, is_clean: bool) -> None:
+        """Keep a connection whose exchange is complete, and throw away any other."""
+        if is_clean and connection.http.is_idle():
+            self._idle.append((connection, time.monotonic()))
+        else:
+            await connection.aclose()
+
+    async def aclose(self) -> None:
+        """Close the idle ones."""
+        while self._idle:
+            await self._idle.pop()[0].aclose()
+
 
 class Transport:
-    """What both transports share: settings, the caller's own httpx client or the way to Dune, and checks."""
+    """What both transports share."""
 
     def __init__(self, settings: Settings, own: Any, kind: type) -> None:
         if own is not None and not isinstance(own, kind):
@@ -47,127 +98,110 @@ class Transport:
         if self.is_closed or (self._own is not None and self._own.is_closed):
             raise ClientClosedError("The client is closed; create another, or move the call into its `with` block.")
 
-    def _begin(self, call: Call[Any], end: float) -> Exchange:
-        """The exchange that *call* asks for, whose time begins now; *end* is when its caller gives it up."""
-        self.check_open()
-        left = end - time.monotonic()
-        if left <= 0:
-            raise crowded()
-        if call.before is not None:
-            call.before()
-        return Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_response)
-
-
-def crowded() -> RequestFailedError:
-    """The error of a request that has not left."""
-    return RequestFailedError("No connection was free for the request in the time that was left.")
-
-
-class _Connection(Kept):
-    def __init__(self, route: Route) -> None:
-        self._route = route
-        self._backend = Backend()
-        self.http = self._http = route.connect(self._backend)
-
-    @contextmanager
-    def exchange(self, exchange: Exchange) -> Generator[httpx.Response]:
-        self._backend.deadline = exchange.deadline
-        response = self._http.handle_request(self._route.request(exchange.signed(exchange.trace)))
+    async def _exchange(self, pool: Pool, call: Call[T]) -> T:
+        """Send *call* once, as soon as a connection is free for it."""
+        end = time.monotonic() + call.timeout
+        slot = await pool.slots.acquire(call.timeout)
         try:
-            yield httpx.Response(response.status, headers=response.headers, content=response.stream)
+            self.check_open()
+            left = end - time.monotonic()
+            if slot is None or left <= 0:
+                raise RequestFailedError("No connection was free for the request in the time that was left.")
+            if call.before is not None:
+                call.before()
+            exchange = Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_response)
+            if self._own is None:
+                await self._carry_out(exchange, pool, call.request.is_billed)
+            else:
+                with exchange:
+                    await self._through_own(exchange)
         finally:
-            response.close()
+            if slot is not None:
+                del slot
+                pool.slots.call_next()
+        return call.parse(exchange.outcome())
 
-    def close(self) -> None:
-        self._backend.close()
-
-
-class _Pool:
-    """The connections of one process."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.slots = Slots(connections.CONNECTIONS)
-        self._idle: list[_Connection] = []
-
-    def take(self, is_billed: bool) -> _Connection | None:
-        """The last one used, which is the likeliest to be alive."""
+    async def _carry_out(self, exchange: Exchange, pool: Pool, is_billed: bool) -> None:
+        connection = await pool.take(is_billed)
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            return None
-        if connection.may_carry(is_billed):
-            return connection
-        connection.close()
-        return None
+            with exchange:
+                await connection.carry_out(exchange)
+        finally:
+            await pool.give_back(connection, exchange.is_clean)
+            if self.is_closed:
+                await pool.aclose()
 
-    def give_back(self, connection: _Connection, is_clean: bool) -> None:
-        """Keep a connection whose exchange is complete, and throw away any other."""
-        if is_clean and connection.is_idle():
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        """Close the idle ones. In a forked child this leaves the parent's open: each has its own descriptors."""
-        while self._idle:
-            self._idle.pop().close()
+    async def _through_own(self, exchange: Exchange) -> None:
+        raise NotImplementedError
 
 
 class SyncTransport(Transport):
-    """Sends from any thread of any process."""
+    """Sends from any thread of any process: another process than before begins with connections of its own."""
 
     def __init__(self, settings: Settings, own: httpx.Client | None) -> None:
         super().__init__(settings, own, httpx.Client)
-        self._pool = _Pool()
+        self._pool = self._new_pool()
 
     def send(self, call: Call[T]) -> T:
         """Send *call* once, as soon as a connection is free for it."""
-        end = time.monotonic() + call.timeout
-        pool = self._own_pool()
-        slot = pool.slots.acquire(call.timeout)
-        if slot is None:
-            raise crowded()
-        try:
-            exchange = self._begin(call, end)
-            if self._own is None:
-                self._carry_out(exchange, pool, call.request.is_billed)
-            else:
-                with exchange:
-                    _take_in(exchange, _opened(self._own, exchange))
-        finally:
-            del slot
-            pool.slots.call_next()
-        return call.parse(exchange.outcome())
+        return completed(self._exchange(self._own_pool(), call))
 
-    def _carry_out(self, exchange: Exchange, pool: _Pool, is_billed: bool) -> None:
-        connection = pool.take(is_billed) or _Connection(self._route)
-        try:
-            with exchange:
-                _take_in(exchange, connection.exchange(exchange))
-        finally:
-            pool.give_back(connection, exchange.is_clean)
-            if self.is_closed:
-                pool.close()
+    async def _through_own(self, exchange: Exchange) -> None:
+        request = exchange.signed(exchange.trace)
+        with closing(self._own.send(request, stream=True, follow_redirects=False)) as response:
+            exchange.read(response)
 
-    def _own_pool(self) -> _Pool:
+    def _new_pool(self) -> Pool:
+        return Pool(Slots(CONNECTIONS), partial(Connection, self._route))
+
+    def _own_pool(self) -> Pool:
         if self._pool.process != os.getpid():
-            inherited, self._pool = self._pool, _Pool()
-            inherited.close()
+            inherited, self._pool = self._pool, self._new_pool()
+            completed(inherited.aclose())  # the parent's connections stay open: each process has its own descriptors
         return self._pool
 
     def close(self) -> None:
         """Close the connections that are ours and idle; those in use close when they have been used."""
         self.is_closed = True
-        self._own_pool().close()
+        completed(self._own_pool().aclose())
 
 
-def _opened(own: httpx.Client, exchange: Exchange) -> AbstractContextManager[httpx.Response]:
-    return closing(own.send(exchange.signed(exchange.trace), stream=True, follow_redirects=False))
+class Slot:
+    """A place in the queue, and near enough to the front the right to one exchange. It is given back by dropping it."""
+
+    called: queue.SimpleQueue[None] | None = None  # for who waits
 
 
-def _take_in(exchange: Exchange, opened: AbstractContextManager[httpx.Response]) -> None:
-    with opened as response:
-        exchange.begin(response)
-        for chunk in response.iter_bytes():
-            exchange.add(chunk)
+class Slots:
+    """At most so many exchanges at once, in the order of their threads, without a lock that could be left locked.
+
+    What holds a slot is a local variable, so that it is given back wherever an interruption ends the function. Nothing
+    of ours runs then: code in a `__del__` would be interrupted in its turn, and Python would drop that interruption.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._queue: list[ref[Slot]] = []
+
+    async def acquire(self, timeout: float) -> Slot | None:
+        """A slot, as soon as one is free; None where that takes more seconds than these."""
+        slot = Slot()
+        self._queue.append(ref(slot, self._queue.remove))
+        if len(self._queue) <= self._most:
+            return slot
+        end = time.monotonic() + timeout
+        slot.called = called = queue.SimpleQueue[None]()
+        while not any(each() is slot for each in self._queue[: self._most]):
+            left = end - time.monotonic()
+            if left <= 0:
+                return None
+            with suppress(queue.Empty):
+                called.get(timeout=min(left, NAP))
+        return slot
+
+    def call_next(self) -> None:
+        """Wake the threads whose turn it is, after a slot was dropped."""
+        if len(self._queue) >= self._most:
+            for each in self._queue[: self._most]:
+                if (slot := each()) is not None and slot.called is not None and slot.called.empty():
+                    slot.called.put(None)

@@ -1,20 +1,20 @@
-"""Notices in the headers of responses: limits on requests, and the end of an operation, as plain data.
+"""What headers of responses say: limits on requests, pauses, dates, the end of an operation, as plain data.
 
-This module must not know what follows from a notice. Each part that is absent, malformed or contradicts another is as
-if it had not been sent: `RateLimit-Policy` and `RateLimit` by the IETF's draft of them, `Deprecation` by RFC 9745,
-`Sunset` by RFC 8594, `Link` by RFC 8288.
+This module must not know what follows from it. Each part that is absent, malformed or contradicts another is as if it
+had not been sent: `RateLimit-Policy` and `RateLimit` by the IETF's draft of them, `Deprecation` by RFC 9745, `Sunset`
+by RFC 8594, `Link` by RFC 8288.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 import attrs
-
-from .responses import http_date
 
 LONGEST_WINDOW = 3600
 """Seconds: a quota over a longer time says nothing about the pace of requests, and nobody waits so long for one."""
@@ -24,8 +24,6 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _MEMBER = re.compile(rf"(?:{_QUOTED}|[^,])+")
 _POLICY = re.compile(rf"(?P<name>{_QUOTED}|[A-Za-z*][\w:/.*-]*)(?P<parameters>[^\"]*)")
 _PARAMETER = re.compile(r"(?P<key>[a-z*][\w.*-]*)=(?P<value>[0-9]{1,9})")
-_LINK = re.compile(r"<(?P<target>https?://[!-~]+?)>(?P<parameters>[^<]*)")
-_RELATION = re.compile(r'\brel="?(?P<relations>[\w -]+)')
 
 
 @attrs.frozen
@@ -99,26 +97,46 @@ def _parameters(text: str) -> dict[str, int]:
 
 def retirement(headers: Mapping[str, str]) -> Retirement | None:
     """That the operation of a response will go; None where it stays."""
-    since, is_deprecated = _deprecation(headers.get("deprecation", "").strip())
+    deprecation = headers.get("deprecation", "").strip()
+    timestamp = re.fullmatch(r"@(-?[0-9]{1,11})", deprecation)
+    # Earlier drafts had a date, or no more than `true`.
+    since = datetime.fromtimestamp(int(timestamp[1]), UTC) if timestamp else http_date(deprecation)
     until = http_date(headers.get("sunset", ""))
-    if not is_deprecated and until is None:
+    if since is None and until is None and deprecation not in ("true", "?1"):
         return None
     return Retirement(since, until, _link(headers.get("link", "")))
 
 
-def _deprecation(text: str) -> tuple[datetime | None, bool]:
-    """Since when, and whether at all."""
-    if re.fullmatch(r"@-?[0-9]{1,11}", text):
-        return datetime.fromtimestamp(int(text[1:]), UTC), True
-    since = http_date(text)  # of earlier drafts, as is `true`
-    return since, since is not None or text in ("true", "?1")
-
-
 def _link(header: str) -> str | None:
-    links = {
-        relation: match["target"]
-        for match in _LINK.finditer(header[:_LONGEST_HEADER])
-        if (found := _RELATION.search(match["parameters"]))
-        for relation in found["relations"].split()
-    }
-    return next((links[each] for each in ("deprecation", "sunset", "successor-version") if each in links), None)
+    import httpx  # parses links; an import of this module alone is spared it
+
+    links = httpx.Response(200, headers={"link": header[:_LONGEST_HEADER]}).links
+    for relation in ("deprecation", "sunset", "successor-version"):
+        if (link := links.get(relation)) and re.fullmatch(r"https?://[!-~]+", link["url"]):
+            return link["url"]
+    return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks for, as a number or a date; None where it is absent or nonsense."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = http_date(value)
+        # The server's own clock tells how far off its date is; ours may be wrong.
+        seconds = (
+            (until - (http_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds() if until else math.nan
+        )
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def http_date(value: str) -> datetime | None:
+    """The moment that a header such as `Date` names; None where it names none, or an end of the calendar."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, IndexError):
+        return None
+    if not MINYEAR < moment.year < MAXYEAR:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

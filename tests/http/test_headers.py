@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._http.notices import LONGEST_WINDOW, RateLimit, Retirement, limits, retirement
+from dune_matviews._http.headers import LONGEST_WINDOW, RateLimit, Retirement, limits, retirement
 
 POLICY = '"ip";q=1000;w=1, "write";q=350;w=60'
 STATE = '"ip";r=998;t=1, "write";r=0;t=2'
