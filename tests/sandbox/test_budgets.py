@@ -23,7 +23,7 @@ SECOND = 1_000_000_000
     ids=str,
 )
 def test_a_plan_has_two_budgets(plan: str | tuple[int, int], limits: tuple[int, int]) -> None:
-    """Each bucket admits what the plan says, whatever the other one has admitted."""
+    """Each bucket admits as many requests as the plan allows, independently of the other one."""
     budgets = Budgets(plan)
     low = [budgets.admit("low", 0) for _ in range(2_000)].count(0)
     high = [budgets.admit("high", 0) for _ in range(2_000)].count(0)
@@ -147,7 +147,7 @@ def test_without_a_plan_there_is_no_limit() -> None:
 
 
 def test_each_response_tells_what_is_left(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Each policy that counts a request is told with its quota, what remains and until when, refusals included."""
+    """Each response, refusals included, reports each policy: quota, remaining requests and the time of the reset."""
     for left, status in ((1, 200), (0, 200), (0, 429)):
         response = client.post(REFRESH)
         assert response.status_code == status

@@ -1,4 +1,4 @@
-"""Knows what always holds of views, whatever is done to them in whatever order.
+"""Knows the invariants of views under any operations in any order.
 Must not know how the world keeps them: here a plain record of each name stands beside it."""
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ QUERIES = st.integers(1001, 1004)
 
 @attrs.define
 class Record:
-    """What should be known of one view; its query only where a definition said it."""
+    """The expected record of one view; its query only where a definition named it."""
 
     owned: bool
     query_id: int | None = None
@@ -27,7 +27,7 @@ class Record:
 
 
 class Catalogs(RuleBasedStateMachine):
-    """Does anything in any order to the views of one world, and to the records of what should come of it."""
+    """Applies any operations in any order to the views of one world, and to the expected records."""
 
     @initialize(names=st.none() | st.lists(NAMES, unique=True))
     def begin(self, names: list[str] | None) -> None:
@@ -69,7 +69,7 @@ class Catalogs(RuleBasedStateMachine):
         self.billed.append(execution_id)
 
     def expect(self, name: str, call: Callable[[], None], *, creates: bool = False) -> bool:
-        """Do what succeeds for a view of the account only; say whether it did."""
+        """Apply an operation that succeeds for a view of the account only; return whether it succeeded."""
         if name not in self.records and (creates or (self.any_exists and name not in self.deleted)):
             self.records[name] = Record(owned=True)
             self.deleted.discard(name)

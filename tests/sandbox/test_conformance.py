@@ -34,7 +34,7 @@ SCENARIOS = {
 }
 
 
-# Views of each kind, which a generated request names by the word. Whatever is deleted is another one, made for that.
+# Views of each kind, which a generated request names by the word. Deletions get a view of their own.
 NAMES = {
     "new": "dune.my_team.result_new",
     "used": "dune.my_team.result_used",
@@ -48,7 +48,7 @@ QUERIES = {"reader": 4711, "unknown": 4712}
 
 
 def tightened_spec() -> dict[str, Any]:
-    """The corrected spec, with what it leaves open said more sharply, so that more can be judged."""
+    """The corrected spec, made stricter where it leaves something open, so that more can be judged."""
     document = correct(*(parse(name, (ROOT / name).read_text()) for name in SPEC_FILES)).document
     keep_what_the_sandbox_offers(document["paths"])
     schemas = document["components"]["schemas"]
@@ -59,7 +59,7 @@ def tightened_spec() -> dict[str, Any]:
     tighten_bodies(schemas)
     tighten_parameters(document["paths"])
     document["paths"]["/v1/materialized-views"]["post"]["requestBody"]["required"] = True
-    # The published page does not say what happens to whoever does not own the view.
+    # The published page does not mention accounts that do not own the view.
     for path, method in (("/v1/materialized-views/{name}/refresh", "post"), ("/v1/materialized-views", "post")):
         responses = document["paths"][path][method]["responses"]
         responses["403"] = document["paths"]["/v1/materialized-views/{name}"]["get"]["responses"]["403"]
@@ -67,7 +67,7 @@ def tightened_spec() -> dict[str, Any]:
 
 
 def keep_what_the_sandbox_offers(paths: dict[str, Any]) -> None:
-    """Drop what the sandbox does not offer: Dune may publish more than what surrounds a refresh."""
+    """Drop operations that the sandbox does not offer: Dune may publish some that have nothing to do with refreshes."""
     offered = {(each.method.lower(), each.path.removeprefix("/api")) for each in OPERATIONS}
     for path, item in list(paths.items()):
         kept = {method: content for method, content in item.items() if (method, NAMELESS.sub("{}", path)) in offered}
@@ -76,7 +76,7 @@ def keep_what_the_sandbox_offers(paths: dict[str, Any]) -> None:
 
 
 def tighten_bodies(schemas: dict[str, Any]) -> None:
-    """What the spec tells of a body's values in words, or not at all."""
+    """Add the rules for a body's values that the spec states in words, or not at all."""
     tier = {"type": "string", "enum": ["small", "medium", "large"]}
     schemas["matviews.MatviewsRefreshRequest"]["properties"]["performance"] = tier
     upsert = schemas["matviews.MatviewsUpsertRequest"]
@@ -96,7 +96,7 @@ def tighten_bodies(schemas: dict[str, Any]) -> None:
 
 
 def tighten_parameters(paths: dict[str, Any]) -> None:
-    """What the spec tells of a parameter in words; and which objects there are, where made-up ones show but a 404."""
+    """Add the rules for parameters that the spec states in words, and the objects that exist: others are only 404."""
     sharper: dict[str, dict[str, Any]] = {
         "execution_id": {"enum": list(SCENARIOS)},
         "name": {"enum": list(NAMES)},
@@ -125,12 +125,12 @@ def running_sandbox() -> Iterator[DuneSandbox]:
 
 @pytest.fixture
 def executions(running_sandbox: DuneSandbox) -> Iterator[dict[str, str]]:
-    """The execution ids by the words of SCENARIOS; on the way, the views become what the words of NAMES say.
+    """The execution ids by the words of SCENARIOS; on the way, the views become those of NAMES.
 
-    Once an operation is judged, it was right to bill what it billed, and some requests to it were right, some refused.
+    After the test, each accepted request was billed, and some requests were accepted and some refused.
     """
     path = "/api/v1/materialized-views"
-    # What ends at once goes first, because the one that runs for ever keeps the only slot.
+    # Executions that end at once go first, because the one that runs for ever keeps the only slot.
     words = sorted(SCENARIOS, key=lambda word: word in ("waits", "runs"))
     running_sandbox.rehearse(NAMES["used"], *(SCENARIOS[word] for word in words))
     headers = {"X-Dune-Api-Key": running_sandbox.api_key}

@@ -1,4 +1,4 @@
-"""Knows what there is to see in the example, by the SDK's own client and command, and in the demo that runs it.
+"""Knows the example through the SDK's own client and command, and the demo that runs it.
 Must not know how the example is made."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def dune(sandbox: DuneSandbox) -> Iterator[MatviewsClient]:
 
 
 def run(dune: MatviewsClient) -> dict[str, str]:
-    """What becomes of each view of the plan file, by the ends of their names."""
+    """The outcome of each view of the plan file, by the ends of their names."""
     report = dune.refresh_all(PLAN.views, **PLAN.options)
     return {name.removeprefix("dune.my_team.result_"): each.outcome.value for name, each in report.results.items()}
 
@@ -51,7 +51,7 @@ def test_the_plan_is_of_six_views_in_three_layers(dune: MatviewsClient) -> None:
 
 
 def test_a_run_shows_each_kind_of_end(sandbox: DuneSandbox, dune: MatviewsClient) -> None:
-    """One view is fresh, one fails, what reads it is skipped, the others succeed; what was started is billed."""
+    """One view is fresh, one fails, its reader is skipped, the others succeed; all executions are billed."""
     assert run(dune) == {
         "prices": "fresh",
         "base": "succeeded",
@@ -69,7 +69,7 @@ def test_a_run_shows_each_kind_of_end(sandbox: DuneSandbox, dune: MatviewsClient
 
 
 def test_a_second_run_pays_for_what_is_missing(sandbox: DuneSandbox, dune: MatviewsClient) -> None:
-    """What failed succeeds the next time, so that a repeat shows what it leaves alone."""
+    """The failed view succeeds the next time, and the repeat leaves the fresh ones alone."""
     run(dune)
     paid = len(sandbox.ledger)
     assert set(run(dune).values()) == {Outcome.FRESH, Outcome.SUCCEEDED}

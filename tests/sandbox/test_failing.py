@@ -1,4 +1,4 @@
-"""Knows how each fault looks from the client's end of a real connection, and what the sandbox keeps of it.
+"""Knows how each fault looks from the client's end of a real connection, and the record that the sandbox keeps.
 Must not reach into the sandbox by any other way than users have, but to see its pauses, where they would be waited for.
 """
 
@@ -71,7 +71,7 @@ def outcome(sandbox: DuneSandbox) -> tuple[int | None, int]:
 
 
 def tiers(sandbox: DuneSandbox) -> list[str | None]:
-    """What each refresh that is billed asked for."""
+    """The tier of each refresh that is billed."""
     return [charge.performance for charge in sandbox.ledger]
 
 
@@ -117,7 +117,7 @@ def test_a_body_can_be_cut(
 
 
 def test_a_whole_response_may_be_the_last(sandbox: DuneSandbox, wire: socket.socket) -> None:
-    """A reset alone leaves the response whole, and harms only what the client wants of the connection next."""
+    """A reset alone leaves the response whole, and harms only the next request on the connection."""
     sandbox.fail("refresh", Fault(reset=True))
     _, body, error = exchange(wire)
     assert json.loads(body)["execution_id"] == sandbox.ledger[0].execution_id
@@ -175,7 +175,7 @@ def test_a_response_can_drip(
     drip: float,
     head_drip: float,
 ) -> None:
-    """The body, what precedes it, or both arrive byte by byte, as far as the body is not cut."""
+    """The body, the head, or both arrive byte by byte, up to the cut."""
     sandbox.fail("refresh", Fault(status=502, body=b"x" * 30, cut=20, drip=drip, head_drip=head_drip))
     head, body, error = exchange(wire)
     before = [head_drip] * len(head + b"\r\n\r\n") if head_drip else []
@@ -185,7 +185,7 @@ def test_a_response_can_drip(
 
 
 def see_it_begin(client: httpx.Client, _: DuneSandbox) -> None:
-    """Send a refresh, and receive what precedes the body."""
+    """Send a refresh, and receive the head of the response."""
     with client.stream("POST", REFRESH, json={}) as response:
         assert response.status_code == 200
 
@@ -258,7 +258,7 @@ def test_an_accepted_cancel_is_carried_out(sandbox: DuneSandbox, client: httpx.C
 
 @pytest.mark.parametrize("shape", [{"status": 502}, {"lost": True}], ids=str)
 def test_a_refresh_can_be_accepted_late(sandbox: DuneSandbox, client: httpx.Client, shape: dict[str, Any]) -> None:
-    """A client that looks at once finds no execution, and one that looks after the delay finds what is then billed."""
+    """A poll at once finds no execution, and one after the delay finds the execution that is billed by then."""
     sandbox.fail("refresh", Fault(**shape, accepted=True, late=60))
     with suppress(httpx.RemoteProtocolError):
         client.post(REFRESH, json={})
@@ -270,7 +270,7 @@ def test_a_refresh_can_be_accepted_late(sandbox: DuneSandbox, client: httpx.Clie
 
 
 def test_late_work_is_done_before_anything_else(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """What is overdue comes first, also where the next thing is a question to the ledger; a wrong request stays one."""
+    """Overdue work is done before the ledger is read; a wrong request is refused late, too."""
     sandbox.fail("refresh", *[Fault(status=502, accepted=True, late=60)] * 2)
     client.post(REFRESH, json={"performance": "large"})
     client.post(REFRESH, json={"performance": "huge"})

@@ -1,4 +1,4 @@
-"""Knows what a fault may say, and which request meets which fault.
+"""Knows the possible faults, and the request that meets each of them.
 Must not use a socket."""
 
 import math
@@ -68,7 +68,7 @@ def test_late_work_is_not_done_with_the_response(fault: dict[str, Any]) -> None:
 
 
 def test_late_work_is_done_once_in_its_order() -> None:
-    """What is due is done, the earliest first, and never again; the rest waits."""
+    """Work that is due is done once, the earliest first; the rest waits."""
     done: list[str] = []
     late = LateWork()
     for name, due in (("c", 3), ("a", 1), ("b", 2), ("d", 4)):
@@ -113,7 +113,7 @@ def test_late_work_is_done_once_in_its_order() -> None:
     ids=str,
 )
 def test_nonsense_is_refused(fault: dict[str, Any], sentence: str) -> None:
-    """What cannot be, or contradicts itself, is refused when it is said, not when a request meets it."""
+    """An impossible or contradictory fault is refused when it is made, not when a request meets it."""
     with pytest.raises(ValueError, match=sentence):
         Fault(**fault)
 

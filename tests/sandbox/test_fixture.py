@@ -113,7 +113,7 @@ def test_a_test_that_failed_is_told_its_own_reason_only(pytester: pytest.Pyteste
 
 
 def test_another_fixture_of_that_name_is_left_alone(pytester: pytest.Pytester) -> None:
-    """A project that has its own `dune_sandbox`, whatever that is, runs its tests as before."""
+    """A project with a `dune_sandbox` of its own runs its tests as before."""
     pytester.makepyfile(
         """
         import pytest
@@ -130,7 +130,7 @@ def test_another_fixture_of_that_name_is_left_alone(pytester: pytest.Pytester) -
 
 
 def test_the_documented_tests_pass(pytester: pytest.Pytester) -> None:
-    """What the document shows of testing one's own code works as it stands, with nothing but the package installed."""
+    """The tests in the document pass as they stand, with nothing but the package installed."""
     snippets = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(**{f"test_{number}": snippet for number, snippet in enumerate(snippets)})

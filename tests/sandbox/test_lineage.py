@@ -1,4 +1,4 @@
-"""Knows which pipeline follows from what reads what, as a rule and over a connection.
+"""Knows the pipelines that follow from a lineage, as a rule and over a connection.
 Must not know how the sandbox finds an order."""
 
 from typing import Any
@@ -19,12 +19,12 @@ readings = st.dictionaries(st.one_of(st.integers(1, 6), st.integers(101, 104)), 
 
 
 def reads_of(reads: dict[int, list[Source]], source: Source) -> set[Source]:
-    """What stands behind a view or a query, directly."""
+    """The direct sources of a view or a query."""
     return set(reads.get(int(source[1:]) if isinstance(source, str) else source, []))
 
 
 def reachable(reads: dict[int, list[Source]], root: Source) -> set[Source]:
-    """What stands behind a query, directly or not, and the query itself: grown until nothing is added."""
+    """The direct and indirect sources of a query, and the query itself: grown until nothing is added."""
     found = {root}
     while more := {each for source in found for each in reads_of(reads, source)} - found:
         found |= more
@@ -32,7 +32,7 @@ def reachable(reads: dict[int, list[Source]], root: Source) -> set[Source]:
 
 
 def is_circular(reads: dict[int, list[Source]], found: set[Source]) -> bool:
-    """Whether something stands behind itself: taking away what depends on nothing leaves some."""
+    """Whether there is a circle: taking away sources that depend on nothing leaves some."""
     while free := {each for each in found if not reads_of(reads, each) & found}:
         found = found - free
     return bool(found)
@@ -40,7 +40,7 @@ def is_circular(reads: dict[int, list[Source]], found: set[Source]) -> bool:
 
 @given(reads=readings, query_id=st.integers(1, 6))
 def test_a_pipeline_is_all_that_stands_behind_in_order(reads: dict[int, list[Source]], query_id: int) -> None:
-    """Its steps are the query, last, and whatever it reads, once each, after what they read, but in circles."""
+    """Its steps are the query, last, and its sources, once each and, unless there is a circle, after their own."""
     lineage = Lineage(lambda name: int(name[1:]))
     for reader, read in reads.items():
         lineage.set(reader, tuple(read))
@@ -111,7 +111,7 @@ def names(nodes: list[dict[str, Any]]) -> list[str]:
 
 
 def test_the_last_word_on_a_query_stands(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """What is said again takes the place of what was said before, down to nothing; what is named twice is read once."""
+    """New sources replace earlier ones, also by none; a source that is named twice is read once."""
     found = []
     for read in ([BASE, BASE], [RAW], []):
         sandbox.reads(4711, *read)
@@ -120,7 +120,7 @@ def test_the_last_word_on_a_query_stands(sandbox: DuneSandbox, client: httpx.Cli
 
 
 def test_it_is_the_query_that_reads(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A view that is given another query reads what that one reads."""
+    """A view with another query has the sources of that query."""
     sandbox.reads(DAILY, BASE)
     sandbox.reads(BASE, RAW)
     sandbox.reads(4711, RAW)
@@ -183,7 +183,7 @@ def test_an_unknown_query_is_not_found(client: httpx.Client, query_id: str) -> N
     ],
 )
 def test_a_wrong_pipeline_is_refused(sandbox: DuneSandbox, client: httpx.Client, path: str, sentence: str) -> None:
-    """What is no number, tier or parameters is 400."""
+    """A wrong number, tier or parameter is 400."""
     sandbox.reads(4711)
     response = client.get(f"/v1/query/{path}")
     assert response.status_code == 400
@@ -191,7 +191,7 @@ def test_a_wrong_pipeline_is_refused(sandbox: DuneSandbox, client: httpx.Client,
 
 
 def test_only_what_exists_reads_and_is_read() -> None:
-    """A misspelled view is told to the test that says it; queries are whatever is said."""
+    """A misspelled view is an error in the test that names it; any number is a query."""
     with DuneSandbox([DAILY]) as sandbox:
         for reads in ((DAILY, BASE), (BASE, DAILY), (4711, BASE)):
             with pytest.raises(UnknownObjectError, match="result_base"):

@@ -123,7 +123,7 @@ def test_a_status_that_no_standard_lists_has_no_phrase() -> None:
 
 
 def test_headers_are_changed_by_name() -> None:
-    """A change adds a header, replaces one whatever the case of its name, or leaves it out."""
+    """A change adds, replaces or removes a header, in any case of its name."""
     headers = {"Date": "today", "Content-Length": "2", "Allow": "GET"}
     changes = {"date": "yesterday", "CONTENT-LENGTH": None, "Location": "/", "Absent": None}
     assert changed_headers(headers, changes) == {"Allow": "GET", "date": "yesterday", "Location": "/"}

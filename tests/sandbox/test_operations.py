@@ -50,7 +50,7 @@ def test_an_accepted_refresh_is_billed_once(
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON ;charset=x"])
 def test_the_media_type_may_have_parameters(sandbox: DuneSandbox, client: httpx.Client, media_type: str) -> None:
-    """What follows a semicolon in Content-Type does not matter, nor does upper case."""
+    """Neither parameters nor upper case matter in Content-Type."""
     assert client.post(REFRESH, content=b"{}", headers={"Content-Type": media_type}).status_code == 200
 
 
@@ -147,7 +147,7 @@ def test_a_wrong_key_is_refused_and_free(sandbox: DuneSandbox, method: str, path
     "path", ["", "/v1", "/v1/materialized-views//refresh", f"{REFRESH}/", "/v2/x", "/v1/execution/1"]
 )
 def test_an_unknown_path_is_not_found(client: httpx.Client, path: str) -> None:
-    """What is no path of the API is 404, also with an empty name or a slash too many."""
+    """A path that the API does not have is 404, also with an empty name or a slash too many."""
     response = client.get(path)
     assert response.status_code == 404
     assert path in response.json()["error"]
@@ -328,7 +328,7 @@ def test_the_queue_has_places() -> None:
 
 
 def test_cancel_says_whether_it_was_in_time(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A cancel ends what still runs, at its cost so far, and tells when there was nothing left to end."""
+    """A cancel ends a running execution at its cost so far, and reports when there was none."""
     sandbox.rehearse(NAME, Scenario(pending=0, running=100, credits=100))
     execution_id = refresh(client)
     sandbox.advance(10)

@@ -30,7 +30,7 @@ either = pytest.mark.parametrize("command", COMMANDS, ids=["module", "command"])
 @either
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_it_runs_until_told_to_end_and_shows_the_bill(command: list[str], ending: signal.Signals) -> None:
-    """Two lines to paste and what to know of them, then nothing until Ctrl-C, then the ledger and its sum."""
+    """Two lines to paste and notes on them, then nothing until Ctrl-C, then the ledger and its total."""
     with subprocess.Popen(
         [*command, "--speed", "1000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -69,7 +69,7 @@ def test_it_can_begin_with_an_example(command: list[str]) -> None:
 
 @either
 def test_a_port_that_is_taken_is_told_in_one_line(command: list[str]) -> None:
-    """What cannot be done is an error of usage, not a traceback."""
+    """A port in use is an error of usage, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = subprocess.run(
             [*command, "--port", str(taken.getsockname()[1])], capture_output=True, text=True, check=False

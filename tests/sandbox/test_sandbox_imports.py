@@ -1,4 +1,4 @@
-"""Knows what importing the sandbox, or only its pytest plugin, brings along.
+"""Knows the modules that importing the sandbox, or only its pytest plugin, brings along.
 Must not import anything here: each case runs in an interpreter of its own."""
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Knows what a scenario accepts and what it says of an execution's end.
+"""Knows the values of a scenario, and the end of an execution that follows from them.
 Must not need a world or a clock."""
 
 import math
@@ -52,7 +52,7 @@ def test_a_failed_execution_always_reports_an_error() -> None:
 
 
 def test_other_ends_report_the_planned_error_if_any() -> None:
-    """An end that is neither success nor failure reports just what was planned."""
+    """An end that is neither success nor failure reports only a planned error."""
     failure = Failure("syntax_error", "mismatched input", line=3, column=9)
     assert failure == Scenario(end="expired", error=failure).reported_error
     assert Scenario(end="expired").reported_error is None

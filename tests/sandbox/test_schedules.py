@@ -27,7 +27,7 @@ NOW = datetime(2027, 5, 5, 5, 5, 5, tzinfo=UTC)
     ],
 )
 def test_from_each_quarter_to_each_week(expression: str) -> None:
-    """What is due between every 15 minutes and every week is a schedule."""
+    """Anything from every 15 minutes to once a week is a schedule."""
     assert Schedule(cron_expression=expression).next_time(NOW)
 
 

@@ -16,7 +16,7 @@ HEAD = "Host: localhost\r\nX-Dune-Api-Key: sandbox-key\r\n"
 
 
 def connect(sandbox: DuneSandbox) -> socket.socket:
-    """A bare connection, for what no HTTP client would send."""
+    """A bare connection, for bytes that no HTTP client would send."""
     return socket.create_connection(address(sandbox), timeout=600)
 
 
@@ -117,7 +117,7 @@ def test_closing_ends_threads_and_connections() -> None:
 
 
 def test_the_record_outlives_the_server() -> None:
-    """What arrived and what it costs can be read after close."""
+    """Requests and ledger can be read after close."""
     with DuneSandbox() as sandbox:
         headers = {"X-Dune-Api-Key": sandbox.api_key}
         httpx.post(f"{sandbox.url}{PATH}/refresh", json={}, headers=headers, trust_env=False, timeout=600)

@@ -1,4 +1,4 @@
-"""Knows what an account has used by which day, as months of a calendar and over a connection.
+"""Knows the usage of an account in each calendar month, as a rule and over a connection.
 Must not know how a month is computed."""
 
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +16,7 @@ DAYS = st.dates(date(2020, 1, 1), date(2029, 12, 31))
 
 
 def charge(day: date, credits: float) -> Charge:
-    """What was submitted in the last microsecond of a day."""
+    """A charge of the last microsecond of a day."""
     submitted_at = datetime(day.year, day.month, day.day, 23, 59, 59, 999_999, tzinfo=UTC)
     return Charge("01", NAME, None, credits, "QUERY_STATE_COMPLETED", submitted_at)
 
@@ -41,7 +41,7 @@ def usage(client: httpx.Client, **days: str) -> list[tuple[str, str, float]]:
 
 
 def test_usage_is_what_the_ledger_says(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """The present period has the costs so far, whatever part of the month has passed, and the bytes are the tables'."""
+    """The current period has the costs so far, on any day of the month, and the bytes are those of the tables."""
     sandbox.rehearse(NAME, Scenario(pending=0, running=0, credits=2.5, bytes=70))
     client.post(f"/v1/materialized-views/{NAME}/refresh")
     [period] = (response := client.post("/v1/usage").json())["billing_periods"]
@@ -57,7 +57,7 @@ def test_usage_is_what_the_ledger_says(sandbox: DuneSandbox, client: httpx.Clien
 
 
 def test_a_period_ends_with_its_month(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """What was used before stays with the month in which it was submitted; without days the present one is told."""
+    """Earlier usage stays with the month of its submission; without days, the current month is reported."""
     client.post(f"/v1/materialized-views/{NAME}/refresh")
     begin = sandbox.requests[0].at.date()
     sandbox.advance(40 * 86_400)
@@ -73,7 +73,7 @@ def test_a_period_ends_with_its_month(sandbox: DuneSandbox, client: httpx.Client
 
 
 def test_the_included_credits_are_a_setting() -> None:
-    """What a plan includes is said when the sandbox is made, and cannot be less than nothing."""
+    """The credits included are an argument of the sandbox, and cannot be negative."""
     with DuneSandbox(credits_included=10) as sandbox:
         response = httpx.post(
             f"{sandbox.url}/api/v1/usage", headers={"X-Dune-Api-Key": sandbox.api_key}, trust_env=False, timeout=600
@@ -95,7 +95,7 @@ def test_the_included_credits_are_a_setting() -> None:
     ],
 )
 def test_wrong_days_are_refused(client: httpx.Client, days: dict[str, object], sentence: str) -> None:
-    """What is no day, and an end before its beginning, are 400."""
+    """A text that is no day, and an end before its beginning, are 400."""
     response = client.post("/v1/usage", json=days)
     assert response.status_code == 400
     assert sentence in response.json()["error"]

@@ -66,7 +66,7 @@ def test_a_view_can_have_been_refreshed_before(sandbox: DuneSandbox, client: htt
 
 
 def test_what_lies_further_back_is_listed_later(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Past refreshes stand in the order of their time, in whatever order they were said, and before today's."""
+    """Past refreshes are listed by time, in any order of their creation, and before those of today."""
     sandbox.add_view(NAME, age=3600)
     sandbox.add_view(NAME, age=7200)
     started = client.post(f"{VIEWS}/{NAME}/refresh", json={}).json()["execution_id"]
@@ -90,7 +90,7 @@ def test_an_upsert_does_what_was_rehearsed(sandbox: DuneSandbox, client: httpx.C
 
 
 def test_an_upsert_replaces_everything_but_the_history(client: httpx.Client) -> None:
-    """What is not sent again is gone, the schedule too; the executions of before are still told."""
+    """Settings that are not sent again are gone, also the schedule; earlier executions are still listed."""
     first = upsert(client, is_private=True, performance="large", cron_expression="0 6 * * *")
     second = upsert(client, query_id=78)
     replaced = look(client)
@@ -164,7 +164,7 @@ FIVE_FIELDS = "cron_expression must have five fields, not"
 def test_a_wrong_definition_is_refused_and_free(
     sandbox: DuneSandbox, client: httpx.Client, fields: dict[str, Any], sentence: str
 ) -> None:
-    """What Dune would not make a view of is refused with 400 and a message; nothing is created, and nobody pays."""
+    """A definition that Dune would refuse is 400, with a message; nothing is created, and nobody pays."""
     response = client.post(VIEWS, json=DEFINITION | fields)
     assert response.status_code == 400
     assert sentence in response.json()["error"]
@@ -209,7 +209,7 @@ def test_a_schedule_is_told(sandbox: DuneSandbox, client: httpx.Client) -> None:
     ],
 )
 def test_an_expiry_is_any_time_of_the_standard(client: httpx.Client, expiry: str, told: str) -> None:
-    """What RFC 3339 allows is an expiry: small letters, parts of a second, and any offset."""
+    """Any time by RFC 3339 is an expiry: small letters, parts of a second, and any offset."""
     upsert(client, cron_expression="0 6 * * *", expires_at=expiry)
     assert look(client)["schedule"]["expires_at"] == told
 
@@ -282,7 +282,7 @@ def test_a_wrong_page_is_refused(client: httpx.Client, query: str, sentence: str
 
 @pytest.mark.parametrize("views", [None, [NAME]], ids=["any", "named"])
 def test_a_deleted_view_is_gone(views: list[str] | None) -> None:
-    """After its deletion a view is 404 and in no list, also where any view exists; what it cost stays billed."""
+    """After its deletion a view is 404 and in no list, also where every view exists; its costs stay billed."""
     with (
         DuneSandbox(views) as sandbox,
         httpx.Client(base_url=f"{sandbox.url}/api", trust_env=False, timeout=600) as client,
@@ -315,7 +315,7 @@ def test_a_deleted_view_may_come_back(sandbox: DuneSandbox, client: httpx.Client
 
 
 def test_a_foreign_view_is_forbidden_and_free(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """Whoever does not own a view may not look it up, refresh, replace or delete it, nor sees it in the list."""
+    """A view of another account can not be read, refreshed, replaced or deleted, and is in no list."""
     sandbox.add_view(NAME, owned=False)
     responses = [
         client.get(f"{VIEWS}/{NAME}"),
@@ -359,7 +359,7 @@ def test_two_methods_of_one_path_are_told(client: httpx.Client) -> None:
 
 
 def test_the_clock_of_schedules_is_utc(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A schedule is due by UTC, whatever the machine's zone."""
+    """A schedule is due by UTC, in any time zone of the machine."""
     upsert(client, cron_expression="0 0 * * *")
     due = datetime.fromisoformat(look(client)["schedule"]["next_execution_time"])
     assert (due.hour, due.minute, due.tzinfo) == (0, 0, UTC)

@@ -26,7 +26,7 @@ def world_with(
 
 
 def state(world: World, execution: Execution) -> str:
-    """The present state, without what all state texts begin with."""
+    """The current state, without the prefix of all states."""
     return execution.state(world.now()).removeprefix("QUERY_STATE_")
 
 
@@ -42,7 +42,7 @@ def test_an_execution_waits_then_runs_then_ends() -> None:
 
 
 def test_the_cost_grows_evenly_while_the_execution_runs() -> None:
-    """Waiting is free, running costs evenly, and the end costs what the scenario says, also if it is a failure."""
+    """Waiting is free, running costs evenly, and the end costs as much as the scenario says, also for a failure."""
     world = world_with(Scenario(pending=1, running=4, credits=8, end="failed"))
     execution = world.refresh(NAME)
     costs = []
@@ -122,7 +122,7 @@ def test_what_has_ended_cannot_be_finished() -> None:
 
 
 def test_cancel_stops_the_cost_where_it_is() -> None:
-    """A canceled execution is charged for what it cost so far, and for nothing later."""
+    """A canceled execution is charged for its cost so far, and for nothing later."""
     world = world_with(Scenario(pending=0, running=4, credits=8, end="failed"))
     execution = world.refresh(NAME)
     world.advance(1)
@@ -161,7 +161,7 @@ def test_the_limit_keeps_executions_waiting() -> None:
 
 @pytest.mark.parametrize("stop", ["cancel", "finish"])
 def test_a_slot_that_becomes_free_is_taken_at_once(stop: str) -> None:
-    """Whoever waits starts in the moment in which another execution is stopped, not when it would have ended."""
+    """A waiting execution starts at the moment another one is stopped, not when that would have ended."""
     world = world_with(Scenario(pending=0, running=math.inf), Scenario(pending=0, running=4), limit=1)
     first, second = world.refresh(NAME), world.refresh(NAME)
     world.advance(10)
@@ -228,7 +228,7 @@ def test_the_table_is_as_large_as_the_last_success_left_it() -> None:
 
 
 def test_an_unknown_execution_is_told() -> None:
-    """Finishing or canceling what was never started is a LookupError."""
+    """Finishing or canceling an execution that does not exist is a LookupError."""
     for call in (world_with().finish, world_with().cancel):
         with pytest.raises(LookupError, match="no execution '01'"):
             call("01")

@@ -1,4 +1,4 @@
-"""Knows what always holds in the world, whatever is done to it in whatever order.
+"""Knows the invariants of the world under any operations in any order.
 Must not know how the world computes anything: where it matters, a simpler and slower way stands beside it."""
 
 import math
@@ -29,7 +29,7 @@ pauses = st.one_of(st.integers(0, 5), st.floats(0, 200))
 
 
 class Sight(NamedTuple):
-    """What can be seen of an execution at one time."""
+    """The visible state of an execution at one time."""
 
     stage: int
     credits: float
@@ -37,14 +37,14 @@ class Sight(NamedTuple):
 
 
 def sight(execution: Execution, now: int) -> Sight:
-    """What can be seen of *execution* now."""
+    """The visible state of *execution* now."""
     stages = {"QUERY_STATE_PENDING": 0, "QUERY_STATE_EXECUTING": 1}
     past = tuple(instant for instant in (execution.starts, execution.ends) if instant <= now)
     return Sight(stages.get(execution.state(now), 2), execution.credits(now), past)
 
 
 class Worlds(RuleBasedStateMachine):
-    """Does anything in any order to one world, and compares what can be seen before and after."""
+    """Applies any operations in any order to one world, and compares the visible states before and after."""
 
     executions: Bundle[Execution] = Bundle("executions")
 
@@ -107,7 +107,7 @@ class Worlds(RuleBasedStateMachine):
 
     @invariant()
     def the_queue_holds_whoever_waits(self) -> None:
-        """Queue and running are what the states say, and no slot stays free while somebody is ready."""
+        """Queue and running executions agree with the states, and no slot stays free while an execution is ready."""
         now = self.world.now()
         stages = {each.id: sight(each, now).stage for each in self.accepted}
         queue, running = self.world.queue(now), self.world.running(now)
@@ -125,7 +125,7 @@ TestWorlds.settings = settings(stateful_step_count=30)
 
 
 class Step(NamedTuple):
-    """One second of a scenario: what is started, and which earlier execution is canceled."""
+    """One second of a scenario: the executions that start, and the earlier one that is canceled."""
 
     started: tuple[tuple[int, int], ...]
     canceled: int | None
@@ -176,7 +176,7 @@ class Job:
 
 
 class Clockwork:
-    """The limit the slow way: second by second, end what is over, then start whoever may."""
+    """The limit the slow way: second by second, end executions that are over, then start those that may."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.now, self.jobs = limit, -1, list[Job]()

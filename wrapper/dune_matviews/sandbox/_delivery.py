@@ -1,5 +1,5 @@
 """Knows how a response leaves through a socket: at once and whole, or as a fault distorts it.
-Must not know what the response says, nor why there is a fault."""
+Must not know the content of responses, nor the reason of a fault."""
 
 import socket
 import struct

@@ -57,7 +57,7 @@ def changed_headers(headers: Mapping[str, str], changes: Mapping[str, str | None
 
 
 def head_of(response: Response, *, keep_alive: bool) -> bytes:
-    """The bytes that precede the body. They are not h11's, which refuses to write much of what a fault may say."""
+    """The bytes that precede the body. Not by h11, which refuses to write most faults."""
     try:
         phrase = HTTPStatus(response.status).phrase
     except ValueError:  # a status in no standard, such as the 520 of a proxy

@@ -1,5 +1,5 @@
 """Knows the values that the body and the query of a request may have, and the message for each that is refused.
-Must not know what the values are for."""
+Must not know the use of any value."""
 
 import json
 import re

@@ -65,8 +65,8 @@ class DuneSandbox:
     shorten it. On the plan "free", the tiers `medium` and `large` are refused.
     *small* says whether the tier `small` is accepted: Dune's documentation says both.
     *free_ends* are the kinds of end (see Scenario) that are not billed. Dune's pages contradict each other on failures:
-    by default they are free, as on the newer pages, while an execution that is cancelled or expires costs what it has
-    used.
+    by default they are free, as on the newer pages, while an execution that is cancelled or expires costs its credits
+    so far.
     *team* is the account's part of the full name of a view that it creates: dune.TEAM.NAME.
     *credits_included* are the credits included in each billing period, for the usage report. A period is a month of the
     sandbox's clock. Nothing is refused when they are spent.

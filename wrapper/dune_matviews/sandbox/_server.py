@@ -1,5 +1,5 @@
 """Knows sockets and threads, one that accepts and one for each connection, and how to stop them at once.
-Must not know what requests and responses say."""
+Must not know the content of requests and responses."""
 
 import socket
 from collections.abc import Callable
