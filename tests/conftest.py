@@ -1,4 +1,4 @@
-"""What tests of the clients share: both clients with one interface, and a sandbox."""
+"""Fixtures for tests of the clients: both clients with one interface, and a sandbox."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ pytest_plugins = ["pytester"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle what decides on the examples of properties."""
+    """Fix the seed of the properties' examples."""
     profiles.choose_seed(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say, where it stands above any failure, how the examples come back."""
+    """Print, above any failure, the way to repeat the same examples."""
     return f"hypothesis {profiles.repeat(config)}"
 
 
 class Awaited:
-    """An asynchronous client or handle with the interface of its synchronous twin: what it returns is awaited."""
+    """An asynchronous client or handle with the interface of its synchronous twin: results are awaited."""
 
     def __init__(self, runner: asyncio.Runner, inner: object) -> None:
         self._runner = runner

@@ -11,7 +11,7 @@ from types import FrameType
 
 
 def calls(work: Callable[[], object]) -> Counter[str]:
-    """How many functions of each file are called, resumed generators included, and none by what is garbage."""
+    """The number of function calls per file, including resumed generators but not garbage collection."""
     found: Counter[str] = Counter()
 
     def note(frame: FrameType, event: str, _: object) -> None:

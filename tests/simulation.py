@@ -56,7 +56,7 @@ class Seen:
 
 @attrs.frozen
 class Fault:
-    """What goes wrong with one request: *error* in place of the response.
+    """A fault of one request: *error* in place of the response.
 
     *accepted*: Dune does its work all the same, *late* by so many seconds.
     """
@@ -297,7 +297,7 @@ class Dune(Operations):
 
 
 def ulid(made: datetime, number: int) -> str:
-    """An id as Dune's are: one that tells when it was made."""
+    """An id like Dune's, with its time of creation."""
     digits, value = "", (int(made.timestamp() * 1000) << 80) + number
     for _ in range(26):
         value, digit = divmod(value, 32)

@@ -1,4 +1,4 @@
-"""What Dune says in the headers of its responses, over real sockets: limits, and operations that will go."""
+"""Announcements in the headers of Dune's responses, over real sockets: limits and deprecations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_client_on_free_uses_what_dune_announces(connect: Connect, skipped: Sk
 
 @pytest.mark.parametrize("plan", ["enterprise", None])
 def test_a_spent_quota_is_obeyed_before_a_429(connect: Connect, skipped: SkippedTime, plan: Any) -> None:
-    """A client that believes to have a larger plan, or paces nothing, is never refused: it is told before."""
+    """A client with too large a plan, or without pacing, is never refused, because limits are announced."""
     with DuneSandbox(plan=(2, 1000)) as sandbox:
         skipped.advance = sandbox.advance
         dune = connect(sandbox.api_key, base_url=sandbox.url, plan=plan)
@@ -91,7 +91,7 @@ def test_what_goes_wrong_over_a_notice_takes_no_response(
 
 
 def test_whose_the_key_is(connect: Connect, sandbox: DuneSandbox) -> None:
-    """The account is told by its name and its kind, as far as Dune tells it."""
+    """The account has its name and kind, as far as Dune reports them."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     account = dune.whoami()
     assert (account.handle, account.customer_id, account.is_team) == ("my_team", "team_1", True)

@@ -1,4 +1,4 @@
-"""The rooms of the package: what each may import, and what importing it costs."""
+"""The rooms of the package: permitted imports, and the cost of importing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ ALLOWED = {
 
 
 def imported(module: Path) -> Iterator[Path | str]:
-    """What *module* imports at run time: modules of the package as paths, other packages by name."""
+    """The run-time imports of *module*: modules of the package as paths, other packages by name."""
 
     def visit(node: ast.AST) -> Iterator[Path | str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -100,7 +100,7 @@ def places(name: Path) -> list[Path]:
 
 
 def room_of(module: Path) -> str:
-    """The folder in the package, or the module, if it stands beside the folders."""
+    """The folder of a module, or the module itself if it stands beside the folders."""
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -118,7 +118,7 @@ def test_a_module_imports_what_its_room_may_know(module: Path) -> None:
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_rooms_import_downwards(room: str) -> None:
-    """The face stands on the core, runs stand on executions, those on the API, and that on HTTP: never the reverse."""
+    """Imports point one way: face, core, runs, executions, API, HTTP."""
     order = list(ALLOWED)
     assert {each for each in ALLOWED[room] if each in order} <= set(order[: order.index(room)])
 
@@ -155,7 +155,7 @@ TALK_TO_RICH = {"_live"}
 
 @pytest.mark.parametrize("module", COMMAND_LINE, ids=lambda path: path.stem)
 def test_the_command_line_uses_the_public_api_only(module: Path) -> None:
-    """Its modules import each other, click or rich where they may, and of the SDK what every user may import."""
+    """The command line imports itself, click or rich in the permitted places, and only the SDK's public API."""
     expected = {name for name, those in (("click", TALK_TO_CLICK), ("rich", TALK_TO_RICH)) if module.stem in those}
     assert imports(module) - {"dune_matviews"} == expected
     assert_imports_public_names(module)
@@ -163,7 +163,7 @@ def test_the_command_line_uses_the_public_api_only(module: Path) -> None:
 
 @pytest.mark.parametrize("module", IN_ENGINES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_what_runs_in_an_engine_uses_the_public_api_only(module: Path) -> None:
-    """The modules for an engine import each other, the engine, and of the SDK what every user may import."""
+    """The modules for an engine import each other, the engine, and only the SDK's public API."""
     engine = module.relative_to(PACKAGE).parts[0]
     assert imports(module) <= {*ENGINES[engine], "dune_matviews"}
     assert_imports_public_names(module)
@@ -179,7 +179,7 @@ def assert_imports_public_names(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_a_module_says_what_it_knows_and_what_not(module: Path) -> None:
-    """Each module opens with what it knows, and what it must not know."""
+    """Each module's docstring says what it must not know."""
     docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
     assert "ust not" in docstring
 
@@ -219,7 +219,7 @@ def test_only_the_drivers_sleep_or_await() -> None:
     ],
 )
 def test_importing_is_cheap(code: str, absent: set[str]) -> None:
-    """What costs time to import is imported when it is first needed."""
+    """Slow imports are delayed until they are needed."""
     shown = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True
     )
@@ -228,7 +228,7 @@ def test_importing_is_cheap(code: str, absent: set[str]) -> None:
 
 
 def test_the_public_names_are_complete() -> None:
-    """`__all__` is what the package offers, every exception included."""
+    """`__all__` has the whole public API, including every exception."""
     assert all(getattr(dune_matviews, name) for name in dune_matviews.__all__)
     exceptions = {
         name for name, value in vars(errors_module).items() if isinstance(value, type) and issubclass(value, Exception)
@@ -265,7 +265,7 @@ def signature(function: Any) -> list[tuple[str, Any, Any]]:
 
 @pytest.mark.parametrize(("sync", "asynchronous"), [(MatviewsClient, AsyncMatviewsClient), (Refresh, AsyncRefresh)])
 def test_both_clients_have_the_same_methods(sync: type, asynchronous: type) -> None:
-    """What one client or handle can do, the other can, with the same parameters and defaults."""
+    """Both clients and handles have the same methods, parameters and defaults."""
     twins = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
     for name, member in vars(sync).items():
         if inspect.isfunction(member):

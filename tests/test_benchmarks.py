@@ -1,4 +1,4 @@
-"""Whether `make bench` can be believed: its figures, its verdicts, and what its contenders really do."""
+"""The trustworthiness of `make bench`: its figures, its verdicts, and its contenders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_contender_does_what_it_is_measured_at(name: str, url: str) -> None:
-    """Each starts an execution of its own, looks at one, and follows one to its end."""
+    """Each contender starts its own execution, polls one, and follows one to its end."""
 
     async def main(contender: Async) -> tuple[list[str], int]:
         started = [await contender.refresh() for _ in range(2)]
@@ -49,7 +49,7 @@ def test_a_contender_does_what_it_is_measured_at(name: str, url: str) -> None:
 
 
 def test_a_ratio_is_that_of_the_single_rounds() -> None:
-    """What slows a whole round down changes no ratio, and who begins changes with each round."""
+    """Load on a whole round changes no ratio, and a different contender begins each round."""
     costs = {"a": iter([3.0, 30.0, 3.0]), "b": iter([2.0, 20.0, 2.0])}
     order: list[str] = []
 
@@ -71,7 +71,7 @@ def test_a_figure_is_a_median_with_its_quartiles() -> None:
 
 
 def test_a_target_is_met_up_to_its_limit() -> None:
-    """The limit itself is still met, and what is not is said in bold."""
+    """The limit itself meets the target, and an unmet target is bold."""
     assert Target("x", 1.1, 1.1).row() == ("x", "1.10", "1.10", "yes", "")
     assert Target("x", 1.101, 1.1, 1.0).row()[-2:] == ("**no**", "1.00")
 

@@ -1,4 +1,4 @@
-"""What things cost, in numbers that are the same on any machine: today's figures are the most that is allowed.
+"""Costs in numbers that are the same on any machine: today's figures are the ceiling.
 
 Times are measured by `make bench`. Here are what they come from: modules, requests, calls of functions, memory, polls.
 Who lowers a figure lowers its ceiling; who has a reason to raise one says it where it stands.
@@ -75,7 +75,7 @@ def test_a_first_refresh_takes_its_own_models_only(sandbox: DuneSandbox) -> None
 
 
 def modules(code: str) -> set[str]:
-    """What a new process imports for *code*; no other than Python itself decides what is there before."""
+    """The modules that a new process imports for *code*, beyond those of Python itself."""
     program = (
         f"import sys; before = set(sys.modules); sys.path += {sys.path!r}; {code}; print(*set(sys.modules) - before)"
     )
@@ -118,7 +118,7 @@ def test_an_operation_makes_no_more_requests_than_it_must(
 
 
 def test_polling_an_execution_is_one_request(connect: Connect, sandbox: DuneSandbox) -> None:
-    """A poll, a cancellation and a wait for what has ended are one request each."""
+    """A poll, a cancellation, and a wait for an ended execution take one request each."""
     refresh = connect(sandbox.api_key, base_url=sandbox.url).refresh(VIEW)
     refresh.wait()
     before = len(sandbox.requests)
@@ -222,7 +222,7 @@ def kept_by_waits(count: int) -> tuple[int]:
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """What is allocated in here is counted, and what is garbage lies about."""
+    """Count the allocations in this block, with garbage collection off."""
     gc.collect()
     gc.disable()
     tracemalloc.start()

@@ -1,5 +1,4 @@
-"""Knows what people are promised of `.envs/`: each folder is whole or not there, and what is not done is named.
-Must not know what belongs into a folder: here, commands of the tests' own fill it."""
+"""The promises about `.envs/`: each folder is complete or absent, and omissions are named."""
 
 from __future__ import annotations
 
@@ -50,13 +49,13 @@ def setting_up(folder: Path, step: str, *options: str, ci: str = "") -> Generato
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """The exit code, and what was printed where."""
+    """The exit code, and the output on each stream."""
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
 def test_a_folder_that_is_whole_is_marked(tmp_path: Path) -> None:
-    """The mark that make looks for comes last, and what was there before is gone."""
+    """The ready mark comes last, and an earlier folder is gone."""
     (tmp_path / "env").mkdir()
     (tmp_path / "env/old").touch()
     with setting_up(tmp_path, FILL) as process:
@@ -67,7 +66,7 @@ def test_a_folder_that_is_whole_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    """Where a command fails, its words are told without their details, and the folder is gone."""
+    """If a command fails, its message is shown without details, and the folder is gone."""
     with setting_up(tmp_path, FAILING, ci="true") as process:
         code, _, err = finished(process)
     assert (code, list(tmp_path.iterdir())) == (1, [])
@@ -80,7 +79,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
 def test_what_can_be_done_without_is_named(tmp_path: Path, ci: str, code: int) -> None:
-    """Without something optional the work goes on, with a word on what is not done; but not in CI."""
+    """Without an optional part, the work goes on and names the omission; in CI it fails."""
     with setting_up(tmp_path, FAILING, "--optional", "Such tests are not run.", ci=ci) as process:
         ended, _, err = finished(process)
     assert (ended, list(tmp_path.iterdir())) == (code, [])
@@ -140,12 +139,12 @@ def test_who_is_killed_leaves_its_command_alone_with_the_folder(tmp_path: Path) 
     ],
 )
 def test_it_is_told_how_far_pip_is(log: str, shown: str) -> None:
-    """What pip says, and what is there, make one short line."""
+    """pip's output and the installed packages make one short progress line."""
     assert progress(log, 1) == shown
 
 
 def test_details_are_left_out() -> None:
-    """Where in npm's own code it failed is nobody's business."""
+    """npm's own stack traces are not shown."""
     lines = [
         "npm error code ECONNREFUSED",
         "npm error     at emitErrorEvent",

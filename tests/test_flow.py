@@ -1,4 +1,4 @@
-"""The two drivers: how effects are carried out, and what comes back into the flow."""
+"""The two drivers: carrying out effects, and returning results to the flow."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_response_that_has_arrived_outlives_an_interruption(order: range) -> N
 
 
 def test_an_interruption_that_hits_the_driver_reaches_the_flow() -> None:
-    """Ctrl-C between an effect and the flow is told to the flow, which adds its note."""
+    """Ctrl-C between an effect and the flow reaches the flow, which adds its note."""
 
     def hit(each: Call[Any]) -> None:
         raise KeyboardInterrupt

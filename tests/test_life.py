@@ -661,7 +661,7 @@ def test_of_several_periods_the_present_one_counts(dune: MatviewsClient, sandbox
 
 @pytest.mark.parametrize("strange", [{}, {"billing_periods": []}, {"billing_periods": None}])
 def test_usage_without_a_period_is_an_error(connect: Connect, sandbox: DuneSandbox, strange: dict[str, Any]) -> None:
-    """No usage differs from unknown usage."""
+    """A usage of zero differs from an unknown usage."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     sandbox.fail("usage", *[answer(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):

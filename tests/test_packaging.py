@@ -1,5 +1,4 @@
-"""Knows what would be wrong with a wheel or a source archive, and that each of these is noticed.
-Must not know how they are built: `make check-wheel` builds and tries the real ones."""
+"""Faults of a wheel or a source archive, each of which is noticed."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ def test_a_right_wheel_is_right(root: Path) -> None:
     ],
 )
 def test_a_wheel_that_holds_something_else_is_refused(root: Path, name: str, content: str | None, told: str) -> None:
-    """What is missing, stale, or does not belong there is named."""
+    """Missing, stale and foreign files are named."""
     with pytest.raises(ToolError, match=told):
         require_contents(wheel_of(root, **{name: content}), root)
 
@@ -100,7 +99,7 @@ def test_a_package_without_types_is_refused(root: Path) -> None:
     ],
 )
 def test_metadata_that_are_wrong_are_refused(root: Path, old: str, new: str, told: str) -> None:
-    """A field that people look for has to be there, and every field has to be valid."""
+    """Required metadata fields must be present, and all fields valid."""
     assert old in METADATA
     wheel = wheel_of(root, **{f"{INFORMATION}/METADATA": METADATA.replace(old, new)})
     with pytest.raises(ToolError, match=f"the metadata of {wheel.name} {told}"):
@@ -109,7 +108,7 @@ def test_metadata_that_are_wrong_are_refused(root: Path, old: str, new: str, tol
 
 @pytest.mark.parametrize(("changed", "told"), [({"tests"}, "holds tests"), ({"LICENSE"}, "holds LICENSE")])
 def test_an_archive_of_something_else_is_refused(tmp_path: Path, changed: set[str], told: str) -> None:
-    """A source archive has what it takes to build and read it, and no tests."""
+    """A source archive has every file needed to build and read it, and no tests."""
     for names in (ARCHIVED, ARCHIVED ^ changed):
         with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as file:
             for name in names:
@@ -121,7 +120,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path, changed: set[st
 
 
 def test_there_is_one_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is checked where it is not certain what would be published."""
+    """The check refuses to run if the files to publish are ambiguous."""
     assert main([], tmp_path) == 1
     assert "has 0 wheels and 0 source archives, where one each is expected" in capsys.readouterr().err
     for name in ("a.whl", "a.tar.gz"):
@@ -130,7 +129,7 @@ def test_there_is_one_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_tag_names_the_version() -> None:
-    """What a tag would publish has its version; without a tag any version will do."""
+    """A tag must match the version; without a tag any version passes."""
     wheel = Path("dune_matviews-0.2.0-py3-none-any.whl")
     require_tag(wheel, "")
     require_tag(wheel, "v0.2.0")

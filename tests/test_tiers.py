@@ -1,4 +1,4 @@
-"""Which refusals are about a performance tier, and what their errors advise."""
+"""Refusals about a performance tier, and the advice in their errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def explained(words: str, tier: str | None) -> BadRequestError:
     ],
 )
 def test_a_400_about_a_tier(words: str, tier: str | None) -> None:
-    """The error says that tiers depend on the plan, and keeps the server's words and what support needs."""
+    """The error says that tiers depend on the plan, and keeps the server's message and the data for support."""
     error = explained(words, tier)
     assert type(error) is UnsupportedTierError
     assert "depends on its plan" in str(error)
@@ -75,10 +75,10 @@ def test_a_400_about_something_else(words: str, tier: str | None) -> None:
     ],
 )
 def test_what_is_advised(words: str, tier: str | None, advice: str) -> None:
-    """The tiers that Dune names are named; nobody is advised to ask for one that may be refused, too."""
+    """Tiers that Dune names are in the error; it recommends none that might be refused, too."""
     assert advice in str(explained(words, tier))
 
 
 def test_the_tiers_are_listed_once() -> None:
-    """What users may pass is what is checked."""
+    """The declared tiers are the checked ones."""
     assert get_args(Performance) == TIERS

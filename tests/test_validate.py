@@ -45,7 +45,7 @@ class bool_(Float32):  # noqa: N801  # numpy's name for it
 
 
 class timedelta64(Float32):  # noqa: N801
-    """A time of numpy's, which would convert, whatever its unit is."""
+    """A time of numpy's, which would convert to a number."""
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_number_without_bounds_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize("value", [0, 0.5, 1.5, Decimal("2.5"), Float32(0.99)], ids=lambda value: type(value).__name__)
 def test_a_count_is_whole(value: object) -> None:
-    """What counts executions is a whole number, one or more."""
+    """A count of executions is a whole number, one or more."""
     with pytest.raises(InvalidArgumentError, match="a whole number, one or more"):
         _validate.count(value, "it")
 

@@ -1,5 +1,4 @@
-"""Knows what the workflows promise: they do what people do, they cannot be talked into more, and the update arrives.
-Must not know what the targets do."""
+"""The workflows: they run the targets that people run, resist injection, and deliver updates."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ COMPARING = WORKFLOWS["release"]["jobs"]["check"]["steps"][-1]
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_is_a_pinned_action_or_a_target(step: dict[str, Any]) -> None:
-    """Actions are pinned by their commit, and whatever else is run is a target of the Makefile, or git's business."""
+    """Actions are pinned by commit, and every other command is a target of the Makefile, or git."""
     if "uses" in step:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", step["uses"])
     elif step["run"] == 'make "$TARGET"':
@@ -55,7 +54,7 @@ def test_each_engine_has_a_job(job: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_no_outside_word_becomes_a_command(step: dict[str, Any]) -> None:
-    """What somebody can type or name reaches a shell as a variable, never as part of the script."""
+    """Text that somebody can choose reaches a shell as a variable, never as part of the script."""
     assert "${{" not in step.get("run", "")
 
 
@@ -100,7 +99,7 @@ def test_what_may_write_runs_nothing_that_was_fetched() -> None:
 
 
 def test_a_release_is_built_where_nothing_else_is() -> None:
-    """What is published was built by a job that checks out and builds, by its id, after the tests made the same."""
+    """The published files come from a job that only checks out and builds, after the tests made the same."""
     build, check, publish = WORKFLOWS["release"]["jobs"].values()
     assert [step.get("run") or step["uses"].split("@")[0] for step in build["steps"]] == [
         "actions/checkout",
@@ -127,7 +126,7 @@ def test_what_is_installed_is_pinned_by_hash(path: Path) -> None:
 
 
 def test_a_release_is_built_with_little() -> None:
-    """What builds is a part of what is developed with, in the same versions."""
+    """The build tools are a subset of the development tools, in the same versions."""
     versions = {
         name: set(re.findall(r"^([a-z0-9.-]+==[\w.]+)", (ROOT / f"requirements-{name}.txt").read_text(), re.MULTILINE))
         for name in ("dev", "build")
@@ -153,7 +152,7 @@ def test_prism_is_pinned_by_hash_and_runs_nothing_when_installed() -> None:
     "hostile", ["$(touch HERE)", "`touch HERE`", "x; touch HERE", "$(shell touch HERE)", "&& touch HERE"]
 )
 def test_an_address_is_no_command(hostile: str, tmp_path: Path) -> None:
-    """Whatever stands in FROM is an argument to the update, for make and for the shell that it starts."""
+    """Any value of FROM is an argument to the update, for make and for its shell."""
     done = make_update(tmp_path, FROM=hostile)
     assert done.stdout == f"-m tools.update {hostile}\n"
     assert not (tmp_path / "HERE").exists()
@@ -190,7 +189,7 @@ def test_one_test_is_asked_for_by_its_file_or_its_name(asked: str, passed: str, 
 
 
 def test_make_test_one_says_how_to_call_it(tmp_path: Path) -> None:
-    """`make test-one` alone says what is missing, and starts nothing."""
+    """`make test-one` alone names the missing argument, and starts nothing."""
     done = make_alone("test-one", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "make test-one T=tests/execution/test_cron.py" in done.stderr
@@ -281,7 +280,7 @@ def test_nothing_new_opens_nothing(clone: Path) -> None:
 
 
 def test_an_update_arrives_as_a_pull_request(clone: Path) -> None:
-    """What changed is pushed, new files included, the summary is the pull request's text, and CI is started on it."""
+    """Changes are pushed, including new files; the summary is the pull request's text; CI is started on it."""
     put_update(clone, "first")
     assert publish(clone) == [
         "auth setup-git",
@@ -383,6 +382,6 @@ def put_update(clone: Path, content: str) -> None:
 
 
 def git(clone: Path, *command: str) -> str:
-    """What git says."""
+    """The output of git."""
     done = subprocess.run(["git", *command], cwd=clone, check=True, capture_output=True, text=True)
     return done.stdout.strip()

@@ -492,7 +492,7 @@ class World:
         return next(each for each in self.ledger if each.execution_id == execution_id)
 
     def status(self, execution_id: str) -> ExecutionStatus:
-        """Where an execution stands; one may be unknown for a while."""
+        """The state of an execution, which may be unknown for a while."""
         found = self.execution(execution_id)
         if self.now < found.known:
             raise NotFoundError("Object not found", status_code=404)
@@ -516,7 +516,7 @@ class World:
         return True
 
     def history(self, view: str) -> ViewHistory:
-        """What the view lists."""
+        """The executions that the view lists."""
         at = self.now - 100.0 if self.get == "cached" else self.now
         listed = sorted(
             (each for each in self.ledger if each.view == canonical(view) and each.listed <= at), key=_by_age

@@ -1,4 +1,4 @@
-"""What tests of single executions share: a view, the ways in which a request fails, and a refresh as a flow.
+"""Helpers for tests of single executions: a view, the ways a request fails, and a refresh as a flow.
 
 It must not know how any flow decides.
 """

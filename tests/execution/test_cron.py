@@ -61,7 +61,7 @@ def test_what_runs_from_every_quarter_of_an_hour_to_once_a_week_is_taken(text: s
     ],
 )
 def test_what_dune_would_not_take_is_refused_with_the_rule(text: object, problem: str | None) -> None:
-    """The message says what is wrong, and what Dune takes."""
+    """The message names the problem, and the values that Dune accepts."""
     if problem is None:
         assert cron(text) == text
         return

@@ -1,4 +1,4 @@
-"""What past executions say of the next one: numbers, and nothing else."""
+"""Predictions from past executions: numbers, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ages = st.floats(0, 1e5)
 
 
 def expected(*lengths: float, failures: int = 0) -> Expected:
-    """What a view's past lets expect, the latest length first."""
+    """The prediction from a view's past, latest length first."""
     past = [Past(each, credits=each / 10) for each in lengths] + [Past(1.0, succeeded=False)] * failures
     outlook = Outlook.of([past])
     assert outlook is not None
@@ -69,7 +69,7 @@ def test_failures_are_kept_apart() -> None:
 
 
 def test_a_view_without_a_past_is_as_others_are() -> None:
-    """An unknown view is expected to take what the known ones take, with a range that holds them all."""
+    """An unknown view is predicted by the known ones, with a range that covers them all."""
     outlook = Outlook.of([[Past(each)] * 3 for each in (10.0, 40.0, 160.0)])
     assert outlook is not None
     unknown = outlook.expected([])

@@ -1,4 +1,4 @@
-"""Past executions: remembered, kept in a file, and read from Dune when nobody else needs the budget."""
+"""Past executions: remembered, kept in a file, and read from Dune with spare budget."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def known(session: Session, view: str = VIEW) -> int:
 
 
 def test_what_a_client_sees_end_it_knows() -> None:
-    """A client expects of a view what it has seen of it, without a request."""
+    """A client predicts a view by its own observations, without a request."""
     dune = Dune(length=30.0)
     session = dune.session()
     refresh_all(dune, [VIEW], session=session)
@@ -78,7 +78,7 @@ def test_a_spent_budget_reads_nothing() -> None:
 
 
 def test_a_file_keeps_the_past(tmp_path: Path) -> None:
-    """Another client expects what the first has seen, with a file between them; without one, nothing is written."""
+    """With a file between them, another client predicts the same; without one, nothing is written."""
     dune = Dune(length=30.0)
     path = tmp_path / "cache" / "history.jsonl"
     for count in (0, 1, 2):
@@ -92,7 +92,7 @@ def test_a_file_keeps_the_past(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_is_no_error(tmp_path: Path) -> None:
-    """Lines that cannot be read are passed over, whatever they are; a folder in the file's place changes nothing."""
+    """Unreadable lines are skipped, and a folder in the file's place changes nothing."""
     dune = Dune(length=30.0)
     path = tmp_path / "history.jsonl"
     session = dune.session()
@@ -123,7 +123,7 @@ def test_an_old_past_is_let_go_of(tmp_path: Path) -> None:
 
 
 def test_a_wait_without_a_name_has_no_history() -> None:
-    """An execution whose view nobody named is polled at the usual cadence, and nothing else is read."""
+    """An execution without a known view is polled at the usual cadence, and nothing else is read."""
     dune = Dune(length=60.0)
     a_past(dune, 60.0, 60.0)
     execution_id = started(dune)

@@ -1,4 +1,4 @@
-"""What a view reads, from the nodes of its query's pipeline: pure logic."""
+"""The views a view reads, from the nodes of its query's pipeline: pure logic."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_view_that_reads_nothing_stands_alone() -> None:
 
 
 def test_plain_queries_are_passed_through() -> None:
-    """What a query in between reads is read by whoever reads the query, however many there are on the way."""
+    """Sources of an intermediate query are read by its readers, through any number of queries."""
     nodes = (view(1, "a"), query(2, 1), query(3, 2), view(4, "b", 3), query(5, 4, 2))
     assert dict(views_of(ROOT, nodes)) == {"a": (), "b": ("a",), ROOT: ("b", "a")}
 
@@ -44,7 +44,7 @@ def test_the_view_may_have_a_node_of_its_own() -> None:
 
 
 def test_two_nodes_of_one_view_are_one_view() -> None:
-    """A view that a pipeline names twice reads what both nodes depend on."""
+    """A view named twice in a pipeline reads the sources of both nodes."""
     nodes = (view(1, "a"), view(2, "b"), view(3, "c", 1), view(4, "c", 2), query(5, 3, 4))
     assert dict(views_of(ROOT, nodes))["c"] == ("a", "b")
 
@@ -82,7 +82,7 @@ def test_the_view_itself_may_be_named_by_its_bare_name() -> None:
     ],
 )
 def test_no_order_is_better_than_a_wrong_one(nodes: tuple[Node, ...], problem: str) -> None:
-    """Circles, ids that stand twice and dependencies that lead nowhere are errors, which say what to do."""
+    """Circles, duplicate ids and missing dependencies are errors, which say how to proceed."""
     with pytest.raises(UnexpectedResponseError, match=problem) as caught:
         views_of(ROOT, nodes)
     assert "Write down yourself what each view reads" in str(caught.value)

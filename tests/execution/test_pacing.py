@@ -28,7 +28,7 @@ def polls(until: float) -> list[float]:
 
 @given(ages)
 def test_an_end_is_noticed_within_a_second_or_a_tenth(age: float) -> None:
-    """The pause after a poll never exceeds what the promise of lateness leaves."""
+    """The pause after a poll never exceeds the promised lateness."""
     assert 0 < poll_pause(age) <= max(1.0, 0.1 * age)
 
 
@@ -49,7 +49,7 @@ def test_polls_ahead_is_about_what_the_cadence_does(age: float) -> None:
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=50), st.floats(1, 1000))
 def test_shares_are_even_and_use_what_there_is(wants: list[float], capacity: float) -> None:
-    """Nobody gets more than the share, nobody below it is cut, and together they take all there is or all they want."""
+    """Nobody exceeds the share or is cut below it, and together they use all the capacity or all they want."""
     share = fair_share(wants, capacity)
     assert sum(min(want, share) for want in wants) == pytest.approx(min(sum(wants), capacity))
 

@@ -129,12 +129,12 @@ def test_our_own_clock_is_not_asked(offset: float) -> None:
 
 
 def unknown(execution: ExecutionStatus) -> ExecutionStatus:
-    """An execution whose status cannot be read is a candidate."""
+    """An execution with an unreadable status."""
     raise NOT_FOUND
 
 
 def undated(execution: ExecutionStatus) -> ExecutionStatus:
-    """An execution without a known start is a candidate."""
+    """An execution without a known start."""
     return attrs.evolve(execution, submitted_at=None, started_at=None)
 
 

@@ -1,4 +1,4 @@
-"""What is read of views: their freshness, and the list of them, as flows in virtual time."""
+"""Reads of views: their freshness, and the list of them, as flows in virtual time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_execution_that_is_not_kept_makes_nothing_fresh() -> None:
 
 
 def test_a_list_that_repeats_itself_ends() -> None:
-    """A server that always answers with the same page, and names another one each time, is asked twice."""
+    """A server that always responds with the same page, and names another one each time, is asked twice."""
     dune = Dune()
     dune._page = lambda offset: Page((Matview(name="a.b.c"),), offset + 1000)  # type: ignore[method-assign]
     assert dune.run(full_name(dune.session(), lambda name: name == VIEW)) is None

@@ -1,4 +1,4 @@
-"""What tests of the transports share: single exchanges, and certificates that only the test's client trusts."""
+"""Fixtures for tests of the transports: single exchanges, and certificates trusted only by the test's client."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ GUARD = 6000
 
 
 class Server:
-    """What a server saw.
+    """The bytes that a server received.
 
     Attributes:
         port: where it listens, on the loopback interface.
@@ -111,7 +111,7 @@ def serving(script: Script, context: ssl.SSLContext | None = None) -> Iterator[S
 
 
 def tunnel(target: int) -> Script:
-    """A script that makes a server a proxy: it answers CONNECT, and goes on to that port of this machine."""
+    """A script for a proxy: it accepts CONNECT, and forwards to a port of this machine."""
 
     def relay(server: Server, connection: socket.socket) -> None:
         if not server.request(connection).startswith(b"CONNECT "):
@@ -140,7 +140,7 @@ def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until another thread has seen what it must see."""
+    """Wait until another thread has seen an event."""
     idle = threading.Event()
     for _ in range(GUARD):
         if condition():

@@ -27,14 +27,14 @@ RUNNING = json.dumps({"execution_id": "E", "state": "QUERY_STATE_EXECUTING"}).en
 
 
 def forgetful(server: Server, connection: socket.socket) -> None:
-    """A script that answers one request of a connection, and drops it without a word when the next comes."""
+    """A script that responds to one request, and silently drops the connection at the next."""
     if server.request(connection):
         connection.sendall(response(RUNNING))
         server.request(connection)
 
 
 def faithful(server: Server, connection: socket.socket) -> None:
-    """A script that answers every request."""
+    """A script that responds to every request."""
     while server.request(connection):
         connection.sendall(response(RUNNING))
 
@@ -52,7 +52,7 @@ def test_a_refresh_leaves_on_a_connection_that_is_alive(
 
 
 def test_a_read_may_leave_on_any_connection(connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may be sent twice is sent on the connection that is there, however long it was idle."""
+    """A repeatable request uses the open connection, however long it was idle."""
     monkeypatch.setattr(transports, "CERTAIN", -1)
     with serving(faithful) as server:
         dune = connect("key", base_url=f"http://127.0.0.1:{server.port}")

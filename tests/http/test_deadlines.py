@@ -1,4 +1,4 @@
-"""`timeout` bounds a whole exchange, however its parts arrive. What a server drips, it drips until the client hangs up.
+"""`timeout` bounds a whole exchange, however its parts arrive. A dripping server drips until the client hangs up.
 
 No test here measures a time: a client that held on would be told by the server, after a minute.
 """
@@ -46,7 +46,7 @@ DRIPS = {
 
 
 def dripping(start: bytes, drop: bytes) -> Script:
-    """A script that answers a request with *start*, and then with *drop* for ever."""
+    """A script that responds with *start*, and then with *drop* forever."""
 
     def script(server: Server, connection: socket.socket) -> None:
         if server.request(connection):
@@ -105,7 +105,7 @@ def test_each_way_arrives(connect: Connect, send: Send, reach: Callable[[Script]
 def test_a_response_that_drips_is_given_up(
     connect: Connect, send: Send, reach: Callable[[Script], Any], drip: str, timeout: float
 ) -> None:
-    """Whatever part of a response drips, the exchange ends with its time: the server sees it, and nothing is unsent."""
+    """If any part of a response drips, the exchange ends in time, the server sees it, and it counts as sent."""
     server, url = reach(dripping(*DRIPS[drip]))
     with pytest.raises(RequestFailedError, match=f"no response within {timeout} s") as caught:
         send(connect("key", base_url=url, timeout=timeout))
@@ -215,7 +215,7 @@ def test_several_addresses_share_the_time(connect: Connect, send: Send, monkeypa
 def test_a_host_without_an_address_is_never_reached(
     connect: Connect, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that cannot be looked up is a failure to connect."""
+    """A failed DNS lookup is a failure to connect."""
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -107,7 +107,7 @@ def refreshes(sandbox: DuneSandbox) -> int:
 @FOREIGN
 @pytest.mark.parametrize("fault", FOUND_AGAIN.values(), ids=FOUND_AGAIN)
 def test_an_accepted_refresh_is_billed_once(dune: MatviewsClient, sandbox: DuneSandbox, fault: Fault) -> None:
-    """Whatever a transport calls the loss of an accepted refresh, it is sent once, and found again."""
+    """However a transport reports the loss of an accepted refresh, it is sent once, and found."""
     sandbox.fail("refresh", fault)
     refresh = dune.refresh(VIEW)
     assert [charge.execution_id for charge in sandbox.ledger] == [refresh.execution_id]
@@ -122,7 +122,7 @@ SLOW = {"late": Fault(delay=1), "head drip": Fault(head_drip=0.01), "drip": Faul
 def test_an_accepted_refresh_that_is_given_up_is_billed_once(
     kind: str, through: Callable[..., MatviewsClient], sandbox: DuneSandbox, fault: Fault
 ) -> None:
-    """However a transport counts its time, and whatever it calls the end of it, nothing is sent again."""
+    """However a transport counts its time and reports its end, nothing is resent."""
 
     def hurry(request: httpx.Request) -> None:
         if request.url.path.endswith("/refresh"):  # and not what looks for it
@@ -164,7 +164,7 @@ def test_a_refusal_is_read_and_no_redirect_followed(dune: MatviewsClient, sandbo
 
 @FOREIGN
 def test_a_wait_goes_on_through_faults(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Reading is free, so a wait tries again, also what a transport says was never sent."""
+    """Reads are free, so a wait retries, even a request that the transport reports as never sent."""
     refresh = dune.refresh(VIEW)
     sandbox.fail("status", Fault(lost=True, reset=True), Fault(cut=7, reset=True), Fault(status=502))
     assert refresh.wait(timeout=600).succeeded
@@ -173,7 +173,7 @@ def test_a_wait_goes_on_through_faults(dune: MatviewsClient, sandbox: DuneSandbo
 
 @FOREIGN
 def test_nobody_listens(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
-    """Where a foreign transport finds nobody, nothing proves it: the refresh ends in doubt, and a wait out of time."""
+    """If nothing listens behind a foreign transport, that is no proof: a refresh is ambiguous, a wait times out."""
     refresh = dune.refresh(VIEW)
     sandbox.close()
     with pytest.raises(AmbiguousRefreshError):

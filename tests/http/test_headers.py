@@ -1,4 +1,4 @@
-"""What the headers of responses say of limits and of operations that will go."""
+"""Limits and deprecations in the headers of responses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_parts_that_stand_alone(policy: str, state: str, expected: tuple[RateLim
     ],
 )
 def test_a_quota_that_cannot_be_used_is_none(policy: str) -> None:
-    """What is malformed, absent, endless or contradicts itself announces no quota; what stands beside it counts."""
+    """A malformed, missing, endless or contradictory part announces no quota; its neighbours count."""
     assert [limit for limit in told(policy) if limit.quota] == []
     assert RateLimit("ip", 1000, 1) in told(f'"ip";q=1000;w=1, {policy}')
 
@@ -83,13 +83,13 @@ def test_a_quota_that_cannot_be_used_is_none(policy: str) -> None:
     ],
 )
 def test_what_remains_is_no_promise_and_no_pause(state: str) -> None:
-    """A policy closes nothing while it has room, or where its end is not told, or lies beyond its own window."""
+    """A policy closes nothing while it has room, or if its end is missing or beyond its window."""
     assert told('"write";q=350;w=60', state) == (RateLimit("write", 350, 60),)
 
 
 @given(st.text(), st.text())
 def test_any_header_can_be_read(policy: str, state: str) -> None:
-    """Whatever stands in the headers, no quota is zero, and no pause is longer than an hour."""
+    """For all headers, no quota is zero, and no pause is longer than an hour."""
     for limit in told(policy, state):
         assert (limit.quota > 0) == (limit.seconds > 0)
         assert 0 <= limit.spent_for <= LONGEST_WINDOW

@@ -93,7 +93,7 @@ def test_a_cancellation_at_any_pause_harms_nobody(sandbox: DuneSandbox, is_over:
 
 
 async def wrapped(awaitable: Awaitable[Any]) -> Any:
-    """A coroutine, of which a task can be made."""
+    """A coroutine, for use in a task."""
     return await awaitable
 
 

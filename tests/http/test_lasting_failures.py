@@ -1,4 +1,4 @@
-"""What will not pass by itself ends at once and says what to set; what may pass is tried again, and says so."""
+"""Permanent failures end at once and name the setting; transient ones are retried, and logged."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.usefixtures("skipped")
 
 @pytest.fixture(params=CALLS)
 def call(request: pytest.FixtureRequest) -> Callable[[Any], object]:
-    """What is asked of the client."""
+    """The call made with the client."""
     return CALLS[request.param]
 
 
 @pytest.fixture
 def stranger() -> ssl.SSLContext:
-    """A server's context whose authority nobody trusts."""
+    """A server's context with an untrusted authority."""
     return server_context(trustme.CA())
 
 
@@ -113,7 +113,7 @@ def test_a_proxy_in_trouble_is_tried_again(
 
 
 def test_what_is_tried_again_says_so(connect: Connect, sandbox: DuneSandbox, caplog: pytest.LogCaptureFixture) -> None:
-    """What failed, when it is tried next and when it is given up is said at INFO, for a read and for a refresh."""
+    """INFO has the failure, the next attempt and the deadline, for a read and for a refresh."""
     caplog.set_level(logging.INFO, "dune_matviews")
     sandbox.fail("status", Fault(status=503, body=b"down for a moment"))
     sandbox.fail("refresh", Fault(status=429, headers={"Retry-After": "3"}))

@@ -35,7 +35,7 @@ async def start_async(client, name):
 
 
 def run(program: str, sandbox: DuneSandbox) -> list[str]:
-    """Run *program*, which tells each refresh that it starts; return what else it tells. All it starts is billed once.
+    """Run *program*, which prints each refresh it starts; return its other output. Each start is billed once.
 
     It must end in order, and say nothing on stderr.
     """

@@ -48,7 +48,7 @@ def test_a_closed_window_lets_nobody_through() -> None:
 
 
 def test_whoever_waits_keeps_its_place_when_the_window_closes() -> None:
-    """A pause moves whoever would leave within it to its end, and those behind as far as the limit asks for."""
+    """A pause delays the requests within it to its end, and those behind by the limit."""
     window = Window(2)
     turns = [window.reserve(0.0) for _ in range(6)]
     window.close(10.0, 40.0)

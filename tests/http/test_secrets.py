@@ -1,4 +1,4 @@
-"""The key shows nowhere: not in what an interruption leaves behind, nor in what a server echoes."""
+"""The key appears nowhere: neither after an interruption nor in a server's echo."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TESTS = str(Path(__file__).parents[1])
 
 
 def left_behind(error: BaseException | None) -> Generator[str]:
-    """What an error tracker may record of *error*: each local variable of each frame, and what is in it."""
+    """The data that an error tracker may record of *error*: every local variable of every frame, and its contents."""
     seen = set[int]()
     ahead: list[BaseException | None] = [error]
     while ahead:
@@ -58,7 +58,7 @@ def assert_keyless(error: BaseException) -> None:
 
 
 def silent(server: Server, connection: Any) -> None:
-    """A script that takes a request, and never answers."""
+    """A script that accepts a request, and never responds."""
     server.request(connection)
     hold(server, connection)
 
@@ -229,7 +229,7 @@ def test_a_page_of_the_list_may_have_ten_megabytes(
 
 
 def test_clients_and_handles_that_are_pickled_say_what_to_pass_on(kind: str) -> None:
-    """A client or a handle is neither pickled nor copied, and says what to pass on instead."""
+    """A client or a handle cannot be pickled or copied, and the error names the alternative."""
     client: Any = (MatviewsClient if kind == "sync" else AsyncMatviewsClient)(KEY)
     for dump in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="make one where it is used, from the same settings"):

@@ -41,7 +41,7 @@ def existing_descriptors() -> list[str]:
 
 
 def test_eight_threads_share_a_client(sandbox: DuneSandbox) -> None:
-    """Each thread gets its own execution, whatever the others do, and everything is billed once."""
+    """Each thread gets its own execution, regardless of the others, and everything is billed once."""
     with MatviewsClient(sandbox.api_key, base_url=sandbox.url, plan=None) as dune:
 
         def work(number: int) -> ExecutionStatus:
@@ -72,7 +72,7 @@ def test_two_hundred_tasks_share_a_client(sandbox: DuneSandbox) -> None:
 
 
 def test_a_crowd_shares_a_few_connections(sandbox: DuneSandbox) -> None:
-    """However many look at once, no more connections are open than any plan has a use for."""
+    """For any number of polls at once, no more connections are open than the largest plan can use."""
     sandbox.fail("status", *[Fault(delay=0.1)] * 2 * CONNECTIONS)
 
     async def main() -> int:
@@ -154,7 +154,7 @@ def test_a_cancelled_task_sends_nothing_more_and_harms_nobody(sandbox: DuneSandb
 
 @pytest.fixture
 def remote_sandbox() -> Iterator[tuple[str, Callable[[], str]]]:
-    """The address of a sandbox in a process of its own, and what ends it and returns its bill."""
+    """The address of a sandbox in its own process, and a function that ends it and returns its bill."""
     command = [sys.executable, "-m", "dune_matviews.sandbox", "--speed", "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What the way out promises beyond the table of faults: what counts as sent, what is kept secret, what is refused.
+"""The transport beyond the table of faults: unsent requests, secrets, and rejected responses.
 
 Over real sockets where the bytes matter, through a caller's own httpx client where only its part in it does.
 """
@@ -62,7 +62,7 @@ def skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def connect_through(kind: str, connect: Connect, own_http_client: Callable[..., Any]) -> Connect:
-    """Makes clients whose requests this function answers, through an httpx client of the caller's own."""
+    """Makes clients that send through this function, as a transport of the caller's own."""
 
     def make(answer: Callable[[httpx.Request], httpx.Response], key: str = KEY, **options: Any) -> MatviewsClient:
         own = own_http_client(transport=httpx.MockTransport(answer), **options)
@@ -73,7 +73,7 @@ def connect_through(kind: str, connect: Connect, own_http_client: Callable[..., 
 
 @contextmanager
 def answering(*answers: bytes) -> Iterator[str]:
-    """A server that answers each connection with one of these, the last one again and again; its URL."""
+    """A server with one of these responses per connection, the last one repeatedly; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -95,7 +95,7 @@ def answering(*answers: bytes) -> Iterator[str]:
 
 
 def raw(status: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
-    """An answer, byte by byte."""
+    """A response, byte by byte."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -146,7 +146,7 @@ def test_a_connection_refused_is_proof_that_nothing_was_sent(connect: Connect) -
 
 
 def test_a_failure_after_an_answer_began_is_no_proof_that_nothing_was_sent(kind: str, connect_through: Connect) -> None:
-    """Once an answer has begun, a transport of the caller's may fail in any way: the request was sent."""
+    """Once a response has begun, any failure of the caller's transport means that the request was sent."""
 
     class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
@@ -172,7 +172,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("fault", BROKEN, ids=["no gzip", "gzip twice", "cut", "drips", "too large"])
 def test_a_refusal_is_one_however_its_body_arrives(connect: Connect, sandbox: DuneSandbox, fault: Fault) -> None:
-    """Status and headers say what an answer is; a body that cannot be read takes nothing away from them."""
+    """Status and headers determine the response, even with an unreadable body."""
     sandbox.fail("refresh", fault)
     with pytest.raises(PaymentRequiredError) as caught:
         connect(sandbox.api_key, base_url=sandbox.url, timeout=TIMEOUT).refresh(VIEW)
@@ -183,7 +183,7 @@ def test_a_refusal_is_one_however_its_body_arrives(connect: Connect, sandbox: Du
 
 
 def test_a_pause_is_kept_though_the_body_is_broken(connect: Connect, sandbox: DuneSandbox) -> None:
-    """The `Retry-After` of a 429 counts, whatever became of its body."""
+    """The `Retry-After` of a 429 counts, for any body."""
     headers = {"Retry-After": "86400", "Content-Encoding": "gzip"}
     sandbox.fail("refresh", Fault(status=429, body=b"no gzip", headers=headers))
     with pytest.raises(RateLimitError) as caught:
@@ -221,7 +221,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("body", SPELLINGS.values(), ids=SPELLINGS)
 @pytest.mark.parametrize("status", [400, 200])
 def test_an_echo_is_redacted_however_it_is_spelled(connect_through: Connect, status: int, body: bytes) -> None:
-    """Whatever a server or proxy makes of the key, no part of an error says it."""
+    """In whatever form a server or proxy echoes the key, no part of an error shows it."""
     dune = connect_through(lambda _: httpx.Response(status, content=body if status == 400 else b"," + body))
     with pytest.raises(APIError) as caught:
         dune.attach("E").status()
@@ -232,7 +232,7 @@ def test_an_echo_is_redacted_however_it_is_spelled(connect_through: Connect, sta
 
 @pytest.mark.parametrize("location", ["https://x.example/?k=s3cret%2Fkey%2Bof%3Dthis_test", f"https://x.example/{KEY}"])
 def test_a_redirect_shows_no_key(connect: Connect, location: str) -> None:
-    """Where a redirect would lead is told without the key, which also leaves what httpx prepared to send there."""
+    """The target of a redirect is reported without the key, and so is the request that httpx prepared."""
     with answering(raw("307 Elsewhere", headers={"Location": location, "Set-Cookie": f"k={KEY}"})) as url:
         dune: Any = connect(KEY, base_url=url, timeout=TIMEOUT)
         with pytest.raises(UnexpectedResponseError, match=r"redirect to https://x\.example/.*\*\*\*") as caught:
@@ -279,7 +279,7 @@ def test_what_libraries_quote_shows_no_key(
 
 
 def test_a_harmless_cause_is_kept(connect: Connect) -> None:
-    """What went wrong below is the cause, with its traceback, where that shows no key."""
+    """The underlying failure is the cause, with its traceback, unless it shows the key."""
     with answering(b"") as url, pytest.raises(RequestFailedError) as caught:
         connect(KEY, base_url=url, timeout=TIMEOUT).attach("E").status()
     assert isinstance(caught.value.__cause__, httpcore.RemoteProtocolError)
@@ -306,7 +306,7 @@ def test_logs_of_libraries_are_redacted(kind: str, connect: Connect, caplog: pyt
 
 
 def test_a_forgotten_client_is_no_longer_looked_for_in_logs(caplog: pytest.LogCaptureFixture) -> None:
-    """The key of a client that nobody closed is forgotten with the client."""
+    """The key of an unclosed client is forgotten with the client."""
     MatviewsClient(KEY)
     gc.collect()
     logging.getLogger("httpx").warning("%s", KEY)
@@ -315,7 +315,7 @@ def test_a_forgotten_client_is_no_longer_looked_for_in_logs(caplog: pytest.LogCa
 
 @pytest.mark.parametrize("key", ["test", "state", "id", "dune", "E"])
 def test_a_key_that_is_a_common_word_damages_nothing(connect_through: Connect, key: str) -> None:
-    """Ids, names of properties and states are used as they came, and only what people read is redacted."""
+    """Ids, property names and states stay as they came, and only texts for people are redacted."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
@@ -448,7 +448,7 @@ def test_an_http_client_of_the_wrong_kind_is_refused(kind: str, connect: Connect
 
 
 def test_a_client_that_was_never_made_has_a_repr(kind: str) -> None:
-    """Whatever shows a client whose `__init__` has failed, such as a debugger, is shown something."""
+    """A debugger can show a client whose `__init__` has failed."""
     assert repr(MatviewsClient.__new__(MatviewsClient)) == "<MatviewsClient, never opened>"
 
 
@@ -471,7 +471,7 @@ def test_a_wait_for_ever_is_refused(connect: Connect, options: Any) -> None:
 
 
 def test_a_name_that_fits_no_url_is_refused(connect: Connect, sandbox: DuneSandbox) -> None:
-    """What is too long to be sent is refused before it is tried; what may be long but real is sent."""
+    """A value too long to send is rejected before the request; a long but real one is sent."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
     with pytest.raises(InvalidArgumentError, match="1,001 characters"):
         dune.refresh("x" * 1_001)

@@ -34,6 +34,6 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
     ],
 )
 def test_durations_that_are_none_say_how_to_write_one(text: str, says: str) -> None:
-    """What has no unit, no number or no sense is refused, with what to write instead."""
+    """A duration without a unit, a number or a sense is rejected, with a valid example."""
     with pytest.raises(InvalidArgumentError, match=says):
         parse_duration(text)

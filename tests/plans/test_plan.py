@@ -1,4 +1,4 @@
-"""Plan files: what they say, where their mistakes are, and that lineage writes one."""
+"""Plan files: their contents, the places of their mistakes, and plans written from a lineage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plan(folder: Path, text: str | bytes) -> Path:
 
 
 def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
-    """Views with what they read, a tier for each, and limits; the journal lies beside the file."""
+    """A plan has views with the views they read, a tier for each, and limits; the journal lies beside it."""
     found = read_plan(plan(tmp_path, WHOLE))
     assert found.views == {"dune.t.base": (), "dune.t.daily": ("dune.t.base",)}
     assert found.dune_plan == "plus"
@@ -58,7 +58,7 @@ def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
 
 
 def test_a_plan_may_say_nothing_but_views(tmp_path: Path) -> None:
-    """What is not said is left to the SDK's defaults."""
+    """Missing keys take the SDK's defaults."""
     assert read_plan(plan(tmp_path, "[views.a]")) == RefreshPlan(views={"a": ()}, options={}, dune_plan=None)
 
 
@@ -93,7 +93,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "says"), MISTAKES)
 def test_a_mistake_is_told_with_its_line(text: str, says: str, tmp_path: Path) -> None:
-    """File, line, what is wrong and what would be right."""
+    """A mistake is reported with file, line, problem and remedy."""
     path = plan(tmp_path, f"{text}\n[views.a]\n")
     with pytest.raises(InvalidArgumentError) as caught:
         read_plan(path)
@@ -164,7 +164,7 @@ names = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: na
 def test_lineage_written_is_a_plan_read(
     tmp_path_factory: pytest.TempPathFactory, views: list[str], data: st.DataObject
 ) -> None:
-    """Whatever views are called and read, the file that is written is the plan that is read, upstream first."""
+    """For all names and readings, the written file is read as the same plan, upstream first."""
     lineage = {
         name: tuple(data.draw(st.lists(st.sampled_from(views[:place]), unique=True))) if place else ()
         for place, name in enumerate(views)

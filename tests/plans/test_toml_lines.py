@@ -1,4 +1,4 @@
-"""In which line of a TOML text something stands."""
+"""The line of each key in a TOML text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ k = 2"""
     ],
 )
 def test_the_line_of_a_thing_is_found(path: tuple[str | int, ...], line: int) -> None:
-    """Keys, tables and elements of arrays are found where they stand; what is absent, where it belongs."""
+    """Keys, tables and elements of arrays are found in their lines, and absent ones in their tables."""
     assert line_of(TEXT, path) == line
     assert line_of(TEXT.replace("\n", "\r\n"), path) == line
 
