@@ -1,4 +1,5 @@
-"""The promises about `.envs/`: each folder is complete or absent, and omissions are named."""
+"""The promises about `.envs/`: each folder is complete or absent, and omissions are named.
+Must not know what belongs into a folder: here, commands of the tests' own fill it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Faults of a wheel or a source archive, each of which is noticed."""
+"""Faults of a wheel or a source archive, each of which is noticed.
+Must not know how they are built: `make check-wheel` builds and tries the real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The workflows: they run the targets that people run, resist injection, and deliver updates."""
+"""The workflows: they run the targets that people run, resist injection, and deliver updates.
+Must not know what the targets do."""
 
 from __future__ import annotations
 

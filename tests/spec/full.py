@@ -1,4 +1,4 @@
-"""Knows a spec of a whole API in Dune's manner, in our words: some 35 operations, with whatever is odd about them.
+"""An invented spec of a whole API in Dune's manner: some 35 operations, with every known oddity.
 Must not know what the tools make of it.
 
 It is shaped as a converter from Swagger 2.0 leaves it: bodies as `*/*`, the key as two parameters of each operation,
@@ -46,7 +46,7 @@ def body(schema: Document, *media_types: str) -> Document:
 
 
 def answer(schema: Document | None, *media_types: str) -> Document:
-    """An answer."""
+    """A response."""
     if schema is None:
         return {"description": "OK"}
     return {"content": {each: {"schema": schema} for each in media_types or (JSON,)}, "description": "OK"}
@@ -216,7 +216,7 @@ def queries() -> Document:
 
 
 def tables() -> Document:
-    """The operations on uploaded tables: CSV, JSON lines and bytes sent, 201 answered."""
+    """The operations on uploaded tables: CSV, JSON lines and bytes sent, with a 201 response."""
     content_type = parameter("header", "Content-Type", {"type": "string", "enum": ["text/csv", "application/x-ndjson"]})
     inserted = answer(ref("models.InsertResponse"))
     return {
@@ -258,7 +258,7 @@ def tables() -> Document:
 
 
 def others() -> Document:
-    """What remains: data sets, visualizations, usage."""
+    """The other operations: data sets, visualizations, usage."""
     return {
         "/v1/usage": {
             "post": operation(

@@ -1,4 +1,4 @@
-"""Knows how an entry of ours gives way to Dune's own, and what stays ours then.
+"""The replacement of our entry by Dune's own, and the parts that stay ours.
 Must not know any operation of Dune's."""
 
 from tests.spec.pages import spec_of
@@ -19,7 +19,7 @@ def thing(**properties: Document) -> Document:
 
 
 def answering(call: str, schema: Document, **named: Document) -> Document:
-    """Return a spec of one operation, its answer, and schemas."""
+    """Return a spec of one operation, its response, and schemas."""
     document = spec_of(call, **named)
     content = {"application/json": {"schema": schema}}
     find(document, call)["responses"]["200"]["content"] = content  # type: ignore[index]
@@ -30,7 +30,7 @@ OURS = answering(CALL, ref("Thing"), Thing=thing(parts={"type": "array", "items"
 
 
 def test_names_of_ours_stay_where_dune_has_others() -> None:
-    """Schemas that Dune calls otherwise keep our names, wherever it uses them; what they say is Dune's."""
+    """Schemas with other names at Dune keep our names throughout, with Dune's contents."""
     theirs = answering(
         CALL,
         ref("ThingV2"),
@@ -52,7 +52,7 @@ def test_names_of_ours_stay_where_dune_has_others() -> None:
 
 
 def test_schemas_without_a_name_get_ours() -> None:
-    """What Dune declares on the spot is the schema that it is in our entry."""
+    """A schema that Dune declares inline gets the name in our entry."""
     theirs = answering(CALL, thing(parts={"type": "array", "items": thing(name={})}))
     completed = complete(theirs, OURS).document
     assert schemas(completed) == {
@@ -84,7 +84,7 @@ def test_a_name_that_dune_uses_itself_is_not_given_away() -> None:
 
 
 def test_names_in_a_path_stay_ours() -> None:
-    """An operation is the same whatever the places in its path are called, and is called as in our entry."""
+    """An operation is the same under any names of path parameters, and gets the names in our entry."""
     theirs = spec_of("GET /things/{thingId}", "PUT /things/{thingId}")
     theirs["paths"]["/things/{thingId}"]["parameters"] = [
         {"in": "path", "name": "thingId", "schema": {"type": "integer"}}

@@ -1,4 +1,4 @@
-"""Knows each kind of change that a spec can undergo, in which words it is told, and whom it breaks.
+"""Every kind of change of a spec, its message, and the users it breaks.
 Must not know where specs come from."""
 
 import re
@@ -355,14 +355,14 @@ SCHEMA = "components schemas"
     ],
 )
 def test_a_change_is_told_with_what_it_breaks(where: str, value: Any, rank: Rank, told: str) -> None:
-    """Each change is one line, in the field's words, marked by whom it breaks and ranked by what it touches."""
+    """Each change is one line, with its effect on users, and ranked by importance."""
     (change, *rest) = compare(FULL, edited(FULL, where, value), USED)
     assert (str(change), change.rank) == (f"- {told}", rank)
     assert rest == []
 
 
 def test_another_name_in_a_path_breaks_nothing() -> None:
-    """An operation whose path has another name in it is the same request, and that is all that is told."""
+    """An operation with another name in its path is the same request, and only the rename is reported."""
     new = copy(FULL)
     item = new["paths"].pop("/v1/query/{query_id}/execute")
     item["post"]["parameters"][0]["name"] = "queryId"
@@ -375,14 +375,14 @@ def test_another_name_in_a_path_breaks_nothing() -> None:
 
 
 def test_what_the_additions_rest_on_is_used_as_well() -> None:
-    """A property of an answer that is deep within others is known to be read."""
+    """A property deep within a response is known to be read."""
     where = f"{SCHEMA} models.PipelineViewNode properties name"
     (change,) = compare(FULL, edited(FULL, where, None), Used(properties={("models.PipelineViewNode", "name")}))
     assert change.effect is Effect.BREAKING
 
 
 def test_what_breaks_comes_first() -> None:
-    """Changes are sorted by what they touch, then by whom they break."""
+    """Changes are sorted by importance, then by the users they break."""
     new = edited(edited(FULL, f"{SCHEMA} models.Unused", None), f"{SCHEMA} {TOLD} properties execution_id", None)
     new = edited(edited(new, f"{SCHEMA} {TOLD} properties other", TEXT), f"{SCHEMA} models.New", {})
     new["paths"]["/v1/a"] = {"get": {"responses": {}}}
@@ -415,7 +415,7 @@ def test_what_breaks_comes_first() -> None:
     ],
 )
 def test_what_touches_the_project_is_to_be_looked_at(where: str, value: Any) -> None:
-    """A key against paying twice, a cap on credits, an end that is announced, and what is required come first."""
+    """An idempotency key, a credit cap, a deprecation and new requirements come first."""
     old = edited(FULL, f"{REFRESH} requestBody required", True) if value is False else FULL
     (change,) = compare(old, edited(old, where, value), USED)
     assert (change.rank, change.effect) == (Rank.LOOK, Effect.NONE)
@@ -433,13 +433,13 @@ def test_what_touches_the_project_is_to_be_looked_at(where: str, value: Any) -> 
     ],
 )
 def test_what_does_not_touch_it_is_not(where: str, value: Any, rank: Rank) -> None:
-    """The same words elsewhere, and other words here, do not call for a look."""
+    """The same words elsewhere, and other words here, need no attention."""
     (change,) = compare(FULL, edited(FULL, where, value), USED)
     assert change.rank is rank
 
 
 def test_what_dune_no_longer_publishes_and_we_describe_is_told() -> None:
-    """Such an operation stays in the client, by our description; that Dune took it down is to be looked at."""
+    """Such an operation stays in the client, by our description, and its removal needs attention."""
     call = "POST /v1/usage"
     (change, *rest) = compare(FULL, edited(FULL, "paths /v1/usage", None), USED, frozenset({call}))
     assert str(change) == f"- `{call}`: no longer published; additions.yaml describes it still"
@@ -447,7 +447,7 @@ def test_what_dune_no_longer_publishes_and_we_describe_is_told() -> None:
 
 
 def test_a_long_text_is_shown_where_it_differs() -> None:
-    """Of two long texts that begin alike, what is told begins shortly before they differ."""
+    """Two long texts with the same beginning are shown from shortly before their first difference."""
     old = edited(FULL, f"{REFRESH} description", "Much is said. " * 40 + "It costs nothing. " + "So be it. " * 40)
     new = edited(old, f"{REFRESH} description", old["paths"][PATH]["post"]["description"].replace("nothing", "much"))
     (change,) = compare(old, new, USED)
@@ -458,7 +458,7 @@ def test_a_long_text_is_shown_where_it_differs() -> None:
 
 
 def test_the_same_spec_has_no_changes() -> None:
-    """Nothing is told of two specs that say the same, also where one says once what the other says for each."""
+    """Two specs with the same content yield no report, even if one repeats what the other shares."""
     spread = copy(FULL)
     shared = spread["paths"]["/v1/execution/{execution_id}/status"].pop("parameters")
     assert shared
@@ -477,7 +477,7 @@ def leaves(node: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @given(st.sampled_from(list(leaves(FULL))))
 def test_no_change_is_silent(where: tuple[Any, ...]) -> None:
-    """Whatever one thing of a spec is said differently, something is told, unless the two specs say the same."""
+    """For every single difference of a spec, there is a report, unless the contents are the same."""
     node: Any = (new := copy(FULL))
     *path, key = where
     for each in path:
@@ -488,7 +488,7 @@ def test_no_change_is_silent(where: tuple[Any, ...]) -> None:
 
 @given(st.sets(st.sampled_from(sorted(FULL["paths"]))), st.sets(st.sampled_from(sorted(schemas(FULL)))))
 def test_nothing_that_is_gone_or_new_is_left_out(paths: set[str], names: set[str]) -> None:
-    """Whatever is removed is told, by its name, and the way back tells the same things as added."""
+    """Every removal is reported by name, and the reverse reports the same things as added."""
     new = copy(FULL)
     gone = {f"{method.upper()} {path}" for path in paths for method in set(FULL["paths"][path]) - {"parameters"}}
     gone |= set(names)

@@ -1,4 +1,4 @@
-"""Knows each fact that the wrapper rests on, and that a spec which drops one is told so, with the right words.
+"""Every fact that the wrapper relies on, and the message for a spec that no longer states it.
 Must not know how the facts are used."""
 
 import ast
@@ -69,7 +69,7 @@ def document() -> Document:
 
 
 def problems(document: Document) -> list[str]:
-    """What is told of *document*."""
+    """The messages for *document*."""
     return check(document, FACTS, GIVEN)
 
 
@@ -80,14 +80,14 @@ def property_of(document: Document, name: str, key: str) -> Document:
 
 
 def test_the_committed_spec_says_what_the_wrapper_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is told of the spec as it is committed."""
+    """The committed spec yields no message."""
     assert main() == 0
     assert capsys.readouterr().out == "the spec states every fact that the wrapper relies on\n"
 
 
 @pytest.mark.parametrize("name", list(FACTS.operations))
 def test_an_operation_that_is_gone_is_told(name: str, document: Document) -> None:
-    """An operation that the spec drops, or has at another path, is told with the places that have to follow."""
+    """An operation that is removed or moved is reported with the places to change."""
     method, path = name.split()
     document["paths"][f"{path}/renamed"] = {method.lower(): document["paths"][path].pop(method.lower())}
     (told,) = problems(document)
@@ -99,7 +99,7 @@ def test_an_operation_that_is_gone_is_told(name: str, document: Document) -> Non
     ("name", "parameter"), [(name, each) for name, fact in FACTS.operations.items() for each in fact.get("takes", {})]
 )
 def test_a_parameter_that_is_gone_or_of_another_type_is_told(name: str, parameter: str, document: Document) -> None:
-    """A parameter that is called otherwise, or takes something else, is told with the operation that takes it."""
+    """A renamed or retyped parameter is reported with its operation."""
     content = find(document, name) or {}
     declared = next(each for each in content["parameters"] if each["name"] == parameter)
     kind, declared["schema"]["type"] = declared["schema"]["type"], "boolean"
@@ -114,7 +114,7 @@ def test_a_parameter_that_is_gone_or_of_another_type_is_told(name: str, paramete
 def test_a_property_that_is_gone_is_told(
     module: Path, verb: str, table: str, name: str, key: str, document: Document
 ) -> None:
-    """A property that is called otherwise is told with its new name, the module that needs it, and the table."""
+    """A renamed property is reported with its new name, the module that needs it, and the table."""
     found = schemas(document)[SCHEMAS[name]]["properties"]
     found[f"{key}_2"] = found.pop(key)
     told = problems(document)[0]
@@ -126,7 +126,7 @@ def test_a_property_that_is_gone_is_told(
 def test_a_property_of_another_type_is_told(
     module: Path, verb: str, table: str, name: str, key: str, document: Document
 ) -> None:
-    """A property that has another type is told with both, the module that needs it and the table of facts."""
+    """A retyped property is reported with both types, the module that needs it, and the table."""
     schemas(document)[SCHEMAS[name]]["properties"][key] = {"type": "null"}
     kind = {**FACTS.reads, **FACTS.sends}[name][key]
     told = problems(document)[0]
@@ -138,7 +138,7 @@ def test_a_property_of_another_type_is_told(
 
 @pytest.mark.parametrize("name", list(SCHEMAS))
 def test_a_schema_of_another_name_is_told(name: str, document: Document) -> None:
-    """A schema that is called otherwise, so that its class is, too, is told with the settings that give its name."""
+    """A renamed schema, and so a renamed class, is reported with the settings that name it."""
     for node in nodes(document):
         if node.get("$ref") == f"#/components/schemas/{SCHEMAS[name]}":
             node["$ref"] = "#/components/schemas/models.Renamed"
@@ -158,7 +158,7 @@ def test_a_schema_of_another_name_is_told(name: str, document: Document) -> None
     ],
 )
 def test_another_body_or_response_is_told(name: str, verb: str, kind: str, document: Document) -> None:
-    """A request or response of another schema than the one whose class is expected is told, with both."""
+    """A request or response with another schema than the expected class is reported, with both."""
     content = find(document, name) or {}
     place = content["requestBody"] if verb == "sends" else content["responses"]["200"]
     schemas(document)["models.Other"] = {"type": "object"}
@@ -169,7 +169,7 @@ def test_another_body_or_response_is_told(name: str, verb: str, kind: str, docum
 
 @pytest.mark.parametrize("name", [name for names in FACTS.states.values() for name in names if "CANCELLED" not in name])
 def test_a_state_of_another_name_is_told(name: str, document: Document) -> None:
-    """A state that is called otherwise is told twice: the new name is not known, and the old one is not listed."""
+    """A renamed state is reported twice: the new name is unknown, and the old one is missing."""
     state = property_of(document, "ExecutionStatusResponse", "state")
     state["description"] = state["description"].replace(f"`{name}`", f"`{name}_RENAMED`")
     new, gone = problems(document)
@@ -179,7 +179,7 @@ def test_a_state_of_another_name_is_told(name: str, document: Document) -> None:
 
 
 def test_a_new_state_is_told_wherever_it_is_named(document: Document) -> None:
-    """A state that the wrapper does not know is told, also where it is only mentioned."""
+    """A state unknown to the wrapper is reported, even if it is only mentioned."""
     state = property_of(document, "ExecutionStatusResponse", "state")
     state["description"] = "For example `QUERY_STATE_SUSPENDED`"
     (told,) = problems(document)
@@ -199,7 +199,7 @@ def test_either_spelling_of_cancelled_will_do(spelling: str, document: Document)
 
 @pytest.mark.parametrize("told_now", ["Accepts `medium`, `large`.", "Accepts `small`, `medium`, `large`, `huge`.", ""])
 def test_another_sentence_on_the_tiers_is_told(told_now: str, document: Document) -> None:
-    """A spec that says something else of the tiers is told with its words, and with what may have to go."""
+    """A changed description of the tiers is reported with its text, and the code that may have to go."""
     performance = property_of(document, "RefreshRequest", "performance")
     performance["description"] = f"The tier.\n{told_now}"
     (told,) = problems(document)
@@ -209,7 +209,7 @@ def test_another_sentence_on_the_tiers_is_told(told_now: str, document: Document
 
 
 def test_an_enum_of_the_tiers_is_told(document: Document) -> None:
-    """A spec that closes the list of tiers is told, because the client has to send what users ask for."""
+    """A closed list of tiers is reported, because the client must send the tier a user passes."""
     property_of(document, "RefreshRequest", "performance")["enum"] = ["medium", "large"]
     (told,) = problems(document)
     assert "lists the values of `performance` now: ['medium', 'large']" in told
@@ -296,7 +296,7 @@ def test_an_operation_reads_the_status_and_model_of_the_table(operation: str, mo
 
 
 def test_what_the_wrapper_uses_is_known_by_dunes_names() -> None:
-    """Of a published spec, it is known what the wrapper takes, sends and reads, whatever the schemas are called."""
+    """The parameters, requests and responses that the wrapper uses are found in a published spec, under any names."""
     text = SPEC.replace("matviews.MatviewsRefreshResponse", "models.Other")
     used = used_of(parse("", text), FACTS)
     assert used.properties == {("matviews.MatviewsRefreshRequest", "performance"), ("models.Other", "execution_id")}
@@ -314,7 +314,7 @@ def test_a_spec_edited_by_hand_is_told(repository: Path, capsys: pytest.CaptureF
 
 
 def test_a_fact_edited_away_is_told_beside_that(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever edits the spec in place is told what the wrapper misses, and that the spec is not edited."""
+    """A spec edited by hand yields the missing facts, and the rule against editing it."""
     (repository / "openapi.yaml").write_text(SPEC.replace("Accepts `small`,", "Accepts"), "utf-8")
     assert main(repository) == 1
     fact, record = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""Knows what the command `python -m tools.generate` writes, compares and refuses.
+"""The command `python -m tools.generate`: its output, its comparison and its errors.
 Must not know what the generated client does."""
 
 import hashlib
@@ -25,7 +25,7 @@ from tools.generate import (
 
 
 def drift_of(fresh: Path, folder: Path) -> list[str]:
-    """Return the lines in which the drift of *folder* is told."""
+    """Return the lines that report the drift of *folder*."""
     with pytest.raises(ToolError) as caught:
         require_same(fresh, folder)
     return str(caught.value).splitlines()
@@ -39,7 +39,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 
 def test_the_committed_client_is_up_to_date(tmp_path: Path) -> None:
-    """`generated/` holds, byte for byte, what the committed spec files give on this Python."""
+    """`generated/` is, byte for byte, the output for the committed spec files on this Python."""
     produce(ROOT, tmp_path / "generated")
     require_same(tmp_path / "generated", ROOT / "generated")
 
@@ -114,7 +114,7 @@ def test_the_package_is_typed_and_complete(fresh: Path) -> None:
 def test_generating_is_repeatable_and_replaces_everything(
     repository: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second generation gives the same bytes, although PATH has no ruff, and leaves nothing of what was there."""
+    """A second generation gives the same bytes, without ruff on the PATH, and leaves no old file."""
     folder = repository / "generated"
     (folder / "dune_api" / "client.py").write_text("edited by hand")
     (folder / "dune_api" / "types.py").unlink()
@@ -125,7 +125,7 @@ def test_generating_is_repeatable_and_replaces_everything(
 
 
 def test_check_fails_on_any_drift_and_changes_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--check` names each changed, missing and new file and the command that mends them, and only looks."""
+    """`--check` names each changed, missing and new file and the command that fixes them, and changes nothing."""
     folder = repository / "generated"
     (folder / "dune_api" / "client.py").write_text("edited by hand")
     (folder / "dune_api" / "types.py").unlink()
@@ -162,13 +162,13 @@ def test_a_missing_folder_is_drift(repository: Path, fresh: Path) -> None:
 
 
 def test_a_new_file_is_drift(repository: Path, fresh: Path) -> None:
-    """A file that generation does not make is reported, wherever it is and whatever its name."""
+    """A file outside the generator's output is reported, in any folder and under any name."""
     (repository / "generated" / ".hidden").write_text("")
     assert "  new: generated/.hidden" in drift_of(fresh, repository / "generated")
 
 
 def test_only_pythons_cache_is_no_drift(repository: Path, fresh: Path) -> None:
-    """What Python leaves in `__pycache__` when it imports the client is passed over."""
+    """Python's caches in `__pycache__` are ignored."""
     cache = repository / "generated" / "dune_api" / "__pycache__"
     cache.mkdir()
     (cache / "client.cpython-311.pyc").write_bytes(b"\0")
@@ -176,7 +176,7 @@ def test_only_pythons_cache_is_no_drift(repository: Path, fresh: Path) -> None:
 
 
 def test_a_warning_of_the_generator_fails(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the generator drops an operation with a mere warning, nothing is replaced, and its words are told."""
+    """If the generator drops an operation with a mere warning, nothing is replaced, and the warning is shown."""
     replace_in(repository / "overlay.yaml", "      type: integer\n", "      type: integer\n      default: many\n")
     before = contents(repository / "generated")
     assert main([], repository) == 1

@@ -44,7 +44,7 @@ def test_a_key_in_a_header_is_told_with_the_place_to_send_it_from(call: str, nam
 
 
 def test_a_key_in_a_body_is_told(document: Document) -> None:
-    """As a property of what is sent, it is found as well."""
+    """A key in the request body is found as well."""
     document["components"]["schemas"]["matviews.MatviewsUpsertRequest"]["properties"]["client_token"] = TEXT
     (told,) = unsent_keys(document, FACTS, ROOT)
     assert "POST /v1/materialized-views declares client_token" in told
@@ -62,7 +62,7 @@ def test_a_key_that_is_sent_is_not_told(document: Document) -> None:
 
 
 def test_a_key_elsewhere_is_not_told(document: Document) -> None:
-    """A key of an operation that costs nothing stops nobody."""
+    """A key of a free operation does not matter."""
     content = find(document, "POST /v1/execution/{execution_id}/cancel")
     assert content is not None
     content.setdefault("parameters", []).append({"in": "header", "name": "Idempotency-Key", "schema": TEXT})

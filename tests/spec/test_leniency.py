@@ -1,4 +1,4 @@
-"""Knows what is taken from schemas so that no answer is lost, and what stays in those that are only sent.
+"""The relaxation of response schemas, and the preservation of request schemas.
 Must not know any schema of Dune's."""
 
 from typing import Any
@@ -50,7 +50,7 @@ def copied(schema: Any) -> Any:
 
 
 def test_an_answer_requires_nothing_and_rules_nothing_out() -> None:
-    """A schema that an answer refers to, through whatever others, is open; properties of the same names stay."""
+    """A schema reachable from a response is open, and properties with the same names stay."""
     document = spec_of(responses=answering({"type": "array", "items": {"$ref": "#/components/schemas/Outer"}}))
     schemas(document)["Outer"] = {"type": "object", "properties": {"inner": {"$ref": "#/components/schemas/Inner"}}}
     schemas(document)["Inner"] = copied(STRICT)
@@ -61,7 +61,7 @@ def test_an_answer_requires_nothing_and_rules_nothing_out() -> None:
 
 
 def test_an_answer_of_its_own_is_open_as_well() -> None:
-    """The same holds for what an operation declares itself, for errors too."""
+    """The same holds for inline schemas, even of errors."""
     document = spec_of(responses=answering(copied(STRICT), "404"))
     assert apply_rules(document) == [f"rule: POST /things: {LINE}"]
     (answer,) = document["paths"]["/things"]["post"]["responses"].values()
@@ -69,7 +69,7 @@ def test_an_answer_of_its_own_is_open_as_well() -> None:
 
 
 def test_what_is_only_sent_stays_strict() -> None:
-    """A schema that no answer refers to says what it said: what is sent has to be right."""
+    """A schema outside responses stays unchanged, because requests must be right."""
     document = spec_of(requestBody=body_of({"$ref": "#/components/schemas/Sent"}, "application/json"))
     schemas(document)["Sent"] = copied(STRICT)
     assert apply_rules(document) == []
@@ -94,7 +94,7 @@ def test_an_enum_that_python_can_name_stays(values: list[Any]) -> None:
 
 
 def test_leftovers_of_swagger_are_put_right() -> None:
-    """The type `file` is bytes, and a list that does not say of what is one of anything, wherever they stand."""
+    """The type `file` becomes bytes, and an array without items may hold anything, at any place."""
     document = spec_of(requestBody=body_of({"type": "file"}, "application/octet-stream"))
     schemas(document)["Thing"] = {"type": "object", "properties": {"list": {"type": "array"}}}
     assert apply_rules(document) == [

@@ -1,4 +1,4 @@
-"""Knows which media type each body and answer is given, and what is told of it.
+"""The media types given to bodies and responses, and their report.
 Must not know any operation of Dune's."""
 
 import pytest
@@ -70,7 +70,7 @@ def test_a_header_names_the_media_types_of_any(schema: Document | None) -> None:
 
 
 def test_each_body_is_sent_by_an_operation_of_its_own() -> None:
-    """Of several bodies JSON keeps the name, and the others are told apart by what is never sent."""
+    """Of several bodies, JSON keeps the name, and the others get a path suffix that is never sent."""
     content = {name: {"schema": BINARY} for name in ("text/csv", "application/x-www-form-urlencoded", BYTES)}
     document = spec_of(requestBody={"required": True, "content": content | {JSON: {"schema": THING}}})
     assert apply_rules(document) == [
@@ -111,7 +111,7 @@ def test_each_body_is_sent_by_an_operation_of_its_own() -> None:
     ],
 )
 def test_an_answer_is_read_as_what_it_must_be(declared: Document, read_as: str, schema: Document) -> None:
-    """An answer has one media type and a schema that fit each other, and what was changed is told."""
+    """A response has one media type with a fitting schema, and changes are reported."""
     document = spec_of(responses={"200": {"description": "OK", "content": declared}})
     (name,) = declared
     assert apply_rules(document) == [f"rule: POST /things: the answer 200 declared as {name} is read as {read_as}"]
@@ -120,7 +120,7 @@ def test_an_answer_is_read_as_what_it_must_be(declared: Document, read_as: str, 
 
 
 def test_of_several_answers_json_is_read() -> None:
-    """Of the media types of one answer the generated code reads one, and the others are told."""
+    """The generated code reads one media type of a response, and the others are reported."""
     content = {name: {"schema": THING if name == JSON else TEXT} for name in ("text/csv", JSON, "application/zip")}
     document = spec_of(responses={"200": {"content": content}})
     assert apply_rules(document) == [
@@ -130,7 +130,7 @@ def test_of_several_answers_json_is_read() -> None:
 
 
 def test_answers_that_are_right_are_left_alone() -> None:
-    """JSON, a text, and an answer without a body are read as they are declared; a range is written in capitals."""
+    """JSON, text and empty responses are read as declared, and a status range is written in capitals."""
     answers = {
         "200": {"content": {JSON: {"schema": THING}}},
         "201": {"content": {"text/plain": {"schema": TEXT}}},

@@ -1,4 +1,4 @@
-"""Knows what becomes of several sources, and of what there was before: whole, merged, replaced, kept, gone.
+"""The merge of several sources with the previous spec: whole, merged, replaced, kept, removed.
 Must not know where sources come from."""
 
 import json
@@ -22,7 +22,7 @@ def source(name: str, document: Document, text: str | None = None) -> Source:
 
 
 def using(document: Document, call: str, schema: str) -> Document:
-    """Let an operation of *document* answer a schema."""
+    """Let an operation of *document* respond with a schema."""
     method, path = call.split()
     answer = {"$ref": f"#/components/schemas/{schema}"}
     document["paths"][path][method.lower()]["responses"]["200"]["content"] = {"application/json": {"schema": answer}}
@@ -35,7 +35,7 @@ def calls(merged: Merged) -> list[str]:
 
 
 def test_one_source_with_everything_is_taken_as_published() -> None:
-    """A source that lacks nothing of what there was is the spec, in its own words and its own order."""
+    """A complete source becomes the spec, with its own text and order."""
     text = "# as it came\n" + render(spec_of("GET /b", "GET /a"))
     merged = merge(spec_of("GET /a"), {"GET /a": "other.md"}, [source("dune.yaml", parse("", text), text)])
     assert merged.text == text
@@ -60,7 +60,7 @@ def test_the_first_source_that_has_everything_is_taken_as_published() -> None:
 
 
 def test_a_newer_operation_replaces_its_older_self() -> None:
-    """An operation, and a schema, are as the newer source has them; what it does not have stays, with its source."""
+    """Operations and schemas come from the newer source; missing ones stay, with their source."""
     old = using(spec_of("GET /a", "POST /a", Thing={"type": "object"}), "GET /a", "Thing")
     new = using(spec_of("GET /a", Thing={"type": "object", "description": "newer"}), "GET /a", "Thing")
     new["paths"]["/a"]["get"]["summary"] = "newer"
@@ -108,7 +108,7 @@ def test_two_sources_need_two_names() -> None:
 
 
 def test_parameters_of_a_path_stay_with_its_own_operations() -> None:
-    """What one source declares for all operations of a path does not reach those of another."""
+    """Parameters that one source declares for a whole path do not reach operations of another source."""
     one, other = spec_of("GET /a"), spec_of("POST /a")
     one["paths"]["/a"]["parameters"] = [{"in": "query", "name": "q", "schema": {}}]
     item = merge(None, {}, [source("one.md", one), source("other.md", other)]).document["paths"]["/a"]
@@ -118,7 +118,7 @@ def test_parameters_of_a_path_stay_with_its_own_operations() -> None:
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_the_order_of_sources_does_not_count(order: tuple[int, ...]) -> None:
-    """Several sources give one text, in whichever order they are named."""
+    """Several sources give the same text in any order."""
     sources = [source("a.md", spec_of("GET /a")), source("b.md", spec_of("GET /b")), source("c.md", spec_of("GET /c"))]
     sources[1].document["info"]["title"] = "Another"
     assert merge(None, {}, [sources[place] for place in order]).text == merge(None, {}, sources).text
@@ -131,7 +131,7 @@ CALLS = [str(each) for each in operations(FULL)]
 @fewer(5)
 @given(st.data())
 def test_pages_in_any_order_and_grouping_give_the_whole(data: st.DataObject) -> None:
-    """Page by page or all at once, in any order, even twice, what there is in the end is what the pages say."""
+    """Page by page or all at once, in any order, even twice, the result is the pages' contents."""
     chosen = data.draw(st.lists(st.sampled_from(CALLS), min_size=2, max_size=6, unique=True))
     pages = [source(f"{place}.md", part_of(FULL, call)) for place, call in enumerate(chosen)]
     at_once = merge(None, {}, pages)

@@ -1,4 +1,4 @@
-"""Knows how operations and classes are named where nobody named them, and that no two get one name.
+"""The generated names of operations and classes, and their uniqueness.
 Must not know how the generator writes a name."""
 
 from typing import Any
@@ -57,7 +57,7 @@ def test_a_name_that_is_taken_is_made_longer() -> None:
 
 
 def test_a_name_that_is_given_twice_is_given_once() -> None:
-    """Of operations that are given one name, in whichever spelling, the first keeps it."""
+    """Of operations with the same given name, in any spelling, the first keeps it."""
     document = spec_of("GET /a", "GET /b", "GET /get_a")
     for path, name in {"/a": "getA", "/b": "get_a"}.items():
         document["paths"][path]["get"]["operationId"] = name
@@ -66,7 +66,7 @@ def test_a_name_that_is_given_twice_is_given_once() -> None:
 
 
 def test_naming_is_told_once() -> None:
-    """Each operation that is named is told with its place, and a second time nothing is to do."""
+    """Each naming is reported with its place, and a second pass changes nothing."""
     document = spec_of("GET /a")
     assert name_operations(document) == ["GET /a: its name is a.get_a"]
     assert name_operations(document) == []
@@ -125,7 +125,7 @@ def test_what_is_declared_within_gives_way(inner: Document, within: str) -> None
 
 
 def test_what_an_operation_declares_gives_way() -> None:
-    """The same holds for what an operation declares itself: parameters, body and answers."""
+    """The same holds for inline schemas: parameters, body and responses."""
     document = spec_of("GET /a", GetABody=thing(), GetAResponse200=thing(), GetAWhich=thing())
     name_operations(document)
     document["paths"]["/a"]["get"] |= {

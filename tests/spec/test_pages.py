@@ -36,7 +36,7 @@ def read(tmp_path: Path) -> Reading:
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one answer to each path, on the loopback interface."""
+    """A server with one response per path, on the loopback interface."""
 
     def __init__(self, answers: dict[str, tuple[int, bytes]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,10 +49,10 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what the server was told to; 302 leads to what is in the body."""
+    """Responds as configured; a 302 leads to the address in its body."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Respond."""
         status, body = cast(Server, self.server).answers.get(self.path, (404, b"<html>not here</html>"))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -91,7 +91,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
 @pytest.mark.parametrize("fence", ["````", "`````", "~~~~"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_the_block_of_a_page_is_taken_as_it_stands(read: Reading, fence: str, newline: str) -> None:
-    """What stands in a page's OpenAPI block is the spec, character for character, whatever surrounds it."""
+    """The content of a page's OpenAPI block is the spec, character for character, on any page."""
     source = read(page(fence=fence).replace("\n", newline))
     assert (source.name, source.text) == ("refresh.md", SPEC)
 
@@ -107,7 +107,7 @@ def test_the_block_of_a_page_is_taken_as_it_stands(read: Reading, fence: str, ne
     ],
 )
 def test_a_file_is_a_spec_as_it_is(read: Reading, name: str, text: str) -> None:
-    """An OpenAPI file in YAML or JSON is taken as it is, whatever it is called."""
+    """An OpenAPI file in YAML or JSON is taken unchanged, under any name."""
     source = read(text, name)
     assert (source.name, source.text) == (name, text)
 
@@ -149,7 +149,7 @@ def test_a_spec_that_quotes_a_block_is_a_file(read: Reading) -> None:
     ],
 )
 def test_what_is_no_spec_is_refused_with_its_reason(read: Reading, text: str, reason: str) -> None:
-    """Whatever else is in a file, the message names the file and says why it is no spec."""
+    """For any other content, the message names the file and the reason."""
     with pytest.raises(ToolError) as caught:
         read(text)
     assert str(caught.value).startswith("refresh.md ")
@@ -163,7 +163,7 @@ def test_bytes_that_are_no_text_are_refused(read: Reading) -> None:
 
 
 def test_a_mark_of_the_encoding_is_no_content(read: Reading) -> None:
-    """What some editors put before the first letter is left out."""
+    """A byte order mark is dropped."""
     assert read(b"\xef\xbb\xbf" + SPEC.encode()).text == SPEC
 
 
@@ -182,21 +182,21 @@ def test_an_address_is_read_as_a_file_is(serve: Serving) -> None:
 
 
 def test_no_secret_of_an_address_is_recorded(serve: Serving) -> None:
-    """A name and a password in an address, and what follows a #, are not part of the record."""
+    """Credentials and a fragment in an address are not recorded."""
     url = serve(spec=(200, SPEC.encode()))
     assert read_source(f"{url.replace('//', '//user:secret@')}/spec#OpenAPI").name == f"{url}/spec"
 
 
 @pytest.mark.parametrize(("status", "phrase"), [(404, "Not Found"), (503, "Service Unavailable")])
 def test_an_answer_that_is_no_success_is_told(serve: Serving, status: int, phrase: str) -> None:
-    """A server's refusal is told with its status, whatever it sends along."""
+    """A server's refusal is reported with its status, for any body."""
     url = serve(spec=(status, SPEC.encode()))
     with pytest.raises(ToolError, match=f"{url}/spec cannot be fetched: the server answers {status} {phrase}"):
         read_source(f"{url}/spec")
 
 
 def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody answers, the address is named, and why."""
+    """Without a response, the error names the address and the reason."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/spec"
@@ -206,14 +206,14 @@ def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("place", ["http://dune.test/spec", "ftp://dune.test/spec", "file:///etc/hosts"])
 def test_only_https_is_trusted(place: str) -> None:
-    """An address where anybody on the way could change what comes is refused before anything is asked."""
+    """An address that is open to tampering is rejected before any request."""
     with pytest.raises(ToolError, match="is not an address that begins with https://"):
         read_source(place)
 
 
 @pytest.mark.parametrize("way", [["http://dune.test/spec"], ["http://dune.test/spec", "https://dune.test/there"]])
 def test_a_redirect_away_from_https_is_refused(way: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes from such an address by a detour, or leads back from one, is refused as well."""
+    """A redirect to or from such an address is rejected as well."""
 
     @contextmanager
     def leading_astray(method: str, url: str, **options: object) -> Iterator[httpx.Response]:
@@ -228,7 +228,7 @@ def test_a_redirect_away_from_https_is_refused(way: list[str], monkeypatch: pyte
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_download_is_capped(pack: Callable[[bytes], bytes], serve: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sends more than any spec has, be it packed, is hung up on."""
+    """A response larger than any spec, even once unpacked, is cut off."""
     monkeypatch.setattr(pages, "MOST_BYTES", 100_000)
     url = serve(fits=(200, pack(SPEC.encode())), endless=(200, pack(SPEC.encode() + b" " * 1_000_000)))
     assert read_source(f"{url}/fits").text == SPEC

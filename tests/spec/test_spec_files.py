@@ -1,4 +1,4 @@
-"""Knows what the committed spec files promise, each for itself and taken together.
+"""The promises of the committed spec files, separately and together.
 Must not know how the tools work."""
 
 import re
@@ -14,7 +14,7 @@ ERRORS = {"400", "401", "404", "500"}
 
 
 def test_the_vendored_spec_is_as_it_came() -> None:
-    """`openapi.yaml` is, byte for byte, what came from the sources that are recorded beside it."""
+    """`openapi.yaml` is, byte for byte, the content of the recorded sources."""
     require_as_recorded(ROOT)
     published = parse("openapi.yaml", (ROOT / "openapi.yaml").read_text("utf-8"))
     recorded = [call for source in read_record(ROOT) for call in source["operations"]]
@@ -22,7 +22,7 @@ def test_the_vendored_spec_is_as_it_came() -> None:
 
 
 def test_the_additions_are_the_operations_around_a_refresh(additions: Document) -> None:
-    """What surrounds a refresh, and the whole life of a view, is added, each with the documented errors."""
+    """The operations around a refresh, and the life of a view, are added, each with the documented errors."""
     added = {str(operation): operation.content for operation in operations(additions)}
     assert added.keys() == {
         "GET /v1/execution/{execution_id}/status",
@@ -44,7 +44,7 @@ def test_the_additions_are_the_operations_around_a_refresh(additions: Document) 
 
 
 def test_every_known_operation_is_watched(additions: Document) -> None:
-    """`make update` looks at Dune's page for the refresh and for all that we describe ourselves, where there is one."""
+    """`make update` reads Dune's page for the refresh and for every operation that we describe, if it exists."""
     pages = parse("openapi.pages.yaml", (ROOT / "openapi.pages.yaml").read_text("utf-8"))
     assert {REFRESH, *(str(each) for each in operations(additions))} <= pages.keys()
     assert [call for call, address in pages.items() if not address] == ["GET /whoami"]
@@ -54,7 +54,7 @@ def test_every_known_operation_is_watched(additions: Document) -> None:
 
 
 def test_the_additions_require_no_property(additions: Document) -> None:
-    """As in Dune's own schemas, any property of an answer may be absent."""
+    """As in Dune's own schemas, every property of a response is optional."""
     assert [name for name, schema in schemas(additions).items() if "required" in schema] == []
 
 
@@ -95,7 +95,7 @@ def test_modules_get_readable_places(published: Document, additions: Document, o
 
 
 def test_the_tier_stays_an_open_string(published: Document, additions: Document, overlay: Document) -> None:
-    """Which tiers exist is decided elsewhere: the corrected spec says of `performance` what the published one says."""
+    """The tiers are decided elsewhere: the corrected spec keeps the published description of `performance`."""
     document = correct(published, additions, overlay).document
     request = "matviews.MatviewsRefreshRequest"
     assert find(document, request) == find(published, request)

@@ -1,4 +1,4 @@
-"""Knows when each general rule acts, what it does then, and when it leaves an operation alone.
+"""The conditions and effects of each general rule, and the operations it leaves alone.
 Must not know any operation of Dune's."""
 
 from typing import Any
@@ -134,7 +134,7 @@ def test_a_path_parameter_that_is_spelled_otherwise_is_renamed(spelling: str) ->
 
 
 def test_a_place_that_nothing_is_declared_for_takes_a_text() -> None:
-    """A path with a place for which no parameter is declared gets one; what is no required one becomes required."""
+    """A path parameter without a declaration gets one, and an optional one becomes required."""
     document = spec_of("/a/{one}/{two}", parameters=[{"in": "path", "name": "one", "schema": {"type": "integer"}}])
     assert apply_rules(document) == [
         "rule: POST /a/{one}/{two}: the parameter two of the path was not declared, and is string now"
@@ -147,7 +147,7 @@ def test_a_place_that_nothing_is_declared_for_takes_a_text() -> None:
 
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "Accept", "Authorization"])
 def test_a_header_that_is_no_parameter_is_removed(name: str) -> None:
-    """A header that says what the body or the key says is no parameter, in any spelling; elsewhere the name is free."""
+    """A header that the body or the key determines is removed, in any spelling; elsewhere the name is free."""
     document = spec_of(parameters=[parameter("header", name), parameter("query", name)])
     assert apply_rules(document) == [f"rule: POST /things: the header {name} is no parameter, and is removed"]
     assert operation_of(document)["parameters"] == [parameter("query", name)]
@@ -181,7 +181,7 @@ def test_a_parameter_that_would_be_overwritten_is_removed(name: str) -> None:
     ],
 )
 def test_a_parameter_without_a_schema_is_given_one(declared: Document, schema: Document) -> None:
-    """What Swagger 2.0 had beside the name, or what is in a content, is the schema; nothing at all is a text."""
+    """A schema in Swagger 2.0's place or in a content moves to its place; without any, it is text."""
     document = spec_of(parameters=[{"in": "query", "name": "q", **declared}])
     assert apply_rules(document) == [
         f"rule: POST /things: the parameter q has no schema, and is given {schema}",
@@ -190,7 +190,7 @@ def test_a_parameter_without_a_schema_is_given_one(declared: Document, schema: D
 
 
 def test_parameters_of_a_path_are_those_of_its_operations() -> None:
-    """What a path declares for all its operations is declared for each, but for what one declares itself."""
+    """Parameters of a path are copied into its operations, unless an operation declares its own."""
     own, shared = parameter("query", "q", {"type": "integer"}), [parameter("query", "q"), parameter("query", "r")]
     document = spec_of(parameters=[own])
     document["paths"]["/things"] |= {"parameters": shared, "get": {**NAMED, "operationId": "get_it", "responses": {}}}

@@ -58,7 +58,7 @@ def test_what_is_nested_without_end_is_refused(text: str) -> None:
 
 
 def test_what_is_written_has_no_alias() -> None:
-    """What a document has in two places is written twice, so that it can be read again."""
+    """Shared parts of a document are written twice, so that it can be read again."""
     shared = {"type": "string"}
     document = spec_of(One=shared, Two=shared)
     assert parse("x.yaml", render(document)) == document
@@ -95,13 +95,13 @@ def test_inputs_are_left_alone(published: Document, additions: Document, overlay
 def test_a_malformed_spec_is_one_message(
     malformed: Document, published: Document, additions: Document, overlay: Document
 ) -> None:
-    """A document that is no OpenAPI, or lacks what the others refer to, ends in a message, not in a traceback."""
+    """A document that is not OpenAPI, or lacks referenced parts, ends in a message without a traceback."""
     with pytest.raises(ToolError):
         correct(published | malformed, additions, overlay)
 
 
 def test_additions_complete_the_spec(published: Document, additions: Document) -> None:
-    """What only the additions have is added, without a word."""
+    """Parts that only the additions have are added without a report."""
     completed = complete(published, additions)
     assert find(completed.document, STATUS) == find(additions, STATUS)
     ours = copy(schemas(additions))
@@ -148,7 +148,7 @@ def test_an_absent_operation_is_skipped_and_listed(published: Document, addition
 
 
 def test_an_action_that_hits_nothing_is_a_misfit(published: Document, additions: Document, overlay: Document) -> None:
-    """A correction of something that is no longer wrong is told, with its reason and a hint at the cause."""
+    """A correction without a remaining error is reported, with its reason and a hint at the cause."""
     overlay["actions"].append(ACTION)
     assert correct(published, additions, overlay).misfits == []
     del published["paths"]["/v1/materialized-views/{name}/refresh"]["post"]["summary"]
@@ -167,7 +167,7 @@ def test_an_action_must_hit_what_it_names() -> None:
 
 
 def test_one_misfit_stands_in_no_others_way() -> None:
-    """The actions after one that does not fit are carried out, and each that does not fit is told."""
+    """Actions after a misfit are applied, and every misfit is reported."""
     misfit = action_on("$.components.schemas.One.gone", "One", remove=True)
     fitting = action_on("$.components.schemas.One", "One", update={"title": "x"})
     overlaid = lay_over(spec_of(One={}), overlay_of(misfit, fitting, misfit | {"description": "another"}))
@@ -209,7 +209,7 @@ def test_an_action_never_lengthens_a_list_by_merging() -> None:
 
 
 def test_names_are_ours_to_choose(published: Document, additions: Document, overlay: Document) -> None:
-    """Should Dune publish ids and tags, those of ours stay, so that nobody has to import from another place."""
+    """If Dune publishes ids and tags, ours stay, so that imports keep working."""
     ours = correct(published, additions, overlay)
     theirs = copy(published)
     theirs["paths"][PATH]["post"] |= {"tags": ["theirs", "more"], "operationId": "theirs"}

@@ -1,4 +1,4 @@
-"""Knows what somebody could write into a spec to be heard where it is told, and that it stays a word.
+"""Attempts to inject commands through a spec's text, all of which stay text.
 Must not know how changes are found."""
 
 import json
@@ -44,7 +44,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 @given(after=st.text(max_size=20))
 def test_nothing_leaves_a_code_span(text: str, after: str) -> None:
-    """Whatever stands in it, a code span is one to Markdown: it ends where it should, and is all there is."""
+    """For any content, a code span is one to Markdown: it ends in its place, and is complete."""
     shown = code(text + after)
     (paragraph, inline, end) = MarkdownIt("commonmark").parse(f"- {shown}: told")[2:5]
     assert (paragraph.type, end.type) == ("paragraph_open", "paragraph_close")
@@ -56,14 +56,14 @@ def test_nothing_leaves_a_code_span(text: str, after: str) -> None:
 
 @given(st.text())
 def test_a_line_is_one_and_is_printable(text: str) -> None:
-    """What is shown has no control characters, no line ends, and nothing by which a workflow's log is steered."""
+    """The shown text has no control characters, no line ends, and no commands to a workflow's log."""
     assert line(text).isprintable()
     assert "##[" not in line(text)
     assert not [each for each in block(text).splitlines() if each.lstrip().startswith("::")]
 
 
 def test_a_message_of_several_lines_keeps_them() -> None:
-    """Only what would be a command is told apart from it."""
+    """Only text that would be a command is escaped."""
     assert block("one\n  two\n  ::error::three") == "one\n  two\n|   ::error::three"
 
 
@@ -103,7 +103,7 @@ class Attacker:
 
 
 def texts_outside_code(markdown: str) -> str:
-    """Return whatever of *markdown* is not in a code span, HTML included."""
+    """Return the parts of *markdown* outside code spans, including HTML."""
     found: list[str] = []
     for token in MarkdownIt("commonmark").parse(markdown):
         found += [token.content] if token.type == "html_block" else []
@@ -145,7 +145,7 @@ def test_a_summary_fits_a_pull_request() -> None:
 
 
 def test_what_matters_comes_first_and_the_rest_is_folded() -> None:
-    """A look is asked for first, what must be mended next, then what is new; the long lists are folded, and counted."""
+    """Changes to look at come first, then facts to fix, then additions; long lists are folded and counted."""
     changes = [
         Change(Effect.BREAKING, "GET /a", "removed", Rank.LOOK),
         Change(Effect.NONE, "GET /b", "response `202` added", Rank.GAIN),

@@ -1,4 +1,4 @@
-"""Knows the command `make update`: what each kind of source does to a repository, and what is told of it.
+"""The command `make update`: the effect of each kind of source on a repository, and the report.
 Must not know how sources are merged or compared."""
 
 import json
@@ -60,7 +60,7 @@ def record(root: Path) -> Document:
 def test_the_same_again_touches_nothing(
     name: str, text: str, repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A source that says what is known, in whatever form and from wherever, writes no file, the record included."""
+    """A source with known contents, in any form and from any place, writes no file, not even the record."""
     before = state(repository)
     assert main([put(give, name, text)], repository) == 0
     assert state(repository) == before
@@ -104,7 +104,7 @@ def test_a_page_with_a_renamed_property(repository: Path, give: Path, capsys: py
 
 
 def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is taken with all it has, what additions.yaml had too is dropped and listed, and everything is in order."""
+    """It is taken completely, our duplicate entries are dropped and listed, and every check passes."""
     source = put(give, "dune.json", json.dumps(full_spec()))
     assert main([source], repository) == 0
     told = capsys.readouterr().out
@@ -153,7 +153,7 @@ def test_a_full_spec_in_json(repository: Path, give: Path, capsys: pytest.Captur
 def test_a_refused_source_leaves_everything_as_it_was(
     name: str, text: str | None, reason: str, repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever is wrong with a source, the reason is told, and no file is written, however far the work had come."""
+    """For any faulty source, the reason is reported, and no file is written, at any stage of the work."""
     source = str(give / name) if text is None else put(give, name, text)
     add_action(repository)
     before = state(repository)
@@ -168,7 +168,7 @@ def test_a_refused_source_leaves_everything_as_it_was(
 def test_one_refused_source_refuses_all_and_hides_nothing(
     repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A page that is right is not taken beside others that are not, but what it says is told, and what they are."""
+    """A good page is not taken beside bad ones, but its contents and their faults are reported."""
     right = put(give, "right.md", page(SPEC.replace("Refreshes a view", "Renews a view")))
     before = state(repository)
     assert main([put(give, "wrong.md", PROSE), right, str(give / "lost.md")], repository) == 1
@@ -182,7 +182,7 @@ def test_one_refused_source_refuses_all_and_hides_nothing(
 def test_a_misfit_refuses_all_and_hides_nothing(
     repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where corrections do not fit any more, nothing is taken, but each is told, and whatever else has changed."""
+    """If corrections no longer fit, nothing is taken, but each is reported, with all other changes."""
     add_action(repository)
     add_action(repository, reason="Another reason of ours.")
     before = state(repository)
@@ -201,7 +201,7 @@ def test_a_misfit_refuses_all_and_hides_nothing(
 def test_what_we_described_is_compared_with_what_dune_says(
     repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where Dune publishes an operation of ours, what it says otherwise is told, but not that its words are others."""
+    """If Dune publishes an operation of ours, differences are reported, except in descriptions."""
     status = "GET /v1/execution/{execution_id}/status"
     theirs = part_of(full_spec(), status)
     declared = theirs["components"]["schemas"]["models.GetExecutionStatusResponse"]["properties"]
@@ -218,7 +218,7 @@ def test_what_we_described_is_compared_with_what_dune_says(
 
 
 def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> None:
-    """A text that was replaced and comes again is said to be older than what there is, and since when."""
+    """A replaced text that comes again is reported as older, with its last day."""
     changed = page(SPEC.replace("Refreshes a view", "Renews a view"))
     assert update(repository, [put(give, PAGE, changed)], date(2031, 1, 1)) is not None
     assert record(repository)["sources"][0]["earlier"] == {digest(SPEC): "2031-01-01"}
@@ -230,7 +230,7 @@ def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> 
 
 
 def test_a_source_that_only_takes_away_is_told(repository: Path, give: Path) -> None:
-    """A source that says less of what both describe, and nothing new, may be older, whatever else it describes."""
+    """A source that only removes statements is reported as possibly older, whatever else it describes."""
     older = full_spec()
     tier = older["components"]["schemas"]["matviews.MatviewsRefreshRequest"]["properties"]["performance"]
     tier["description"] = "The tier: `medium` or `large`."
@@ -261,7 +261,7 @@ def test_without_a_source_dunes_own_pages_are_read(repository: Path, monkeypatch
 
 
 def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) -> None:
-    """A page adds its operation to what there is, and the record says of each where it came from, and when."""
+    """A page adds its operation, and the record has the source and date of each operation."""
     status = "GET /v1/execution/{execution_id}/results"
     summary = update(repository, [put(give, "results.md", page(part_of(full_spec(), status), status))], TODAY)
     assert summary is not None
@@ -278,7 +278,7 @@ def test_pages_come_one_by_one_and_are_recorded(repository: Path, give: Path) ->
 
 
 def test_a_spec_edited_by_hand_is_put_right(repository: Path, give: Path) -> None:
-    """What somebody wrote into openapi.yaml is gone after an update, also where it says nothing that counts."""
+    """A manual edit of openapi.yaml is gone after an update, even one without meaning."""
     before = contents(repository)
     with (repository / "openapi.yaml").open("a") as file:
         file.write("# edited\n")
@@ -289,7 +289,7 @@ def test_a_spec_edited_by_hand_is_put_right(repository: Path, give: Path) -> Non
 
 
 def test_without_a_spec_all_comes_from_the_sources(repository: Path, give: Path) -> None:
-    """Where openapi.yaml was deleted, the update starts anew, and all that was there comes out to the byte."""
+    """If openapi.yaml was deleted, the update starts over, and reproduces it to the byte."""
     before = contents(repository)
     for name in ("openapi.yaml", RECORD):
         (repository / name).unlink()
@@ -323,7 +323,7 @@ def test_landing_is_all_or_nothing(
 
 
 def test_a_bug_is_no_broken_source(repository: Path, give: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record and the summary are written only after the client was generated and the spec was looked through."""
+    """The record and the summary are written only after the client is generated and the spec checked."""
     monkeypatch.setattr(command, "summarize", lambda *_: 1 / 0)
     before = state(repository)
     with pytest.raises(ZeroDivisionError):
