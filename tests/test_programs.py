@@ -28,7 +28,7 @@ from dune_matviews import (
     UnexpectedResponseError,
 )
 from dune_matviews._core import Handle
-from dune_matviews.sandbox import DuneSandbox, Fault
+from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 from tests.skipping import SkippedTime
 
 VIEW = "dune.my_team.result_daily_volume"
@@ -138,18 +138,20 @@ def test_a_status_and_a_view_have_their_request(connect: Connect, sandbox: DuneS
 
 
 def test_tracebacks_of_mistakes_are_short(sandbox: DuneSandbox, tmp_path: Path) -> None:
-    """A wrong argument, key, name or journal leads from the user's line to the call, and not through our flows."""
+    """A wrong argument, key, name, journal or query leads from the user's line to the call, not through our flows."""
     with (
         MatviewsClient("wrong", base_url=sandbox.url) as stranger,
         MatviewsClient("sandbox-key", base_url=sandbox.url) as dune,
     ):
         sandbox.fail("get", Fault(status=404))
+        sandbox.rehearse(VIEW, Scenario(pending=0, running=0, end="failed"))
         mistakes: list[Callable[[], object]] = [
             lambda: dune.get(VIEW),
             lambda: stranger.get(VIEW),
             lambda: stranger.refresh(VIEW),
             lambda: dune.refresh(VIEW, if_running="maybe"),  # type: ignore[arg-type]
             lambda: dune.refresh(VIEW, journal=tmp_path / "nowhere" / "journal.jsonl"),
+            lambda: dune.refresh(VIEW).wait(),
         ]
         for mistake in mistakes:
             with pytest.raises(dune_matviews.DuneError) as caught:

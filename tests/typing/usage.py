@@ -24,11 +24,13 @@ from dune_matviews import (
     Matview,
     MatviewsClient,
     Outcome,
+    RateLimit,
     RateLimitError,
     Refresh,
     RefreshError,
     RefreshReport,
     RequestBudget,
+    Retry,
     Schedule,
     Usage,
     ViewResult,
@@ -46,6 +48,7 @@ def told(status: ExecutionStatus) -> None:
     assert_type(status.cost_credits, float | None)
     assert_type(status.error, ErrorDetail | None)
     assert_type(status.succeeded, bool)
+    assert_type(status.request_id, str | None)
     assert_type(status.raw, dict[str, Any])
 
 
@@ -55,13 +58,20 @@ def stepped(name: str, result: ViewResult) -> None:
     assert_type(result.status, ExecutionStatus | None)
 
 
+def retried(retry: Retry) -> None:
+    """What a retry tells."""
+    assert_type(retry.error, DuneError)
+    assert_type(retry.seconds, float)
+    assert_type(retry.view, str | None)
+
+
 def made() -> None:
     """Ways to make a client."""
     MatviewsClient(
         "key", base_url="https://dune.test", timeout=30, performance="large", small_tier="forbid", plan="plus"
     )
     MatviewsClient(timeout=timedelta(minutes=1), plan=RequestBudget(low=15, high=40), http_client=httpx.Client())
-    AsyncMatviewsClient(plan=None, http_client=httpx.AsyncClient())
+    AsyncMatviewsClient(plan=None, on_retry=retried, http_client=httpx.AsyncClient())
     MatviewsClient(performance="huge")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     MatviewsClient(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -135,6 +145,7 @@ def failed() -> None:
     try:
         refreshed()
     except RateLimitError as error:
+        assert_type(error.limits, tuple[RateLimit, ...])
         assert_type(error.retry_after, float | None)
     except APIError as error:
         assert_type(error.status_code, int)

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 OLDEST = 3600.0
 """Seconds. An execution with a greater age has ended, or one of the clocks is wrong; it is polled like a new one."""
 
-_MISTAKES = (InvalidArgumentError, JournalError, APIError)
-"""Errors caused by a user or a server: the frames of our flows explain nothing about them."""
+_MISTAKES = (InvalidArgumentError, JournalError, APIError, RefreshError)
+"""Errors caused by a user, a server or a query: the frames of our flows explain nothing about them."""
 
 _PASS_CRON = ChangeSetting("Pass {}, too.", (Setting("cron_expression"),))
 
