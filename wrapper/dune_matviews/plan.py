@@ -35,12 +35,12 @@ from typing import Any
 import attrs
 
 from . import _validate
-from ._plans import durations
+from ._plans import durations, paths
 from ._plans.mistakes import mistakes, quoted
 from ._plans.toml_lines import line_of
 from .errors import InvalidArgumentError
 
-__all__ = ["RefreshPlan", "format_plan", "parse_duration", "read_plan"]
+__all__ = ["RefreshPlan", "expand_path", "format_plan", "parse_duration", "read_plan"]
 
 _LARGEST = 1_000_000
 """Bytes: thousands of views. Python's parser takes minutes for what is much larger, and never ends with a device."""
@@ -151,6 +151,18 @@ def _text_of(file: Path) -> str:
         raise InvalidArgumentError(f"{file}:{line}: this is no UTF-8 text") from problem
 
 
+def expand_path(text: str) -> Path:
+    """The path that *text* names as plan files do: with `~` for a home, and variables of the environment.
+
+    Raises:
+        InvalidArgumentError: it names a variable that is not set.
+    """
+    try:
+        return Path(paths.expanded(text))
+    except ValueError as problem:
+        raise InvalidArgumentError(str(problem)) from problem
+
+
 def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
     """The line and the message of a mistake that the parser found."""
     message = str(problem)
@@ -164,7 +176,7 @@ def _plan(data: dict[str, Any], folder: Path) -> RefreshPlan:
     options: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
     options |= {key: durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
     if "journal" in data:
-        options["journal"] = folder / data["journal"]
+        options["journal"] = folder / paths.expanded(data["journal"])
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
     if tiers:
         options["performance"] = tiers

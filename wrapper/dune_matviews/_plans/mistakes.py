@@ -15,6 +15,7 @@ from .._http.rate_limits import Plan
 from .._tiers import TIERS
 from .._validate import IF_LOST, IF_RUNNING
 from .durations import duration
+from .paths import expanded
 from .toml_lines import Step
 
 LONGEST_SHOWN = 100
@@ -155,8 +156,13 @@ def _time(value: Any) -> str | None:
 
 
 def _file(value: Any) -> str | None:
-    fits = isinstance(value, str) and value.strip() and value.isprintable()
-    return None if fits else f"must be the path of a file, not {shown(value)}"
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        return f"must be the path of a file, not {shown(value)}"
+    try:
+        expanded(value)
+    except ValueError as problem:
+        return f"cannot be used: {problem}"
+    return None
 
 
 def _table(value: Any) -> str | None:

@@ -13,7 +13,7 @@ import click
 
 from . import _data, _text
 from ._exits import Exit
-from ._options import Command, Group, Name, Settings, options_of_every_command
+from ._options import Command, FilePath, Group, Name, Settings, options_of_every_command
 from ._output import Answer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def journal() -> None:
 
 
 @journal.command(cls=Command)
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=FilePath())
 @options_of_every_command
 def show(file: Path) -> Answer:
     """Show the latest run of a journal, view by view. Nothing is sent or written."""
@@ -49,7 +49,7 @@ def show(file: Path) -> Answer:
 
 
 @journal.command(cls=Command)
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=FilePath())
 @click.argument("view", metavar="VIEW", type=Name())
 @click.option("--none", "is_none", is_flag=True, help="No execution is to be waited for: the next run starts one.")
 @click.option("--id", "execution_id", metavar="ID", type=Name(), help="This is its execution: the next run follows it.")

@@ -11,6 +11,9 @@ import sys
 from . import _text
 from ._output import Output, write
 
+FIELDS = ("view", "execution_id", "seconds", "attempt")
+"""What a record may have beside its message, as docs/client.md has it."""
+
 LONG = 3.0
 """Seconds of a pause from which on somebody who watches would wonder."""
 
@@ -24,13 +27,17 @@ class Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print it: a warning as one, anything else as what it is, where it is asked for or tells of a long pause."""
-        text = _text.line(record.getMessage())
+        text, output = _text.line(record.getMessage()), self._output
+        fields = {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
         if record.levelno >= logging.WARNING:
-            self._output.warning(text)
-        elif self._output.debug:
+            output.warning(text, **fields)
+        elif output.log_format == "json":
+            if output.debug or (record.levelno >= logging.INFO and not output.quiet):
+                output.log("debug" if record.levelno < logging.INFO else "info", text, **fields)
+        elif output.debug:
             write(sys.stderr, f"{record.levelname.lower()}: {text}")
         elif (getattr(record, "seconds", None) or 0.0) >= LONG:
-            self._output.note(text)
+            output.note(text)
 
 
 def tell(output: Output) -> None:

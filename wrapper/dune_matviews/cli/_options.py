@@ -5,21 +5,20 @@ This module must not know what a command does with its client.
 
 from __future__ import annotations
 
+import json
 import math
 import os
-import shlex
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_IMODE
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from dune_matviews import IfLost, IfRunning, InvalidArgumentError, Performance, Plan, SmallTier
-from dune_matviews.plan import RefreshPlan, parse_duration, read_plan
+from dune_matviews.plan import RefreshPlan, expand_path, parse_duration, read_plan
 
-from . import _text
+from . import _keys, _profiles
 from ._failures import PlanError
 from ._output import Output
 
@@ -35,7 +34,6 @@ TIERS = get_args(Performance)
 IF_RUNNING = get_args(IfRunning)
 IF_LOST = get_args(IfLost)
 SMALL_TIER = get_args(SmallTier)
-LONGEST_KEY_FILE = 10_000
 
 
 class Settings:
@@ -44,42 +42,54 @@ class Settings:
     def __init__(self, output: Output) -> None:
         self.output = output
         self.plan: Any = "auto"
+        self.plan_of_file: str | None = None
         self.api_key_file: Path | None = None
+        self.profile: str | None = None
         self.small_tier: Any = "warn"
 
     @contextmanager
     def client(self) -> Generator[MatviewsClient]:
-        """A client of the account that the options and the environment name."""
-        key = None if self.api_key_file is None else key_from(self.api_key_file)
+        """A client of the account that the options, the environment and the configuration name.
+
+        A profile that was asked for counts more than the environment, so that nobody pays with another account's key.
+        """
+        profile = _profiles.read(self.profile)
+        asked_for = profile.dune_plan if self.profile is not None else None
+        wanted: dict[str, Any] = {
+            "api_key": None if self.api_key_file is None else _keys.from_file(self.api_key_file),
+            "base_url": None,
+            "timeout": None,
+            "plan": (asked_for or self.plan_of_file) if self.plan == "auto" else self.plan,
+        }
+        for argument, variable, found in (
+            ("api_key", "DUNE_API_KEY", profile.key),
+            ("base_url", "DUNE_API_BASE_URL", lambda: profile.base_url),
+            ("timeout", "DUNE_API_REQUEST_TIMEOUT", lambda: profile.request_timeout),
+            ("plan", "DUNE_PLAN", lambda: profile.dune_plan),
+        ):
+            if wanted[argument] is None and (self.profile is not None or not os.environ.get(variable)):
+                wanted[argument] = found()
+        if wanted["api_key"] is None and self.profile is not None:
+            raise click.UsageError(f"The profile {self.profile!r} has no key: give it an api_key_file.")
+        wanted["plan"] = wanted["plan"] or "auto"
         from dune_matviews import MatviewsClient
 
         from . import _logs
 
         _logs.tell(self.output)
-        with MatviewsClient(key, plan=self.plan, small_tier=self.small_tier) as dune:
+        with MatviewsClient(small_tier=self.small_tier, **wanted) as dune:
             yield dune
 
 
-def key_from(path: Path) -> str:
-    """The API key that a file holds, which nobody but its owner may read.
+class FilePath(click.Path):
+    """The path of a file, with `~` and variables in it, which a shell leaves as they are after `--journal=`."""
 
-    Raises:
-        click.UsageError: there is no such file, others may read it, or it holds no key.
-    """
-    try:
-        with path.open("rb") as file:
-            mode = S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(LONGEST_KEY_FILE)
-    except OSError as problem:
-        raise click.UsageError(f"The key file {path} cannot be read: {problem.strerror}.") from problem
-    if os.name == "posix" and mode & 0o077:
-        remedy = _text.line(shlex.join(["chmod", "600", str(path)]))
-        found = f"Others have access to the key file {path} (its mode is {mode:03o})"
-        raise click.UsageError(f"{found}: `{remedy}` ends that.")
-    key = content.decode("utf-8", "replace").strip()
-    if not key or len(key.split()) > 1:
-        raise click.UsageError(f"The key file {path} must hold the API key and nothing else.")
-    return key
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path as people mean it."""
+        try:
+            return expand_path(os.fspath(value))
+        except InvalidArgumentError as problem:
+            self.fail(f"{problem}.", param, ctx)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
@@ -138,6 +148,11 @@ class CommonOption(click.Option):
 class Command(click.Command):
     """A command whose help shows its own options first, and those of every command apart."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments in, unless all that is asked for is what the command prints."""
+        _print_schema(ctx)
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write both lists."""
         _write_options(self, ctx, formatter)
@@ -154,6 +169,19 @@ class Group(click.Group):
         """Write both lists of options, and the commands."""
         _write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+def _print_schema(ctx: click.Context) -> None:
+    """Where the schema of a command's document is asked for, print it, and end as `--help` does."""
+    settings = ctx.find_object(Settings)
+    if settings is None or settings.output.form != "json-schema" or isinstance(ctx.command, click.Group):
+        return
+    from . import _schemas
+
+    of_group = ctx.parent.info_name if ctx.parent is not None and ctx.parent.parent is not None else None
+    name = " ".join(filter(None, [of_group, ctx.command.name]))
+    settings.output.result(json.dumps(_schemas.of_command(name), indent=2))
+    ctx.exit()
 
 
 def _write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -177,6 +205,7 @@ def _setting(*names: str, of_output: bool = False, **more: Any) -> Callable[[F],
         settings = ctx.find_object(Settings)
         if settings is not None and option.name is not None and value not in (None, False):
             setattr(settings.output if of_output else settings, option.name, value)
+            _print_schema(ctx)
 
     return click.option(*names, expose_value=False, callback=take, is_eager=of_output, **more)
 
@@ -193,9 +222,16 @@ def options_of_every_command(command: F) -> F:
         _common(
             "--output",
             "form",
+            type=click.Choice(["text", "json", "json-schema"]),
+            of_output=True,
+            help="json: one JSON document on standard output, all else on standard error. json-schema: what that "
+            "document looks like, and nothing is done.  [default: text]",
+        ),
+        _common(
+            "--log-format",
             type=click.Choice(["text", "json"]),
             of_output=True,
-            help="json: one JSON document on standard output, all else on standard error.  [default: text]",
+            help="json: a line of JSON on standard error for each event, warning and error.  [default: text]",
         ),
     ):
         command = option(command)
@@ -211,9 +247,14 @@ def options_of_dune(command: F) -> F:
             help="The account's plan, for its request limits.  [default: auto: DUNE_PLAN of the environment, or free]",
         ),
         _common(
+            "--profile",
+            metavar="NAME",
+            help="A profile of ~/.config/dune-matviews/config.toml.  [default: the environment, then 'default']",
+        ),
+        _common(
             "--api-key-file",
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=FilePath(),
             help="A file with the API key, which only you may read.  [default: DUNE_API_KEY of the environment]",
         ),
     ):
@@ -270,7 +311,7 @@ def options_of_journal(command: F) -> F:
         ),
         click.option(
             "--journal",
-            type=click.Path(path_type=Path),
+            type=FilePath(),
             metavar="FILE",
             help="Remember in a file what was done, so that the same command goes on after a crash and pays nothing "
             "twice.",
@@ -296,8 +337,7 @@ def plan_of(settings: Settings, plan_file: str | Path) -> RefreshPlan:
         plan = read_plan(plan_file)
     except InvalidArgumentError as mistakes:
         raise PlanError(str(mistakes)) from mistakes
-    if settings.plan == "auto":
-        settings.plan = plan.dune_plan or "auto"
+    settings.plan_of_file = plan.dune_plan
     return plan
 
 

@@ -13,12 +13,15 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import IO, Any, Literal, NamedTuple, TextIO
 
 from . import _workflow
 from ._exits import Exit
 
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "json-schema"]
+LogFormat = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
 Document = Mapping[str, Any]
 
 GREEN, RED, YELLOW, DIM, BOLD = "32", "31", "33", "2", "1"
@@ -38,6 +41,7 @@ class Output:
 
     def __init__(self, form: Format, *, quiet: bool = False, debug: bool = False) -> None:
         self.form: Format = form
+        self.log_format: LogFormat = "text"
         self.quiet = quiet
         self.debug = debug
         self._lost: OSError | None = None
@@ -51,23 +55,31 @@ class Output:
     @property
     def is_live(self) -> bool:
         """Lines of `progress` can be redrawn."""
-        return (
-            not self.quiet and not _workflow.is_step() and self.progress.isatty() and os.environ.get("TERM") != "dumb"
-        )
+        is_plain = self.is_step or self.log_format == "json" or os.environ.get("TERM") == "dumb"
+        return not self.quiet and not is_plain and self.progress.isatty()
 
     @property
     def is_step(self) -> bool:
         """What is printed is read by a runner of GitHub Actions."""
         return _workflow.is_step()
 
-    def event(self, text: str) -> None:
-        """Tell a step of what is going on."""
+    def event(self, text: str, **fields: Any) -> None:
+        """Tell a step of what is going on; *fields* are its parts, for programs."""
         if self.quiet:
             return
-        if self.form == "json":
+        if self.log_format == "json":
+            self.log("info", text, **fields)
+        elif self.form == "json":
             write(sys.stderr, text)
         else:
             self.result(text)
+
+    def log(self, level: Level, text: str, **fields: Any) -> None:
+        """Write something as a line of JSON on standard error: for programs that collect logs."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record = {"time": now, "level": level, "message": text, **fields}
+        line = json.dumps(record, default=str)
+        write(sys.stderr, _workflow.harmless_json(line) if self.is_step else line)
 
     def result(self, text: str) -> None:
         """Print the answer, or a part of it. A reader who has seen enough loses nothing; a full disk does."""
@@ -77,20 +89,28 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell what helps a person and is no part of the answer."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self.log_format == "json":
+            self.log("info", text)
+        else:
             write(sys.stderr, text)
 
     def error(self, text: str) -> None:
         """Tell what went wrong, and what to do; GitHub Actions shows it at the top of the run."""
         if self.is_step:
             self.annotate("error", text)
+        elif self.log_format == "json":
+            self.log("error", text)
         else:
             write(sys.stderr, f"{painted('Error:', RED, sys.stderr)} {text}")
 
-    def warning(self, text: str) -> None:
-        """Tell what may go wrong."""
+    def warning(self, text: str, **fields: Any) -> None:
+        """Tell what may go wrong; *fields* are its parts, for programs."""
         if self.is_step:
             self.annotate("warning", text)
+        elif self.log_format == "json":
+            self.log("warning", text, **fields)
         else:
             write(sys.stderr, f"{painted('Warning:', YELLOW, sys.stderr)} {text}")
 
@@ -108,7 +128,10 @@ class Output:
         if text:
             self.result(text)
         for hint in answer.hints:
-            write(sys.stderr, hint)
+            if self.log_format == "json":
+                self.log("info", hint.strip())
+            else:
+                write(sys.stderr, hint)
         if self._lost is None:
             return answer.code
         self.error(f"standard output cannot be written: {self._lost.strerror}")

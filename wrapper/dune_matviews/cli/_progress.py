@@ -70,7 +70,16 @@ class Lines:
         if self._shown.get(name) != happened:
             self._shown[name] = happened
             view = f"{_text.line(name):<{self._width}}"
-            self._output.event(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}  {view}  {happened}")
+            if self._output.log_format == "json":
+                parts = {
+                    "view": name,
+                    "state": state(result),
+                    "execution_id": result.execution_id,
+                    "cost_credits": result.cost_credits,
+                }
+                self._output.event(happened, **parts)
+            else:
+                self._output.event(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}  {view}  {happened}")
 
 
 def is_under_way(result: ViewResult) -> bool:

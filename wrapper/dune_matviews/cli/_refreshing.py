@@ -20,6 +20,7 @@ from ._exits import Exit
 from ._failures import failure
 from ._options import (
     Command,
+    FilePath,
     Name,
     Settings,
     options_of_dune,
@@ -73,7 +74,7 @@ def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wa
 
 
 @click.command(cls=Command)
-@click.argument("plan_file", metavar="PLAN.toml", type=click.Path(path_type=Path))
+@click.argument("plan_file", metavar="PLAN.toml", type=FilePath())
 @click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
 @click.option("--only", multiple=True, metavar="NAME", type=Name(), help="Only this view; as often as you like.")
 @click.option("--exclude", multiple=True, metavar="NAME", type=Name(), help="Not this view; as often as you like.")
