@@ -77,7 +77,7 @@ class Core:
         pace = Pace(settings.budget, learns=settings.learns)
         on_retry = _validate.callback(on_retry, "on_retry")
         session = Session(Operations(), pace, settings.timeout, on_retry=on_retry)
-        transport.on_response = Listener(session, settings.api_key)
+        transport.on_notice = Listener(session, settings.api_key)
         return cls(transport, session, settings, tiers)
 
     def refresh(self, name: str, options: Mapping[str, Any]) -> Flow[Execution]:

@@ -16,7 +16,7 @@ from .session import Session
 
 
 class Listener:
-    """Told of each response of one client."""
+    """Told of each response of one client whose headers announce something."""
 
     def __init__(self, session: Session, key: ApiKey) -> None:
         self._session = session
@@ -24,10 +24,8 @@ class Listener:
         self._told: dict[str, object] = {}
 
     def __call__(self, request: Request, headers: Mapping[str, str]) -> None:
-        if "ratelimit-policy" in headers or "ratelimit" in headers:
-            self._session.pace.learn(request.bucket, request.operation, limits(headers), self._session.clock())
-        if "deprecation" in headers or "sunset" in headers:
-            self._tell_retirement(request.operation, headers)
+        self._session.pace.learn(request.bucket, request.operation, limits(headers), self._session.clock())
+        self._tell_retirement(request.operation, headers)
 
     def _tell_retirement(self, operation: str, headers: Mapping[str, str]) -> None:
         """Logged, once: a warning of Python's could be an exception, and take a response that was paid for with it."""

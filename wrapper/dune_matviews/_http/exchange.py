@@ -26,7 +26,7 @@ from .. import __version__
 from .._log import log
 from ..errors import APIError, RequestFailedError
 from ..remedies import ChangeSetting, Remedy, Setting
-from .messages import OnResponse, Request, Response
+from .messages import OnNotice, Request, Response
 from .redaction import clear_ended_frames
 from .responses import printable, refusal, success
 from .settings import Settings
@@ -38,11 +38,12 @@ Trace = Callable[[str, Mapping[str, Any]], object]
 
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"}
 
+_NOTICES = frozenset({"ratelimit", "ratelimit-policy", "deprecation", "sunset"})
+
 _url = lru_cache(maxsize=256)(httpx.URL)  # parsing one costs as much as all that we do besides, and polls repeat theirs
 
-# What httpcore's steps are called that make a connection, but for the requests that it sends to a proxy.
+# How the names of httpcore's steps begin that make a connection, apart from the requests that it sends to a proxy.
 _CONNECTING = ("connection.", "proxy.", "socks.")
-
 
 # Another transport than httpx's may give a reset the name of any other timeout.
 _LATE = (TimeoutError, httpcore.TimeoutException, httpx.ReadTimeout, httpx.WriteTimeout)
@@ -55,14 +56,14 @@ class Exchange:
     interruption passes on, without the key in the local variables of the frames that it has ended.
     """
 
-    def __init__(self, settings: Settings, request: Request, seconds: float, on_response: OnResponse) -> None:
+    def __init__(self, settings: Settings, request: Request, seconds: float, on_notice: OnNotice) -> None:
         parts = {**request.parts, "url": _url(settings.base_url + request.parts["url"])}
         self.request = httpx.Request(headers=_HEADERS | parts.pop("headers", {}), **parts)
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self._key = settings.api_key
         self._asked = request
-        self._on_response = on_response
+        self._on_notice = on_notice
         self._response: httpx.Response | None = None
         self._body = bytearray()
         self._failure: Exception | None = None
@@ -114,10 +115,11 @@ class Exchange:
     def begin(self, response: httpx.Response) -> None:
         """Take in status and headers; give up a body that was packed twice, which unpacks without bound in one go."""
         self._response = response
-        try:
-            self._on_response(self._asked, response.headers)
-        except Exception as problem:  # nothing about a notice makes a response less than it is
-            log.debug("A response's headers cannot be used (%s)", type(problem).__name__)
+        if not _NOTICES.isdisjoint(response.headers):
+            try:
+                self._on_notice(self._asked, response.headers)
+            except Exception as problem:  # nothing about a notice makes a response less than it is
+                log.debug("A response's headers cannot be used (%s)", type(problem).__name__)
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "gzip", "identity"):
             raise _GivenUpError("the response is encoded in another way than gzip")

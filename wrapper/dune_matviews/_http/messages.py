@@ -49,6 +49,6 @@ class Response:
     request_id: str | None = None
 
 
-OnResponse = Callable[[Request, Mapping[str, str]], object]
-"""Told of each response that has arrived, refusals included: what was asked, and its headers, as the server wrote them.
-"""
+OnNotice = Callable[[Request, Mapping[str, str]], object]
+"""Told of each response, refusals included, whose headers announce limits or the end of an operation: of the request,
+and of the headers as the server wrote them."""

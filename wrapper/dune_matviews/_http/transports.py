@@ -21,7 +21,7 @@ from .._flow.drivers import completed
 from ..errors import ClientClosedError, InvalidArgumentError, RequestFailedError
 from .connections import Connection, Route
 from .exchange import Exchange
-from .messages import OnResponse
+from .messages import OnNotice
 from .redaction import keep_out_of_logs
 from .settings import Settings
 
@@ -87,7 +87,7 @@ class Transport:
         if own is not None and not isinstance(own, kind):
             raise InvalidArgumentError(f"http_client must be an httpx.{kind.__name__}, not {type(own).__name__}")
         self.is_closed = False
-        self.on_response: OnResponse = lambda request, headers: None
+        self.on_notice: OnNotice = lambda request, headers: None
         self._settings = settings
         self._own: Any = own
         self._route = Route(settings)  # now, so that a wrong environment is told at once
@@ -109,7 +109,7 @@ class Transport:
                 raise RequestFailedError("No connection was free for the request in the time that was left.")
             if call.before is not None:
                 call.before()
-            exchange = Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_response)
+            exchange = Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_notice)
             if self._own is None:
                 await self._carry_out(exchange, pool, call.request.is_billed)
             else:
