@@ -14,7 +14,6 @@ from dune_api.types import UNSET, Unset
 
 from .._flow.effects import Call
 from .._http.messages import Request, Response
-from ..errors import DuneError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Matview, Usage
 from . import parsing
 from .values import Definition, Node, Page, Started, Stored, ViewHistory
@@ -165,18 +164,8 @@ def _call(
     execution_id: str | None = None,
     **options: Any,
 ) -> Call[T]:
-    def parsed(response: Response) -> T:
-        try:
-            return parse(response)
-        except DuneError:
-            raise
-        except Exception as problem:  # the models of the generated code believe the spec
-            message = f"the response does not fit the API's description ({type(problem).__name__})"
-            status, request_id = response.status_code, response.request_id
-            raise UnexpectedResponseError(message, status_code=status, request_id=request_id) from problem
-
     about = {"operation": operation, "view": view, "execution_id": execution_id}
-    return Call(Request(operation, parts, **options), parsed, about=about)
+    return Call(Request(operation, parts, **options), partial(parsing.read, parse), about=about)
 
 
 def _or_unset(text: str | None) -> str | Unset:

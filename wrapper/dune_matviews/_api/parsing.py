@@ -7,6 +7,7 @@ a response has to be there (a state, an id); a detail that cannot be read is Non
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, Protocol, Self, TypeVar
@@ -16,7 +17,7 @@ from dune_api.types import Unset
 
 from .._http.headers import http_date
 from .._http.messages import Response
-from ..errors import UnexpectedResponseError
+from ..errors import DuneError, UnexpectedResponseError
 from ..models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
 from .scalars import amount, day, integer, moment, number, text
 from .values import Node, Page, Started, Stored, ViewHistory
@@ -30,6 +31,7 @@ class _Model(Protocol):
 
 
 M = TypeVar("M", bound=_Model)
+T = TypeVar("T")
 
 _STATES = {
     "QUERY_STATE_PENDING": ExecutionState.PENDING,
@@ -44,6 +46,17 @@ _STATES = {
 
 # An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
+
+
+def read(parse: Callable[[Response], T], response: Response) -> T:
+    """What *parse* reads of a response, which may not be as the spec says."""
+    try:
+        return parse(response)
+    except DuneError:
+        raise
+    except Exception as problem:  # the models of the generated code believe the spec
+        message = f"the response does not fit the API's description ({type(problem).__name__})"
+        raise _unexpected(response, message) from problem
 
 
 def started(response: Response) -> Started:
