@@ -63,7 +63,7 @@ def refresh_matview(
         "if_lost": if_lost,
         "retry_failed": retry_failed,
     }
-    return _refreshed([view], f"{run or ''} {view}", credentials, options).results[view]
+    return _refreshed([view], (run, view), credentials, options).results[view]
 
 
 @task(cache_policy=NO_CACHE)
@@ -107,18 +107,21 @@ def refresh_matviews(
         "if_lost": if_lost,
         "retry_failed": retry_failed,
     }
-    return _refreshed(views, run or "", credentials, options)
+    return _refreshed(views, (run,), credentials, options)
 
 
 def _refreshed(
-    views: Iterable[str] | Mapping[str, Iterable[str]], name: str, credentials: str | None, options: Mapping[str, Any]
+    views: Iterable[str] | Mapping[str, Iterable[str]],
+    name: tuple[str | None, ...],
+    credentials: str | None,
+    options: Mapping[str, Any],
 ) -> RefreshReport:
     """The report of a run whose journal is that of this flow run by that name."""
     flow_run_id = _flow_run_id()
     with get_client(sync_client=True) as api, shared_client(credentials) as dune:
-        # A retried flow starts its subflows as new flow runs: what is there for good is the run that has no parent.
+        # A retried flow starts its subflows as new flow runs: only the outermost flow run stays the same.
         root = ancestry(api, flow_run_id)[-1]
-        journal = FlowRunJournal(api, root.id, name, Writer(flow_run_id, credentials))
+        journal = FlowRunJournal(api, root.id, repr(name), Writer(flow_run_id, credentials))
         try:
             report = dune.refresh_all(views, journal=journal, on_update=_Log(), **options)
         except BaseException as end:
