@@ -1,7 +1,7 @@
-"""What the past is worth, in virtual time: runs and waits with and without history, beside an oracle that knows all.
+"""The benefit of past executions, in virtual time: runs and waits with and without history, and an oracle.
 
 The real scheduler and the real watching run against a simulated Dune, whose executions are log-normal; every figure
-comes out the same on any machine. This module must not know how the figures are shown, nor where they should be.
+comes out the same on any machine. This module must not know how executions are predicted.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ PAST = 8
 """Past executions of each view."""
 
 MEDIANS = (60.0, 300.0, 1_200.0)
-"""Seconds that executions last which are waited for."""
+"""Median lengths of the executions in waits, in seconds."""
 
 Views = dict[str, tuple[str, ...]]
 
 
 class Runs(NamedTuple):
-    """Makespans of runs of one kind: of what the oracle takes, and of what runs without history take.
+    """Makespans of runs of one kind, relative to the oracle's and to runs without history.
 
     Attributes:
         worst: the largest of the ratios to a run without history.
@@ -61,13 +61,13 @@ class Runs(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """What it takes to wait for executions about as long as *median*, on the average, in polls and seconds of lateness.
+    """The average polls and seconds of lateness of waits for executions of about *median* seconds.
 
     Attributes:
         polls, lateness: with history.
         today_polls, today_lateness: without it.
-        equal_lateness: without it, with all pauses scaled so that there are as many polls as with it.
-        broken: how many ends were noticed later than promised.
+        equal_lateness: without it, with all pauses scaled for the same number of polls.
+        broken: the number of ends noticed later than promised.
     """
 
     median: float
@@ -81,7 +81,7 @@ class Waits(NamedTuple):
 
 
 class World:
-    """A hundred views that read each other, how long each takes at the median, took in the past, and will take."""
+    """A hundred views that read each other, with the median, past and future length of each."""
 
     def __init__(self, kind: str, spread: float, seed: int) -> None:
         self._random = Random(f"{kind} {spread} {seed}")
@@ -95,7 +95,7 @@ class World:
         return self.medians[name] * math.exp(self._random.gauss(0.0, self._spread))
 
     def run(self, parallel: int, past: dict[str, list[float]], *, at_once: bool = False) -> float:
-        """Seconds that a run of all views takes, with this past; every end may be noticed *at_once*."""
+        """Seconds of a run of all views with this past; with *at_once*, every end is noticed at once."""
         dune = Dune()
         dune.scenarios = {
             name: (length, ExecutionState.COMPLETED, length / 60) for name, length in self.lengths.items()
@@ -112,19 +112,19 @@ class World:
 
 
 class AtOnce(Pace):
-    """Knows when executions end, and polls each of them then, and not before."""
+    """Knows the end of each execution, and polls it exactly then."""
 
     def __init__(self, dune: Dune) -> None:
         super().__init__(PLANS["free"])
         self._dune = dune
 
     def eager_pause(self, now: float, watched: Watched) -> float:
-        """Seconds until the next end of all that are under way."""
+        """Seconds until the next end of any execution."""
         return min(each.ends for each in self._dune.ledger if each.ends > now) - now
 
 
 def remember(session: Session, past: dict[str, list[float]]) -> None:
-    """Let a client know past executions of views, by their lengths, the latest first."""
+    """Give a client past executions of views, by their lengths, latest first."""
     for name, lengths in past.items():
         for place, length in enumerate(lengths):
             ended = EPOCH - timedelta(days=place)
@@ -158,7 +158,7 @@ def _graph(kind: str, random: Random) -> Views:
 
 
 def runs(tries: int = 5) -> list[Runs]:
-    """Runs of all kinds on the Free plan, each so often."""
+    """Runs of all kinds on the Free plan, each repeated."""
     found: list[Runs] = []
     for kind, spread, parallel in product(KINDS, SPREADS, PARALLEL):
         of_oracle: list[float] = []
@@ -174,7 +174,7 @@ def runs(tries: int = 5) -> list[Runs]:
 
 
 def waits(tries: int = 60) -> list[Waits]:
-    """Single executions, waited for on the Plus plan, so many of each kind."""
+    """Waits for single executions on the Plus plan, several of each kind."""
     return [_waits(median, spread, tries) for median, spread in product(MEDIANS, SPREADS)]
 
 
@@ -227,25 +227,25 @@ def main(path: Path) -> None:
     waited, ran = waits(), runs()
     least = [each for each in ran if each.parallel == 3], [each for each in ran if each.parallel == 10]
     targets = [
-        ("makespan, of the oracle's, the worst kind", max(each.of_oracle for each in ran), 1.03),
-        ("makespan, of that without history, in the mean at 3 in parallel", fmean(e.of_today for e in least[0]), 0.97),
-        ("makespan, of that without history, in the mean at 10 in parallel", fmean(e.of_today for e in least[1]), 0.93),
-        ("makespan, of that without history, the worst kind", max(each.of_today for each in ran), 1.01),
+        ("makespan: of the oracle's, worst kind", max(each.of_oracle for each in ran), 1.03),
+        ("makespan: of that without history, mean at 3 in parallel", fmean(e.of_today for e in least[0]), 0.97),
+        ("makespan: of that without history, mean at 10 in parallel", fmean(e.of_today for e in least[1]), 0.93),
+        ("makespan: of that without history, worst kind", max(each.of_today for each in ran), 1.01),
         (
-            "lateness, of that without history at as many polls",
+            "lateness: of that without history at equal polls",
             fmean(e.lateness / e.equal_lateness for e in waited),
             0.25,
         ),
         ("ends noticed later than promised", sum(each.broken for each in waited), 0),
     ]
     sections = [
-        "# What the past is worth",
-        f"Written by `make foresight`, in virtual time and with fixed seeds: the same on any machine. {VIEWS} views "
-        f"whose median durations lie between 3 s and 1,000 s, {PAST} past executions of each, log-normal, on the Free "
-        "plan. *Without history* is the same code without a past. The oracle knows how long each execution will take, "
-        "and notices every end at once.",
+        "# The benefit of past executions",
+        "`make foresight` writes this page, in virtual time and with fixed seeds, so it is the same on any machine. "
+        f"The runs have {VIEWS} views with median durations between 3 s and 1,000 s and {PAST} past executions each, "
+        "log-normal, on the Free plan. *Without history* is the same code without past executions. The oracle knows "
+        "the length of each execution, and notices every end at once.",
         table(
-            ("what", "measured", "at most", "met"),
+            ("target", "measured", "at most", "met"),
             (
                 (what, f"{found:.3f}", f"{limit:g}", "yes" if found <= limit else "**no**")
                 for what, found, limit in targets
@@ -261,7 +261,7 @@ def main(path: Path) -> None:
         ),
         "## Waits",
         "Polls, and seconds from the end of an execution until it is noticed. *At equal polls*: without history, with "
-        "all pauses scaled so that there are as many polls as with it.",
+        "all pauses scaled for the same number of polls.",
         table(
             ("median, s", "spread", "polls", "late", "polls without", "late without", "late at equal polls", "ratio"),
             (

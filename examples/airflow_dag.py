@@ -1,7 +1,7 @@
 """DAGs for Airflow 3.3 or newer, with `pip install 'dune-matviews[airflow]'` and a connection `dune_default`.
 
 The first refreshes one view every hour, and waits in the triggerer. The second refreshes the views of `plan.toml`,
-beside this file, once a day. The third runs after each refresh of the first, and is told what it cost.
+beside this file, once a day. The third runs after each refresh of the first, and prints its cost.
 """
 
 from datetime import timedelta
@@ -12,7 +12,7 @@ from airflow.sdk import DAG, Asset, task
 from dune_matviews.airflow import RefreshMatviewOperator, RefreshMatviewsOperator
 
 VIEW = "dune.my_team.result_daily_volume"
-RETRIES = {"retries": 3, "retry_delay": timedelta(minutes=1)}  # a retry follows what was started, and costs nothing
+RETRIES = {"retries": 3, "retry_delay": timedelta(minutes=1)}  # a retry follows the execution, and costs nothing
 
 with DAG("dune_hourly", schedule="@hourly", default_args=RETRIES):
     RefreshMatviewOperator(task_id="refresh", view=VIEW, max_credits=20, timeout=timedelta(hours=2))

@@ -1,6 +1,6 @@
-"""The views of `plan.toml` as assets of Dagster, refreshed every night. A run pays once, whatever dies and is retried.
+"""The views of `plan.toml` as assets of Dagster, refreshed every night. A run pays once, even after crashes.
 
-To try it at no cost, run `dune-matviews sandbox --example`, and in another shell, with the two lines that it prints:
+To try it at no cost, run `dune-matviews sandbox --example`, and in another shell, after the two lines that it prints:
 
     dagster dev -f examples/dagster_definitions.py
 """

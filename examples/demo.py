@@ -1,6 +1,6 @@
-"""A plan of six views from start to end: the command `dune-matviews run`, with a sandbox in the place of Dune.
+"""A plan of six views, from start to end: the command `dune-matviews run`, with a sandbox in place of Dune.
 
-`demo.py 100` has the executions run a hundred times as fast.
+`demo.py 100` runs the executions a hundred times as fast.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ nothing of this is billed.
 First the plan: its layers, and which views are younger than its six hours.
 """
 RUN = """
-Then the run. One view fails: what reads it is skipped, the others go on.
+Then the run. One view fails: the view that reads it is skipped, and the others go on.
 """
 BILL = """
-What Dune would have billed, by the sandbox's ledger; what has failed costs nothing there:
+The bill, by the sandbox's ledger, in which failures cost nothing:
 """
 END = """
-To try more of it:
+To try more:
   {command} sandbox --example
 With your own views, billed by Dune:
   DUNE_API_KEY=… {command} refresh --upstream NAME"""
 
 
 def main(speed: float) -> int:
-    """Show the plan, run it, and show the bill; returns 0 if all went as the example is meant to go."""
+    """Show the plan, run it, and show the bill; return 0 if everything went as planned."""
     with example(speed=speed) as sandbox:
         tell(BEGINNING)
         code = run(sandbox, "run", PLAN, "--dry-run")
         if code == 0:
             tell(RUN)
-            code = run(sandbox, "run", PLAN, "--plan", "enterprise")  # may ask how things stand as often as it likes
+            code = run(sandbox, "run", PLAN, "--plan", "enterprise")  # polls as often as it likes
         tell(BILL)
         tell(summary(sandbox.ledger).rstrip("\n"))
-    if code != 1:  # a run in which a view fails exits with 1
+    if code != 1:  # a run with a failed view exits with 1
         return code or 1
     tell(END.format(command=os.path.relpath(COMMAND)))
     return 0
@@ -66,7 +66,7 @@ def run(sandbox: DuneSandbox, *arguments: str) -> int:
         "no_proxy": f"127.0.0.1,{others}",
     }
     with subprocess.Popen([COMMAND, *arguments], cwd=ROOT, env=environment) as command:  # noqa: S603 - our own
-        # A terminal's Ctrl-C reaches the command as well, which tells how things stand before it ends.
+        # A terminal's Ctrl-C also reaches the command, which reports the state before it ends.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: command.terminate())
         try:
@@ -86,6 +86,6 @@ if __name__ == "__main__":
         sys.exit(main(float(sys.argv[1]) if sys.argv[1:] else 1.0))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # `| head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,6 +1,6 @@
-"""A flow that refreshes the views of `plan.toml`, in order. It pays once for each run, whatever dies and is retried.
+"""A flow that refreshes the views of `plan.toml`, in order. Each run pays once, even after crashes and retries.
 
-To try it at no cost, run `dune-matviews sandbox --example`, and in another shell, with the two lines that it prints:
+To try it at no cost, run `dune-matviews sandbox --example`, and in another shell, after the two lines that it prints:
 
     python examples/prefect_flow.py
 """
