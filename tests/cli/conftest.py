@@ -29,7 +29,7 @@ COMMAND = str(Path(sys.executable).parent / "dune-matviews")
 
 
 class Finished(NamedTuple):
-    """What a command has left: its exit code, and what it printed where."""
+    """The result of a command: its exit code, and its output on each stream."""
 
     code: int
     out: str
@@ -66,7 +66,7 @@ class Shell:
         return done
 
     def process(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-        """What the command prints, which ends well, in a process of its own."""
+        """The output of a successful command, in a process of its own."""
         environment = {**self.environment, **(environment or {})}
         command = [COMMAND, *arguments]
         return subprocess.run(
@@ -75,7 +75,7 @@ class Shell:
 
     @contextmanager
     def start(self, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> Generator[subprocess.Popen[str]]:
-        """Start the command, and leave it running; whatever happens, it is gone when the block ends."""
+        """Start the command and leave it running; it is ended with the block."""
         with subprocess.Popen(
             [COMMAND, *arguments],
             cwd=self.folder,
@@ -92,7 +92,7 @@ class Shell:
 
 @contextmanager
 def as_a_process(folder: Path, environment: Mapping[str, str]) -> Generator[None]:
-    """What the command sets for the rest of its process is as it was when the block ends."""
+    """Restore the settings of the process that the command changes."""
     log, handler = logging.getLogger("dune_matviews"), signal.getsignal(signal.SIGTERM)
     level, handlers = log.level, list(log.handlers)
     with patch.dict(os.environ, environment, clear=True), chdir(folder), warnings.catch_warnings():
@@ -124,5 +124,5 @@ def shell(dune: DuneSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def nowhere(tmp_path: Path) -> Shell:
-    """A shell that knows neither a key nor a Dune; the discard port refuses whatever would be sent."""
+    """A shell without a key or an address of Dune; the discard port refuses any request."""
     return Shell(tmp_path, {"DUNE_API_BASE_URL": "http://127.0.0.1:9"})

@@ -1,4 +1,4 @@
-"""`check`, and what `get` tells of a last execution: alarms, for which nothing is paid."""
+"""`check`, and the last execution in `get`: alarms that cost nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_fresh_views_are_no_alarm(shell: Shell, views: DuneSandbox) -> None:
 
 
 def test_a_stale_view_is_an_alarm(shell: Shell, views: DuneSandbox) -> None:
-    """It is told how old it is; a view that was never refreshed is stale at any age."""
+    """The age is printed; a view that was never refreshed is stale at any age."""
     done = shell("check", BASE, WEEKLY, "--max-age", "6h", "--quiet", code=1)
     assert f"{BASE}  " in done.out
     assert "It is stale: its last refresh ended 24h 00m ago." in done.out
@@ -62,7 +62,7 @@ def test_a_failed_execution_is_an_alarm(shell: Shell, views: DuneSandbox) -> Non
 
 
 def test_a_view_that_is_not_there_is_an_alarm_and_hides_no_other(shell: Shell, views: DuneSandbox) -> None:
-    """A plan may name a view that somebody has deleted; a key that is wrong is told once."""
+    """A plan may name a deleted view; a wrong key is reported once."""
     views.add_view(WEEKLY, owned=False)
     done = shell("check", WEEKLY, BASE, "--max-age", "6h", code=1)
     assert "Dune responded with 403" in done.out
@@ -85,7 +85,7 @@ def test_an_alarm_is_an_annotation_in_a_step(shell: Shell, views: DuneSandbox) -
 
 
 def test_get_tells_a_failed_last_execution(shell: Shell, views: DuneSandbox) -> None:
-    """Its table is as old as before, which is no longer what anybody wants; a success is not told twice."""
+    """Its table is as old as before, so `get` reports the failure; a success is not reported twice."""
     assert "last" not in [line.split()[0] for line in shell("get", DAILY).out.splitlines()]
     execution_id = fail(shell, views, DAILY)
     lines = shell("get", DAILY).out.splitlines()
@@ -112,14 +112,14 @@ def test_a_bare_name_is_completed_and_said(command: str, shell: Shell, views: Du
 
 
 def test_a_bare_name_of_several_views_is_refused(shell: Shell, views: DuneSandbox) -> None:
-    """Nobody guesses what is to be billed."""
+    """Nothing that may be billed is guessed."""
     views.add_view("dune.other_team.result_base", age=DAY)
     assert f"{BASE}" in shell("refresh", "result_base", code=2).err
     assert views.ledger == ()
 
 
 def test_an_unknown_bare_name_is_left_to_dune(shell: Shell, views: DuneSandbox) -> None:
-    """Its refusal says how a full name looks."""
+    """The refusal shows the form of a full name."""
     views.fail("get", Fault(status=404))
     assert "is a bare name" in shell("get", "result_nowhere", code=1).err
 
@@ -150,7 +150,7 @@ def plan(shell: Shell) -> str:
 
 
 def billed(dune: DuneSandbox) -> list[str]:
-    """What was billed, in order."""
+    """The billed views, in order."""
     return [charge.name for charge in dune.ledger]
 
 
@@ -180,7 +180,7 @@ def test_a_view_that_the_plan_has_not_is_refused(option: str, plan: str, shell: 
 
 
 def test_options_count_more_than_the_plan(plan: str, shell: Shell, views: DuneSandbox) -> None:
-    """Age, cap and force; what is not said stays as the plan has it."""
+    """Options for age, cap and force override the plan; the rest of it stays."""
     shell("run", plan, "--max-age", "2d", "--exclude", WEEKLY, *FAST)
     assert billed(views) == []
     shell("run", plan, "--max-age", "2d", "--force", "--only", BASE, *FAST)

@@ -1,4 +1,4 @@
-"""What the documents show of the command line: every command runs as it stands, every table is what the code says."""
+"""The documents on the command line: every command runs as printed, and every table matches the code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCHEDULED = [line for document in DOCUMENTS for block in blocks(document, "text"
 
 @pytest.mark.parametrize("commands", SESSIONS)
 def test_the_commands_of_a_block_run_one_after_the_other(commands: list[str], shell: Shell, dune: DuneSandbox) -> None:
-    """A person can paste them; what they refresh is fresh."""
+    """A person can paste them, and the refreshed views are fresh."""
     dune.reads(DAILY, BASE)
     script = "\n".join(["set -e", f"alias dune-matviews={shlex.quote(COMMAND)}", *commands])
     done = subprocess.run(
@@ -81,7 +81,7 @@ def test_the_plan_file_of_the_manual_is_one(tmp_path: Path) -> None:
 
 
 def test_the_manual_has_every_command_and_exit_code() -> None:
-    """None is left out, and the codes mean what `--help` says."""
+    """None is missing, and the codes have the meanings of `--help`."""
     assert [name for name in app.commands if not re.search(rf"^\| .*`{name}\b", MANUAL, re.MULTILINE)] == []
     assert re.findall(r"^\| (\d+) \| (.*) \|$", MANUAL, re.MULTILINE) == [
         (str(int(code)), meaning) for code, meaning in MEANING.items()

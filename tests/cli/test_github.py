@@ -1,4 +1,4 @@
-"""GitHub Actions: what a step shows and leaves behind, and that no text of others is a command to the runner."""
+"""GitHub Actions: the output and files of a step, and no foreign text is a command to the runner."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def texts(*parts: str) -> st.SearchStrategy[str]:
 
 @given(texts(*":#[]\r\n \u2003\x85\x1cab", "##[", "::"))
 def test_no_text_is_a_command(text: str) -> None:
-    """Whatever somebody else wrote, a runner finds none of its commands in it; without colons nothing changes."""
+    """For any foreign text, a runner finds none of its commands in it; text without colons is unchanged."""
     assert commands(_workflow.harmless(text)) == []
     assert ":" in text or "##[" in text or _workflow.harmless(text) == text
 
@@ -104,7 +104,7 @@ def test_text_of_dunes_reaches_no_runner(evil: str, form: str, shell: Shell, dun
 
 
 def test_arguments_reach_no_runner(nowhere: Shell) -> None:
-    """What a workflow passes on from elsewhere is only told as a mistake."""
+    """A hostile argument of a workflow appears only within an error message."""
     for evil in EVIL[:4]:
         for arguments in ([evil], ["refresh", "--timeout", evil], ["run", evil]):
             (line,) = told(nowhere(*arguments, code=2, environment=STEP))
@@ -135,7 +135,7 @@ def test_what_failed_is_annotated(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_a_step_leaves_a_summary_and_its_executions(files: tuple[Path, Path]) -> None:
-    """Both are added to what other steps have left; no name or reason can break out of its cell or its value."""
+    """Both are appended to the output of other steps; no name or reason can break out of its cell or value."""
     odd = ViewResult(outcome=Outcome.FAILED, reason="a | b <img> `c`\nd", execution_id="E2")
     report = RefreshReport({"b": ran(Outcome.SUCCEEDED, 0, 0, 9, 1), "x\ny=z": odd}, NOON, NOON)
     _github.leave_report(report, Output("text"))
@@ -159,7 +159,7 @@ def test_a_step_leaves_a_summary_and_its_executions(files: tuple[Path, Path]) ->
 
 @pytest.mark.parametrize(("count", "reason"), [(30_000, ""), (3_000, "<" * 1000), (2, "x" * 3_000_000)])
 def test_the_summary_stays_below_what_github_takes(count: int, reason: str, files: tuple[Path, Path]) -> None:
-    """However many views there are, and though others have written to it: what has failed comes first."""
+    """For any number of views, and in a shared file, failures come first."""
     summary, outputs = files
     for _ in range(3):
         _github.leave_report(many(count, reason), Output("text"))
@@ -169,7 +169,7 @@ def test_the_summary_stays_below_what_github_takes(count: int, reason: str, file
 
 
 def test_outside_of_github_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file is written that nobody asked for."""
+    """No file is written unless GitHub's variables name it."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
     monkeypatch.chdir(tmp_path)

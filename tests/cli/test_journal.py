@@ -1,4 +1,4 @@
-"""The journal at the command line: what is remembered, shown and settled by hand, and what that bills."""
+"""The journal at the command line: recorded, shown and settled by hand, and the bills."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDLESS = Scenario(running=math.inf)
 
 
 def billed(dune: DuneSandbox) -> list[str]:
-    """What was billed, in order."""
+    """The billed views, in order."""
     return [charge.name for charge in dune.ledger]
 
 
@@ -137,7 +137,7 @@ def test_a_view_is_settled_by_its_execution(shell: Shell, doubtful: Path, dune: 
 
 
 def test_a_view_is_settled_as_not_started(shell: Shell, doubtful: Path, dune: DuneSandbox) -> None:
-    """With `--none`, the next run sends at once: whoever says so knows better, and pays."""
+    """With `--none`, the next run sends at once, and pays."""
     document = shell("journal", "resolve", str(doubtful), DAILY, "--none", "--output", "json").document
     assert (document["view"], document["execution_id"]) == (DAILY, None)
     assert "not started" in shell("journal", "show", str(doubtful)).out
@@ -146,7 +146,7 @@ def test_a_view_is_settled_as_not_started(shell: Shell, doubtful: Path, dune: Du
 
 
 def test_only_what_is_open_can_be_settled(shell: Shell, dune: DuneSandbox) -> None:
-    """A view that has ended, or is not there, is refused by what is open; the file stays as it is."""
+    """For a view that has ended or is missing, the error lists the open views, and the file stays unchanged."""
     shell("refresh", BASE, "--journal", "j.jsonl", "--run", "monday", *FAST)
     before = (shell.folder / "j.jsonl").read_bytes()
     for view in (BASE, DAILY):

@@ -1,4 +1,4 @@
-"""Values of Dune's that are odd, but harm nobody: no command takes one for a failure of a refresh that was billed."""
+"""Odd but harmless values from Dune: no command takes one for a failure of a billed refresh."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def answer(**fields: Any) -> Fault:
 
 @pytest.mark.parametrize("odd", documents(STATUS))
 def test_odd_values_of_a_status_change_no_success(odd: dict[str, Any], shell: Shell, dune: DuneSandbox) -> None:
-    """Every command that reads an execution says what it does say, and a journal that holds it can be read again."""
+    """Every command that reads an execution prints its readable parts, and its journal can be read again."""
     running = answer(**{"state": "QUERY_STATE_EXECUTING", "execution_cost_credits": 1, **odd})
     completed = answer(**{"state": "QUERY_STATE_COMPLETED", "execution_ended_at": ENDED, **odd})
     actions = {name: str(shell.folder / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
@@ -123,7 +123,7 @@ def test_odd_values_of_an_account_are_left_out(odd: object, shell: Shell, dune: 
 def test_an_unknown_state_may_be_as_deep_as_it_likes(
     depth: int, codes: tuple[int, int], shell: Shell, dune: DuneSandbox
 ) -> None:
-    """It is shown as far as it can be read; what cannot be read is a response that makes no sense, and no bug."""
+    """The readable parts are shown; unreadable ones make an unexpected response, not a crash."""
     nested = "[" * depth + "]" * depth
     dune.fail("status", *[Fault(body=f'{{"is_execution_finished": true, "state": {nested}}}'.encode())] * 40)
     for command, code in zip((["wait", "E1", "--timeout", "1s"], ["status", "E1"]), codes, strict=True):
@@ -140,6 +140,6 @@ def test_a_date_at_the_calendars_end_is_none(date: str, shell: Shell, dune: Dune
 
 
 def test_costs_beyond_every_number_are_told_as_the_largest() -> None:
-    """The report of a run that was billed can be printed, whatever Dune says that it cost."""
+    """The report of a billed run can be printed for any cost that Dune reports."""
     result = ViewResult(outcome=Outcome.SUCCEEDED, cost_credits=1e308)
     assert type(report())({"a": result, "b": result}, NOON, NOON).cost_credits > 1e308

@@ -1,4 +1,4 @@
-"""The parts of the command line that are plain functions: texts, exit codes, pictures, what is logged."""
+"""The pure functions of the command line: texts, exit codes, pictures, logs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_times_are_rounded_before_their_unit_is_chosen(seconds: float, shown: st
 
 @given(st.text())
 def test_text_of_others_is_harmless(text: str) -> None:
-    """Whatever a server says stays on one line, and has nothing that a terminal would act on."""
+    """Any text of a server stays on one line, without control characters."""
     assert _text.line(text).isprintable()
 
 
@@ -207,7 +207,7 @@ O, S = Outcome, StopReason  # noqa: E741  # the table below is to be read
     ],
 )
 def test_the_code_of_a_run(outcomes: list[Outcome], stopped_by: StopReason | None, code: int) -> None:
-    """All fresh below the cap is 0, an interruption 130; of what else applies, the first of 4, 3, 5, 1."""
+    """All fresh below the cap is 0, an interruption 130; otherwise the first of 4, 3, 5, 1."""
     assert _exits.of_report(report(*outcomes, stopped_by=stopped_by)) == code
 
 
@@ -224,12 +224,12 @@ def test_the_code_of_a_run(outcomes: list[Outcome], stopped_by: StopReason | Non
     ],
 )
 def test_the_code_of_an_error(error: DuneError, code: int) -> None:
-    """An error has the code of what it means for the views."""
+    """An error's code follows from its meaning for the views."""
     assert _exits.of_error(error) == code
 
 
 def test_of_several_codes_one_is_told() -> None:
-    """The order is that of what has to be done next; none is success."""
+    """The order is that of urgency; none is success."""
     assert _exits.first([]) is Exit.OK
     assert _exits.first([Exit.FAILED, Exit.AMBIGUOUS, Exit.OK]) is Exit.AMBIGUOUS
     assert _exits.first([Exit.AMBIGUOUS, Exit.TIMEOUT, Exit.CREDITS]) is Exit.CREDITS
@@ -246,7 +246,7 @@ LINEAGE = {"base": (), "prices": (), "daily": ("base", "prices"), "weekly": ("da
 
 
 def test_a_tree_draws_nothing_twice() -> None:
-    """What a view reads stands below it; what has been drawn above is only named."""
+    """The views a view reads are below it; a view drawn before is only named."""
     assert _pictures.tree(LINEAGE).splitlines() == [
         "top",
         "├── weekly",
@@ -265,7 +265,7 @@ def test_a_tree_of_a_thousand_steps_is_drawn() -> None:
 
 
 def test_graphs_quote_what_their_languages_would_read() -> None:
-    """Arrows go from what is read to what reads it, and no name ends its quotes early."""
+    """Arrows go from a view to its readers, and no name ends its quotes early."""
     odd = {'dune."21co".b': (), "a\\": ('dune."21co".b',)}
     assert _pictures.mermaid(odd).splitlines() == [
         "flowchart LR",
@@ -296,7 +296,7 @@ def test_graphs_quote_what_their_languages_would_read() -> None:
     ],
 )
 def test_warnings_and_long_pauses_are_told(output: Output, told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody wonders why nothing happens, and nobody is told of what takes no time, unless everything is asked for."""
+    """Long waits are logged and short ones are not, except in debug mode."""
     logger = logging.Logger("of this test")
     logger.addHandler(Teller(output))
     logger.warning("beware")

@@ -1,4 +1,4 @@
-"""`refresh`, `run`, `status`, `wait` and `cancel`: what they print, bill and exit with."""
+"""`refresh`, `run`, `status`, `wait` and `cancel`: their output, bills and exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENDLESS = Scenario(running=math.inf, credits=100)
 
 
 def billed(dune: DuneSandbox) -> list[str]:
-    """What was billed, in order."""
+    """The billed views, in order."""
     return [charge.name for charge in dune.ledger]
 
 
@@ -100,7 +100,7 @@ def test_no_wait_goes_on_after_a_refusal(shell: Shell, dune: DuneSandbox) -> Non
 
 
 def test_no_wait_cannot_keep_to_limits(shell: Shell, dune: DuneSandbox) -> None:
-    """What only a waiting command can do is refused, and nothing is sent."""
+    """Options of a waiting command are rejected without waiting, and nothing is sent."""
     for option in (
         ["--timeout", "9s"],
         ["--max-credits", "9"],
@@ -129,7 +129,7 @@ def test_what_is_fresh_is_left_as_it_is(shell: Shell, dune: DuneSandbox) -> None
 
 
 def test_a_passed_cap_is_4(shell: Shell, dune: DuneSandbox) -> None:
-    """What ran is cancelled, and the rest is not started."""
+    """The running execution is cancelled, and the rest is not started."""
     dune.rehearse(DAILY, Scenario(pending=0, running=36_000, credits=1e9))
     done = shell("refresh", DAILY, BASE, "--max-credits", "1", "--max-parallel", "1", *FAST, code=4)
     (charge,) = dune.ledger
@@ -139,7 +139,7 @@ def test_a_passed_cap_is_4(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_time_that_is_over_is_3(shell: Shell, dune: DuneSandbox) -> None:
-    """What runs goes on, and the command says how to follow and how to end it."""
+    """The execution goes on, and the command prints the ways to follow and to end it."""
     dune.rehearse(DAILY, ENDLESS)
     done = shell("refresh", DAILY, "--timeout", "1s", "--journal", "j.jsonl", code=3)
     (charge,) = dune.ledger
@@ -227,7 +227,7 @@ def test_the_plan_files_plan_is_the_accounts(shell: Shell, dune: DuneSandbox) ->
 
 
 def test_a_dry_run_starts_nothing(shell: Shell, dune: DuneSandbox) -> None:
-    """It shows the layers, and what would be skipped as fresh; what reads something renewed is renewed, too."""
+    """It shows the layers and the fresh views to skip; readers of a refreshed view are refreshed, too."""
     plan = shell.folder / "plan.toml"
     plan.write_text(PLAN)
     shell("refresh", DAILY, WEEKLY, "-q", *FAST)
@@ -276,7 +276,7 @@ def test_mistakes_of_a_plan_are_2_and_have_a_line_each(shell: Shell, dune: DuneS
 
 
 def test_lineage_is_a_plan_ready_to_run(shell: Shell, dune: DuneSandbox) -> None:
-    """What `lineage --format toml` prints, `run` refreshes, in the order of the lineage."""
+    """`run` refreshes the output of `lineage --format toml`, in the order of the lineage."""
     dune.reads(WEEKLY, DAILY)
     dune.reads(DAILY, BASE)
     (shell.folder / "plan.toml").write_text(shell("lineage", WEEKLY, "--format", "toml").out)
@@ -328,7 +328,7 @@ def test_waiting_has_the_codes_of_its_ends(shell: Shell, dune: DuneSandbox) -> N
 def test_an_interrupted_run_says_how_to_go_on(
     ending: signal.Signals, output: str, shell: Shell, dune: DuneSandbox
 ) -> None:
-    """Ctrl-C and SIGTERM are 130; what runs goes on, and can be followed or cancelled by what is printed."""
+    """Ctrl-C and SIGTERM are 130; executions go on, and the output has the commands to follow or cancel them."""
     dune.rehearse(DAILY, ENDLESS)
     with shell.start("refresh", DAILY, "--output", output) as process:
         stream = process.stdout if output == "text" else process.stderr
@@ -365,7 +365,7 @@ def test_an_interrupted_wait_says_how_to_go_on(shell: Shell, dune: DuneSandbox) 
 def test_an_interruption_before_the_wait_says_how_to_go_on(
     dune: DuneSandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was started is not forgotten while that which is to show it is still being imported."""
+    """A started execution is not forgotten during the import of the display."""
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -442,7 +442,7 @@ def test_no_connection_comes_with_the_next_step(nowhere: Shell) -> None:
 
 
 def test_a_refusal_to_start_beside_another_comes_with_the_next_step(shell: Shell, dune: DuneSandbox) -> None:
-    """What is under way can be followed, or ended."""
+    """An execution under way can be followed or ended."""
     dune.rehearse(DAILY, ENDLESS)
     execution_id = shell("refresh", DAILY, "--no-wait").out.strip()
     refused = shell("refresh", DAILY, "--if-running", "refuse", "--no-wait", code=1)

@@ -1,4 +1,4 @@
-"""What came of a run, as people read it: the golden outputs of the table, its time line, and GitHub's summary."""
+"""The results of a run for people: the golden outputs of the table, its time line, and GitHub's summary."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_table_fits_its_terminal() -> None:
 
 
 def test_outcomes_are_coloured_and_nothing_else_changes() -> None:
-    """Colours mark the outcomes alone, by what they mean."""
+    """Only outcomes are coloured, by their meaning."""
     coloured = _tables.table(REPORT, Look(coloured=True))
     for colour, outcome in (("32", "succeeded"), ("31", "failed"), ("33", "running"), ("32", "fresh")):
         assert f"\x1b[{colour}m{outcome}\x1b[0m" in coloured
@@ -108,7 +108,7 @@ def test_a_run_over_days_has_days_above_its_bars() -> None:
 
 
 def test_what_ran_in_an_earlier_run_has_no_bar() -> None:
-    """The time line is of this run: what the journal brought along would stretch it."""
+    """The time line covers this run only: earlier times from the journal would stretch it."""
     earlier = ViewResult(outcome=Outcome.SUCCEEDED, started_at=NOON - timedelta(hours=9), ended_at=NOON)
     assert _tables.table(RefreshReport({"v": earlier}, NOON, NOON), Look()).splitlines() == [
         "VIEW  OUTCOME      TOOK  CREDITS",
@@ -118,12 +118,12 @@ def test_what_ran_in_an_earlier_run_has_no_bar() -> None:
 
 
 def test_no_views_are_a_table_all_the_same() -> None:
-    """Nothing to do is told as such."""
+    """An empty run says so."""
     assert _tables.table(RefreshReport({}, NOON, NOON), Look()).splitlines()[-1] == "no views; 0.0s, 0.00 credits"
 
 
 def test_what_goes_on_comes_with_commands_to_paste() -> None:
-    """What runs can be followed and cancelled, and what may run can be looked for before anything is paid again."""
+    """Running executions can be followed and cancelled, and ambiguous ones searched for before paying again."""
     ambiguous = ViewResult(outcome=Outcome.AMBIGUOUS)
     results = {"a": REPORT.results["dune.my_team.result_daily"], 'dune."21co".b': ambiguous}
     assert list(_tables.what_to_do(results)) == [
@@ -147,12 +147,12 @@ def test_what_goes_on_comes_with_commands_to_paste() -> None:
     ],
 )
 def test_events_are_told_on_one_line(result: ViewResult, said: str) -> None:
-    """What happened, and what is known of it."""
+    """The outcome, and the known details."""
     assert _progress.event(result) == said
 
 
 def test_a_display_that_fails_ends_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """What runs is paid: it is followed to its end though it can be shown no longer, and that is said once."""
+    """A paid execution is followed to its end even if it can no longer be shown, with one message."""
     steps: list[str] = []
 
     class Failing:
@@ -170,7 +170,7 @@ def test_a_display_that_fails_ends_no_run(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_execution_is_described_as_far_as_it_is_known() -> None:
-    """A line for each thing that Dune tells, and none for what it does not."""
+    """A line for each value that Dune reports, and none for missing ones."""
     status = ExecutionStatus(
         execution_id="E1",
         state=ExecutionState.FAILED,

@@ -1,4 +1,4 @@
-"""What people see at a terminal: the live display, the table that takes its place, questions, colours, Ctrl-C."""
+"""The terminal: the live display, the final table, questions, colours, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Terminal:
-    """A command on a pseudo-terminal, and what it has shown there so far."""
+    """A command on a pseudo-terminal, and its output so far."""
 
     def __init__(self, shell: Shell, *arguments: str, columns: int = 100, rows: int = 24, **environment: str) -> None:
         self.shown = ""
@@ -139,7 +139,7 @@ def test_the_place_in_the_queue_is_shown(terminal: Any, dune: DuneSandbox) -> No
 
 
 def test_more_views_than_lines_are_summed_up(terminal: Any, dune: DuneSandbox) -> None:
-    """What is under way stays on the screen; the rest is in the totals."""
+    """Views under way stay on the screen; the rest is in the totals."""
     dune.rehearse("v.0", Scenario(running=math.inf))
     shown = terminal("refresh", *(f"v.{number}" for number in range(12)), *FAST, rows=6, columns=50)
     plain = shown.until(r"1 under way, 11 done")
@@ -159,7 +159,7 @@ def test_a_long_name_hides_nothing(terminal: Any, dune: DuneSandbox) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_in_order(terminal: Any, dune: DuneSandbox) -> None:
-    """The live lines are gone, the cursor is back, and what goes on can be pasted."""
+    """The live lines are gone, the cursor is back, and commands for running executions can be pasted."""
     dune.rehearse(DAILY, Scenario(running=math.inf))
     shown = terminal("refresh", DAILY)
     shown.until("executing")

@@ -1,4 +1,4 @@
-"""What the command does before anything is sent: help, mistakes, the key, what it imports, what it does without."""
+"""The command before anything is sent: help, mistakes, the key, imports, and missing parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAVY = {"httpx", "rich", "dune_api", "asyncio"}
 
 
 def test_help_has_every_command_and_every_exit_code(nowhere: Shell) -> None:
-    """Both need no key, and answer on standard output."""
+    """Both need no key, and print to standard output."""
     done = nowhere("--help")
     for command in app.commands:
         assert f"  {command} " in done.out
@@ -85,7 +85,7 @@ def test_a_mistake_is_one_line_with_the_next_step(arguments: list[str], says: st
     "arguments", [["--help"], ["refresh", "--help"], ["refresh", "--no-such-option"], ["list"]]
 )  # without a key
 def test_help_and_mistakes_import_nothing_heavy(arguments: list[str]) -> None:
-    """They are answered at once: what costs time to import is imported where it is used."""
+    """They return at once: slow imports are delayed until they are used."""
     code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom dune_matviews.cli import main\ntry:\n    main()\n"
     code += "finally:\n    print('\\n', *sys.modules)"
     environment = {name: value for name, value in os.environ.items() if name != "DUNE_API_KEY"}
@@ -146,7 +146,7 @@ def test_a_key_file_that_others_may_read_is_refused(mode: int, shell: Shell, dun
 
 @pytest.mark.parametrize("content", ["", " \n", "one two", "export DUNE_API_KEY=x"])
 def test_a_key_file_without_a_key_is_refused(content: str, shell: Shell, dune: DuneSandbox) -> None:
-    """It must hold the key and nothing else; what it does hold is not shown."""
+    """It must contain only the key, and its contents are not shown."""
     done = shell("list", "--api-key-file", key_file(shell, content), code=2)
     assert "must hold the API key and nothing else" in done.err
     assert "export" not in done.err
@@ -171,7 +171,7 @@ def test_the_key_shows_nowhere(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_a_reader_that_goes_away_ends_nothing(shell: Shell, dune: DuneSandbox) -> None:
-    """`| head` closes the pipe: what was started is followed to its end, and its code is the run's."""
+    """`| head` closes the pipe: a started execution is followed to its end, and the exit code is the run's."""
     reading, writing = os.pipe()
     os.close(reading)
     with shell.start("refresh", VIEW, "--plan", "enterprise", stdout=writing) as process:
@@ -184,7 +184,7 @@ def test_a_reader_that_goes_away_ends_nothing(shell: Shell, dune: DuneSandbox) -
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_an_answer_that_is_lost_is_a_failure(shell: Shell, dune: DuneSandbox) -> None:
-    """A full disk ends no run, but nobody takes half an answer for a whole one."""
+    """A full disk ends no run, but a truncated output has an error exit code."""
     with Path("/dev/full").open("w") as full, shell.start("list", "--output", "json", stdout=full) as process:
         _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (1, "Error: standard output cannot be written: No space left on device\n")
@@ -212,7 +212,7 @@ def test_nobody_can_be_asked_through_a_closed_stream(shell: Shell, dune: DuneSan
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_shells_can_complete(name: str, nowhere: Shell) -> None:
-    """The script for each shell is printed, and what it asks for is answered."""
+    """The script for each shell is printed, and its requests get completions."""
     assert "_DUNE_MATVIEWS_COMPLETE" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_source"})
     asked = {"COMP_WORDS": "dune-matviews refresh --perf", "COMP_CWORD": "--perf" if name == "fish" else "2"}
     assert "--performance" in nowhere.process(environment={"_DUNE_MATVIEWS_COMPLETE": f"{name}_complete", **asked})
@@ -249,7 +249,7 @@ def test_help_of_what_is_no_command_is_a_mistake(nowhere: Shell) -> None:
 
 
 def test_the_package_itself_is_the_command() -> None:
-    """`python -m dune_matviews` does what the script does, where that is not on the path."""
+    """`python -m dune_matviews` is the script, for when that is not on the path."""
     done = subprocess.run([sys.executable, "-m", "dune_matviews", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("dune-matviews, version ")
@@ -257,7 +257,7 @@ def test_the_package_itself_is_the_command() -> None:
 
 @pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_a_shell(shell_name: str, nowhere: Shell) -> None:
-    """In zsh it loads what it rests on, which a plain `~/.zshrc` does not."""
+    """In zsh it loads its prerequisite, which a plain `~/.zshrc` does not."""
     script = nowhere("completion", shell_name).out
     assert "_DUNE_MATVIEWS_COMPLETE" in script
     assert script.startswith("(( $+functions[compdef] )) || { autoload -Uz compinit") == (shell_name == "zsh")

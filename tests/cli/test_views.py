@@ -1,4 +1,4 @@
-"""`get`, `list`, `lineage`, `usage`, `create`, `update` and `delete`: what they print, change and exit with."""
+"""`get`, `list`, `lineage`, `usage`, `create`, `update` and `delete`: output, effects and exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAST = ("--plan", "enterprise")
 
 
 def test_get_describes_a_view(shell: Shell, dune: DuneSandbox) -> None:
-    """What Dune knows of it, and when it was last refreshed, for people and as JSON."""
+    """Dune's description of a view, and its last refresh, for people and as JSON."""
     assert [line.split()[:2] for line in shell("get", DAILY).out.splitlines()][:2] == [
         ["view", DAILY],
         ["refreshed", "never"],
@@ -34,7 +34,7 @@ def test_get_describes_a_view(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_list_has_a_line_for_each_view(shell: Shell, dune: DuneSandbox) -> None:
-    """An account without views is told as such."""
+    """An account without views has a message of its own."""
     assert shell("list").out == "The account has no materialized views.\n"
     dune.add_view(DAILY)
     dune.add_view(BASE)
@@ -79,7 +79,7 @@ def test_usage_shows_the_credits_of_the_period(shell: Shell, dune: DuneSandbox) 
 
 
 def test_whose_the_key_is(shell: Shell, dune: DuneSandbox) -> None:
-    """The account's name and kind; what Dune does not tell is left out."""
+    """The account's name and kind; missing parts are left out."""
     assert shell("whoami").out.split() == ["account", "my_team", "kind", "team", "id", "team_1", "key", "sandbox"]
     dune.fail("whoami", Fault(body=b"{}"))
     assert shell("whoami", "--output", "json").document["account"] == {
@@ -91,7 +91,7 @@ def test_whose_the_key_is(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_a_view_is_created_and_waited_for(shell: Shell, dune: DuneSandbox) -> None:
-    """With its schedule; what it cost is told, and billed once."""
+    """A view is created with its schedule; the cost is printed, and billed once."""
     done = shell(
         *("create", "result_new", "77", "--private", "--cron", "0 6 * * *", "--expires-at", "2099-01-31"),
         *("--performance", "large", *FAST),
@@ -106,7 +106,7 @@ def test_a_view_is_created_and_waited_for(shell: Shell, dune: DuneSandbox) -> No
 
 
 def test_create_leaves_a_view_that_exists_as_it_is(shell: Shell, dune: DuneSandbox) -> None:
-    """Dune would replace it, schedule and all; that is what `update` is for."""
+    """Dune would replace the view with its schedule, so `create` refuses; use `update`."""
     dune.add_view(DAILY)
     refused = shell("create", "result_daily", "78", code=2)
     assert f"{DAILY} exists already: `dune-matviews update {DAILY}` changes it" in refused.err
@@ -114,7 +114,7 @@ def test_create_leaves_a_view_that_exists_as_it_is(shell: Shell, dune: DuneSandb
 
 
 def test_a_view_is_updated_in_parts(shell: Shell, dune: DuneSandbox) -> None:
-    """What is not named stays; without waiting, the id is all that is printed."""
+    """Unnamed parts stay; without waiting, only the id is printed."""
     shell("create", "result_new", "77", "--private", "--cron", "0 6 * * *", "-q", *FAST)
     name = dune.ledger[0].name
     done = shell("update", name, "--query", "78", "--no-wait", "-q")
@@ -150,7 +150,7 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], says: str, shell: 
 
 
 def test_delete_asks_or_is_told(shell: Shell, dune: DuneSandbox) -> None:
-    """Where there is nobody to ask, nothing is deleted without `--yes`."""
+    """Without a terminal, nothing is deleted without `--yes`."""
     dune.add_view(DAILY)
     assert "there is nobody to ask: say --yes" in shell("delete", DAILY, code=2, stdin="y\n").err
     assert dune.requests == ()
@@ -159,7 +159,7 @@ def test_delete_asks_or_is_told(shell: Shell, dune: DuneSandbox) -> None:
 
 
 def test_refusals_are_one_line_with_the_next_step(shell: Shell, dune: DuneSandbox) -> None:
-    """What Dune said, what to do, and what its support can find it by."""
+    """Dune's message, the remedy, and the id for Dune's support."""
     dune.add_view(DAILY, owned=False)
     (line,) = shell("get", DAILY, code=1).err.splitlines()
     assert line.startswith("Error: Dune responded with 403: ")
@@ -188,7 +188,7 @@ def test_an_end_in_the_past_is_refused_before_it_is_billed(shell: Shell, dune: D
 
 
 def test_an_update_that_changes_nothing_is_refused(shell: Shell, dune: DuneSandbox) -> None:
-    """However it is spelled, what the view already is would be billed once more for nothing."""
+    """In any spelling, an update without a change would be billed for nothing, so it is rejected."""
     shell("create", "result_new", "7", "--cron", "0 6 * * *", "--expires-at", "2090-01-31", "--plan", "enterprise")
     name = dune.ledger[0].name
     for change in (["--cron", "0  6 * * *"], ["--expires-at", "2090-01-31T02:00+02:00"], ["--query", "7", "--public"]):
