@@ -150,6 +150,8 @@ TALK_TO_CLICK = {
     "_profiles",
     "_refreshing",
     "_sandbox",
+    "_settings",
+    "_types",
     "_views",
 }
 TALK_TO_RICH = {"_live"}

@@ -96,12 +96,12 @@ REMEDIES = [
     (
         LookAt("dune.a.b"),
         "See what it is now, and its latest executions, with get('dune.a.b').",
-        "See what it is now with `dune-matviews get dune.a.b`.",
+        "See its present state with `dune-matviews get dune.a.b`.",
     ),
     (
         LookAt(None),
         "See what it is now, and its latest executions, with get() of its full name.",
-        "See what it is now with `dune-matviews get` and its full name.",
+        "See its present state with `dune-matviews get` and its full name.",
     ),
     (
         ChangeSetting("Check {}.", (Setting("api_key", variable="DUNE_API_KEY"),)),
@@ -121,8 +121,8 @@ REMEDIES = [
     (
         SettleJournal("j.jsonl", "dune.a.b"),
         "If you know its end, record it with dune_matviews.journal.resolve('j.jsonl', 'dune.a.b', …).",
-        "If you know better, settle it with `dune-matviews journal resolve j.jsonl dune.a.b --id ID`, or with `--none` "
-        "in place of the id.",
+        "If you know how it ended, settle it with `dune-matviews journal resolve j.jsonl dune.a.b --id ID`, or with "
+        "`--none` in place of the id.",
     ),
     (Advice("Wait."), "Wait.", "Wait."),
 ]

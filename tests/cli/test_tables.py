@@ -165,7 +165,7 @@ def test_a_display_that_fails_ends_no_run(capsys: pytest.CaptureFixture[str]) ->
         careful.update("v", ViewResult(outcome=Outcome.RUNNING))
     assert steps == ["v"]
     assert capsys.readouterr().err == (
-        "Warning: What goes on can be shown no longer (ZeroDivisionError: v); it goes on all the same.\n"
+        "Warning: The progress cannot be shown any longer (ZeroDivisionError: v); the run goes on.\n"
     )
 
 

@@ -130,7 +130,7 @@ def test_a_view_is_updated_in_parts(shell: Shell, dune: DuneSandbox) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["update", DAILY], "Nothing to change"),
+        (["update", DAILY], "There is nothing to change"),
         (["update", DAILY, "--no-cron", "--cron", "0 6 * * *"], "--no-cron removes the schedule"),
         (["update", DAILY, "--no-expiry", "--expires-at", "2099-01-31"], "contradict each other"),
         (["update", DAILY, "--expires-at", "tomorrow"], "write it like 2027-01-31"),

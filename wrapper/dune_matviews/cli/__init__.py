@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
-"""What the extra `cli` brings along."""
+"""The libraries of the extra `cli`."""
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""The command as a whole: its subcommands, and how whatever they end with becomes output and an exit code.
+"""The command as a whole: its subcommands, and how their results and errors become output and an exit code.
 
-This module must not know what a subcommand does. What is not cheap to import is imported where it is used, so that
-`--help` and a mistake in the arguments are answered at once.
+This module must not know the work of a subcommand. Expensive imports are made where they are used, so that `--help` and
+wrong arguments get a response at once.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import dune_matviews
 from . import _checking, _defining, _executions, _helping, _journal, _refreshing, _sandbox, _views
 from ._exits import MEANING, Exit
 from ._failures import failure, warned
-from ._options import Group, Settings, options_of_dune
+from ._options import Group, options_of_dune
 from ._output import Answer, Output, write
+from ._settings import Settings
 
 NAME = "dune-matviews"
 
@@ -64,7 +65,7 @@ for command in (
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command, and return its exit code."""
     output = Output("json" if _asks_for_json(arguments) else "text", debug="--debug" in arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: tell what is left running
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: name the executions that go on
     warnings.showwarning = lambda warning, *_, **__: output.warning(warned(warning))
     try:
         answer = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
@@ -75,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         answer = _failed(error, output)
     if isinstance(answer, Answer):
         return output.answer(answer)
-    return int(answer or 0)  # of --help and --version, which have said what they have to say
+    return int(answer or 0)  # --help and --version have printed already
 
 
 def _failed(error: BaseException, output: Output) -> Answer:

@@ -15,15 +15,17 @@ from dune_matviews import APIError, AuthenticationError, NotFoundError, Permissi
 
 from . import _data, _names, _remedies, _text
 from ._exits import Exit
-from ._options import Command, Duration, Name, Settings, options_of_dune, plan_of
+from ._options import Command, options_of_dune, plan_of
 from ._output import Answer
+from ._settings import Settings
+from ._types import Duration, Name
 
 if TYPE_CHECKING:
     from dune_matviews import ExecutionStatus, Freshness, Matview, MatviewsClient
 
 
 class Finding(NamedTuple):
-    """What was found out about a view. *problem* is None where all is well."""
+    """The state of a view. *problem* is None if there is none."""
 
     problem: str | None
     freshness: Freshness | None = None

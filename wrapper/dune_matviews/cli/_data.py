@@ -1,4 +1,4 @@
-"""What the SDK returns, as plain data for `--output json`.
+"""Values of the SDK as plain data, for `--output json`.
 
 This module must not know which command prints it.
 """

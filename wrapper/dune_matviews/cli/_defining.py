@@ -14,18 +14,10 @@ import click
 
 from . import _names, _running, _text
 from ._exits import Exit
-from ._options import (
-    Command,
-    Credits,
-    Duration,
-    Number,
-    Settings,
-    options_of_dune,
-    options_of_tiers,
-    refuse_what_waits,
-    view_name,
-)
+from ._options import Command, options_of_dune, options_of_tiers, refuse_what_waits, view_name
 from ._output import Answer
+from ._settings import Settings
+from ._types import Credits, Duration, Number
 
 if TYPE_CHECKING:
     from dune_matviews import Refresh
@@ -48,7 +40,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in the newes
 
 
 def _options_of_definition(command: F) -> F:
-    """Add what `create` and `update` set."""
+    """Add the options for the definition of a view."""
     for option in (
         click.option("--expires-at", type=Moment(), metavar="WHEN", help="When the schedule ends, like 2027-01-31."),
         click.option(
@@ -147,7 +139,7 @@ def update(
 ) -> Answer:
     """Change parts of a view, and wait until it is fresh.
 
-    What is not named stays as it is. Dune builds the view anew, which may be billed as a refresh is.
+    Everything else stays as it is. Dune builds the view anew, which may be billed as a refresh is.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
     """
@@ -163,7 +155,7 @@ def update(
     given |= {"cron_expression": None} if no_cron else {}
     given |= {"expires_at": None} if no_expiry else {}
     if not given:
-        raise click.UsageError("Nothing to change: say what, for example --query, --cron or --performance.")
+        raise click.UsageError("There is nothing to change: pass --query, --cron or --performance, for example.")
     with settings.client() as dune:
         (name,) = _names.completed(dune, settings.output, [name])
         started = dune.update(name, **given)
@@ -187,7 +179,7 @@ def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: 
 @click.pass_obj
 def delete(settings: Settings, name: str, yes: bool) -> Answer:
     """Delete a view and its table; there is no way back."""
-    if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: closed by whoever started us
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: the parent process has closed it
         raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
     with settings.client() as dune:
         (name,) = _names.completed(dune, settings.output, [name])

@@ -1,4 +1,4 @@
-"""What a run would do, without doing it: layers, and what would be left as it is because it is fresh.
+"""The forecast of a run: its layers, and the views that it would skip as fresh.
 
 This module must not start anything: it asks how old views are, and nothing else.
 """
@@ -25,7 +25,7 @@ Views = Mapping[str, tuple[str, ...]]
 
 
 class Forecast(NamedTuple):
-    """What would become of a view. *refreshes* is None where Dune says that nothing can."""
+    """The forecast for a view. *refreshes* is None if Dune would refuse."""
 
     refreshes: bool | None
     reason: str
@@ -33,7 +33,7 @@ class Forecast(NamedTuple):
 
 
 def dry_run(plan: RefreshPlan, ask: Callable[[str], Freshness] | None = None) -> Answer:
-    """Tell what a run would do. *ask* tells how old a view is; it is needed where the plan has a `max_age`."""
+    """Describe a run without starting it. *ask* returns the age of a view; a plan with a `max_age` needs it."""
     forecasts = dict(_forecasts(plan, ask))
     layers = layers_of(plan.views)
     document = {"layers": [[_document(plan, name, forecasts[name]) for name in layer] for layer in layers]}
@@ -50,7 +50,7 @@ def dry_run(plan: RefreshPlan, ask: Callable[[str], Freshness] | None = None) ->
 
 
 def layers_of(views: Views) -> list[list[str]]:
-    """The views in layers: each reads only what stands in layers before its own."""
+    """The views in layers: each view reads only views of earlier layers."""
     sorter = TopologicalSorter(views)
     sorter.prepare()
     place = {name: number for number, name in enumerate(views)}
@@ -75,7 +75,7 @@ def _forecasts(plan: RefreshPlan, ask: Callable[[str], Freshness] | None) -> Ite
 
 
 def _forecast(name: str, changed: list[str], max_age: timedelta, ask: Callable[[str], Freshness]) -> Forecast:
-    """As a run decides it: nothing has to be asked about a view that reads what is refreshed before it."""
+    """The same decision as in a run: a view that reads a refreshed one is refreshed, whatever its age."""
     if changed:
         return Forecast(True, f"reads {_text.line(changed[0])}")
     try:

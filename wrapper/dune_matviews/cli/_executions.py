@@ -15,8 +15,10 @@ from dune_matviews import DuneError, RefreshError
 
 from . import _data, _running
 from ._exits import Exit
-from ._options import Command, Credits, Duration, Name, Settings, options_of_dune
+from ._options import Command, options_of_dune
 from ._output import Answer
+from ._settings import Settings
+from ._types import Credits, Duration, Name
 
 if TYPE_CHECKING:
     from dune_matviews import MatviewsClient
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
 @options_of_dune
 @click.pass_obj
 def status(settings: Settings, execution_id: str) -> Answer:
-    """Look at an execution once.
+    """Show the state of an execution.
 
-    The exit code tells whether Dune answered, not how the execution fares: read the state for that.
+    The exit code tells whether Dune responded, not how the execution ended: read the state for that.
     """
     with settings.client() as dune:
         found = dune.attach(execution_id).status()
@@ -69,7 +71,7 @@ def _view_of(dune: MatviewsClient, failure: RefreshError) -> str | None:
 @options_of_dune
 @click.pass_obj
 def cancel(settings: Settings, execution_id: str) -> Answer:
-    """Cancel an execution. What it has used by then is billed.
+    """Cancel an execution. The credits that it has used by then are billed.
 
     The exit code is 1 where there was nothing to cancel.
     """

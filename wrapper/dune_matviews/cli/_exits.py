@@ -1,4 +1,4 @@
-"""The exit codes, and which of them says what came of a command.
+"""The exit codes, and the choice between them.
 
 This module must not know how a command is carried out, nor how its outcome is told.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """What the command exits with. `--help` and docs/cli.md explain them."""
+    """The exit codes of the command. `--help` and docs/cli.md explain them."""
 
     OK = 0
     FAILED = 1
@@ -58,12 +58,12 @@ _OF_ERRORS: tuple[tuple[type[DuneError], Exit], ...] = (
 
 
 def of_error(error: DuneError) -> Exit:
-    """The code for what the SDK raised."""
+    """The code for an error of the SDK."""
     return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.FAILED)
 
 
 def of_report(report: RefreshReport) -> Exit:
-    """The code for what came of a run."""
+    """The code for the outcome of a run."""
     from dune_matviews import Outcome, StopReason
 
     if report.stopped_by is StopReason.INTERRUPTED:
@@ -82,6 +82,6 @@ def of_report(report: RefreshReport) -> Exit:
 
 
 def first(codes: Iterable[Exit]) -> Exit:
-    """Of several codes, the one that says most about what is to be done; all well if there is none."""
+    """Of several codes, the one with the most urgent next step; success if there is none."""
     given = set(codes)
     return next((code for code in _PRECEDENCE if code in given), Exit.OK)

@@ -1,4 +1,4 @@
-"""What went wrong, in one line with the next step, as data, and as an exit code.
+"""Errors, in one line with the next step, as data, and as an exit code.
 
 This module must not know where it is printed.
 """
@@ -22,7 +22,7 @@ class PlanError(click.ClickException):
 
 
 class Failure(NamedTuple):
-    """Why a command did not do what was asked."""
+    """The failure of a command."""
 
     code: Exit
     message: str
@@ -31,7 +31,7 @@ class Failure(NamedTuple):
 
 
 def failure(error: BaseException) -> Failure:
-    """What *error* means to whoever gave the command."""
+    """The failure that *error* means for the user."""
     if isinstance(error, DuneError):
         return Failure(_exits.of_error(error), said(error), _of_dune(error))
     if isinstance(error, click.Abort | KeyboardInterrupt):
@@ -48,7 +48,7 @@ def failure(error: BaseException) -> Failure:
 
 
 def said(error: DuneError) -> str:
-    """What the SDK raised, on one line and in the words of the command."""
+    """An error of the SDK, on one line and in the words of the command."""
     text = error.describe(_remedies.words)
     argument = error.argument if isinstance(error, InvalidArgumentError) else None
     return _text.line(text if argument is None else _remedies.option(argument) + text.removeprefix(argument))
@@ -62,7 +62,7 @@ def warned(warning: Warning | str) -> str:
 
 
 def _of_dune(error: DuneError) -> dict[str, Any]:
-    """What the SDK raised, as data: what happened, to which execution, and what to do."""
+    """An error of the SDK as data: the problem, the view, the execution and the remedy."""
     remedy = None if error.remedy is None else to_dict(error.remedy)
     found: dict[str, Any] = {"type": type(error).__name__, "message": said(error), "remedy": remedy}
     if isinstance(error, APIError):
@@ -78,7 +78,7 @@ def _plain(code: Exit, error: BaseException, message: str) -> Failure:
 
 
 def _interruption(error: BaseException) -> Failure:
-    """Ctrl-C or SIGTERM; click hands on the one as an `Abort` whose cause it is."""
+    """Ctrl-C or SIGTERM; click turns Ctrl-C into an `Abort` with the interruption as its cause."""
     notes = getattr(error.__cause__ or error, "__notes__", [])
     hints = tuple(_text.line(_noted(note)) for note in notes)
     return Failure(

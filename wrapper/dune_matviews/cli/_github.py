@@ -1,4 +1,4 @@
-"""What a step of GitHub Actions leaves behind: annotations, a table in the job's summary, and ids as an output.
+"""The traces of a step in GitHub Actions: annotations, a table in the job's summary, and ids as an output.
 
 This module must not know how views are refreshed. Both files are shared with other commands of the step, so they are
 only added to, and neither grows above the size beyond which GitHub drops it as a whole.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LARGEST = 1_048_576
 """Bytes of a step's summary, and of one output."""
 _RESERVE = 1_000
-"""Bytes of what a summary has besides its rows."""
+"""Bytes for everything in a summary but its rows."""
 MOST_ANNOTATIONS = 10
 """GitHub shows no more errors of a step."""
 LONGEST_REASON = 500
@@ -34,7 +34,7 @@ _HELD_UP = ("not_started", "skipped", "succeeded", "fresh")
 
 
 def leave_report(report: RefreshReport, output: Output) -> None:
-    """Annotate what failed; write the summary and the output, where the step has files for them.
+    """Annotate the failures; write the summary and the output, if the step has files for them.
 
     Raises:
         OSError: a file cannot be written.

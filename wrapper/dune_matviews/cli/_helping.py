@@ -1,6 +1,6 @@
 """The commands `help` and `completion`.
 
-This module must not know what any other command does.
+This module must not know the other commands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ._output import Answer
 VARIABLE = "_DUNE_MATVIEWS_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 _COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
-"""What zsh's completion rests on, and a plain `~/.zshrc` does not load."""
+"""The completion system of zsh, which an empty `~/.zshrc` does not load."""
 
 
 @click.command("help", cls=Command)
@@ -38,7 +38,7 @@ def help_(context: click.Context, names: tuple[str, ...]) -> Answer:
 @options_of_every_command
 @click.pass_context
 def completion(context: click.Context, shell: str) -> Answer:
-    """Print what completes commands and options in bash, zsh or fish.
+    """Print the script that completes commands and options in a shell.
 
     \b
     For bash, in ~/.bashrc:                  eval "$(dune-matviews completion bash)"

@@ -13,8 +13,10 @@ import click
 
 from . import _data, _text
 from ._exits import Exit
-from ._options import Command, FilePath, Group, Name, Settings, options_of_every_command
+from ._options import Command, Group, options_of_every_command
 from ._output import Answer
+from ._settings import Settings
+from ._types import FilePath, Name
 
 if TYPE_CHECKING:
     from dune_matviews.journal import JournalEntry, JournalRun
@@ -29,7 +31,7 @@ _HOW = {
 @click.group(cls=Group, name="journal", no_args_is_help=True)
 @options_of_every_command
 def journal() -> None:
-    """Show what a journal has recorded, or settle a view by hand."""
+    """Show the records of a journal, or settle a view by hand."""
 
 
 @journal.command(cls=Command)
@@ -56,12 +58,12 @@ def show(file: Path) -> Answer:
 @options_of_every_command
 @click.pass_obj
 def resolve(settings: Settings, file: Path, view: str, is_none: bool, execution_id: str | None) -> Answer:
-    """Settle a view by hand: say what has become of its refresh. Nothing is sent.
+    """Settle a view by hand: say how its refresh has ended. Nothing is sent.
 
     With --none, the next run starts another execution, which may be billed: look at 'dune-matviews get VIEW' first.
     """
     if is_none == (execution_id is not None):
-        raise click.UsageError("Say what has become of it: either --none or --id ID.")
+        raise click.UsageError("Say how it has ended: pass either --none or --id ID.")
     from dune_matviews.journal import resolve as settle
 
     settle(file, view, execution_id)
@@ -93,10 +95,10 @@ def _row(name: str, entry: JournalEntry) -> tuple[str, ...]:
 
 
 def _what_to_do(file: Path, run: JournalRun) -> Iterator[str]:
-    """How to settle what is in doubt: commands to paste."""
+    """How to settle the views in doubt: commands to paste."""
     doubtful = [name for name, entry in run.views.items() if entry.state.value == "in doubt"]
     for name in doubtful:
-        yield f"{_text.line(name)} may have been started. The next run looks for its execution. If you know better:"
+        yield f"{_text.line(name)} may have been started. The next run looks for it. If you know how it ended:"
         yield f"  {_text.command('journal', 'resolve', str(file), name, '--id', 'ID')}"
         yield f"  {_text.command('journal', 'resolve', str(file), name, '--none')}"
 

@@ -67,7 +67,7 @@ def from_command(command: Sequence[str]) -> str:
 
 
 def _key(content: bytes) -> str | None:
-    """The key in what editors, shells and spreadsheets write: with a mark, in UTF-16, in quotes, with a line's end."""
+    """The key in *content*, which may have a byte order mark, be in UTF-16, in quotes, and end with a new line."""
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if is_wide else "utf-8-sig", "replace").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":

@@ -62,7 +62,7 @@ class Live:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # the terminal may be gone; what runs goes on
+        with suppress(OSError):  # the terminal may be gone; the run goes on
             self._live.stop()
 
     def update(self, name: str, result: ViewResult) -> None:
@@ -74,14 +74,14 @@ class Live:
         self._live.refresh()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """What fits on the screen: everything under way before what has ended."""
+        """The rows that fit on the screen: views under way first, then those that have ended."""
         rows, now = self._rows, self._clock()
         room = max((options.height or console.height) - 2, 1)
         last_seen_first = sorted(rows, key=lambda name: (rows[name].until is not None, -(rows[name].until or 0.0)))
         shown = set(last_seen_first[:room])
         drawn = [(_text.line(name), row) for name, row in rows.items() if name in shown]
         cells = _text.columns([row.cells(now) for _, row in drawn], "<>>") if drawn else []
-        # Names give way to what else there is to see, but for why a view has ended, which the table tells in full.
+        # Names are shortened in favour of everything but the reason of an end, which the final table shows in full.
         rest = max((len(cell) + len(row.place) for cell, (_, row) in zip(cells, drawn, strict=True)), default=0)
         width = max(options.max_width - rest - 2, _text.SHORTEST_NAME)
         names = [_text.shortened(name, width, self._ascii) for name, _ in drawn]
@@ -98,8 +98,8 @@ class Live:
     def _totals(self, rows: dict[str, _Row], now: float) -> str:
         ended = sum(row.until is not None for row in rows.values())
         counts = [
-            f"{count} {what}"
-            for count, what in (
+            f"{count} {state}"
+            for count, state in (
                 (len(rows) - ended, "under way"),
                 (ended, "done"),
                 (self._expected - len(rows), "to come"),

@@ -1,6 +1,6 @@
-"""What the SDK logs, told to people: its warnings, why it pauses for long, and with `--debug` everything.
+"""The log of the SDK, for people: warnings, reasons of long pauses, and with `--debug` everything.
 
-This module must not know what is logged, nor why. It is imported with the first client, because logging costs time.
+This module must not know any message. It is imported with the first client, because importing logging takes time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from . import _text
 from ._output import Output, write
 
 FIELDS = ("view", "execution_id", "seconds", "attempt")
-"""What a record may have beside its message, as docs/client.md has it."""
+"""The fields of a record beside its message; docs/client.md explains them."""
 
 LONG = 3.0
 """Seconds of a pause from which on somebody who watches would wonder."""
@@ -26,7 +26,7 @@ class Teller(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it: a warning as one, anything else as what it is, where it is asked for or tells of a long pause."""
+        """Print warnings; with `--debug` every record, and otherwise those about long pauses."""
         text, output = _text.line(record.getMessage()), self._output
         fields = {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
         if record.levelno >= logging.WARNING:

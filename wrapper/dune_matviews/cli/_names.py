@@ -1,6 +1,6 @@
 """Bare names of views completed to full ones, where the account's list leaves no doubt.
 
-This module must not know what is done with a name.
+This module must not know the command that uses a name.
 """
 
 from __future__ import annotations

@@ -1,31 +1,23 @@
-"""The options that commands have in common, and the client that they describe.
+"""The options that commands have in common, and the order in which help shows them.
 
-This module must not know what a command does with its client.
+This module must not know the work of a command.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
 from dune_matviews import IfLost, IfRunning, InvalidArgumentError, Performance, Plan, SmallTier
-from dune_matviews.plan import RefreshPlan, expand_path, parse_duration, read_plan
+from dune_matviews.plan import RefreshPlan, read_plan
 
-from . import _keys, _profiles
 from ._failures import PlanError
-from ._output import Output
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from dune_matviews import MatviewsClient
+from ._settings import Settings
+from ._types import Credits, Duration, FilePath, Name, Number
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,111 +28,6 @@ IF_LOST = get_args(IfLost)
 SMALL_TIER = get_args(SmallTier)
 
 
-class Settings:
-    """What the options of every command say; each may stand before the command or after it."""
-
-    def __init__(self, output: Output) -> None:
-        self.output = output
-        self.plan: Any = "auto"
-        self.plan_of_file: str | None = None
-        self.api_key_file: Path | None = None
-        self.profile: str | None = None
-        self.small_tier: Any = "warn"
-
-    @contextmanager
-    def client(self) -> Generator[MatviewsClient]:
-        """A client of the account that the options, the environment and the configuration name.
-
-        A profile that was asked for counts more than the environment, so that nobody pays with another account's key.
-        """
-        profile = _profiles.read(self.profile)
-        asked_for = profile.dune_plan if self.profile is not None else None
-        wanted: dict[str, Any] = {
-            "api_key": None if self.api_key_file is None else _keys.from_file(self.api_key_file),
-            "base_url": None,
-            "timeout": None,
-            "plan": (asked_for or self.plan_of_file) if self.plan == "auto" else self.plan,
-        }
-        for argument, variable, found in (
-            ("api_key", "DUNE_API_KEY", profile.key),
-            ("base_url", "DUNE_API_BASE_URL", lambda: profile.base_url),
-            ("timeout", "DUNE_API_REQUEST_TIMEOUT", lambda: profile.request_timeout),
-            ("plan", "DUNE_PLAN", lambda: profile.dune_plan),
-        ):
-            if wanted[argument] is None and (self.profile is not None or not os.environ.get(variable)):
-                wanted[argument] = found()
-        if wanted["api_key"] is None and self.profile is not None:
-            raise click.UsageError(f"The profile {self.profile!r} has no key: give it an api_key_file.")
-        wanted["plan"] = wanted["plan"] or "auto"
-        from dune_matviews import MatviewsClient
-
-        from . import _logs
-
-        _logs.tell(self.output)
-        with MatviewsClient(small_tier=self.small_tier, **wanted) as dune:
-            yield dune
-
-
-class FilePath(click.Path):
-    """The path of a file, with `~` and variables in it, which a shell leaves as they are after `--journal=`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path as people mean it."""
-        try:
-            return expand_path(os.fspath(value))
-        except InvalidArgumentError as problem:
-            self.fail(f"{problem}.", param, ctx)
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
-    """A length of time, such as `90s` or `1h30m`."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The time as a `timedelta`."""
-        try:
-            return parse_duration(value)
-        except InvalidArgumentError as problem:
-            self.fail(f"{problem}.", param, ctx)
-
-
-class Credits(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
-    """An amount of credits, zero or more; checked before anything is started that it is to limit."""
-
-    name = "credits"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The amount as a number."""
-        try:
-            amount = float(value)
-        except ValueError:
-            amount = math.nan
-        if not 0 <= amount < math.inf:
-            self.fail(f"{value!r} is no amount of credits: write it like 50 or 0.5, zero or more.", param, ctx)
-        return amount
-
-
-class Number(click.IntRange):
-    """A whole number, which click would call an integer range."""
-
-    name = "whole number"
-
-
-class Name(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
-    """The name of a view, or the id of an execution."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name as it is; what can be none is refused before anything is sent."""
-        if not value.strip():
-            self.fail("it is empty.", param, ctx)
-        if not value.isprintable():
-            self.fail(f"{value!r} has characters that are not printable.", param, ctx)
-        return str(value)
-
-
 class CommonOption(click.Option):
     """An option that every command has."""
 
@@ -149,7 +36,7 @@ class Command(click.Command):
     """A command whose help shows its own options first, and those of every command apart."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the arguments in, unless all that is asked for is what the command prints."""
+        """Parse the arguments, unless only the schema is asked for."""
         _print_schema(ctx)
         return super().parse_args(ctx, args)
 
@@ -217,15 +104,15 @@ def _common(*names: str, **more: Any) -> Callable[[F], F]:
 def options_of_every_command(command: F) -> F:
     """Add the options that every command has."""
     for option in (
-        _common("--debug", is_flag=True, of_output=True, help="Log what happens, and show where errors come from."),
+        _common("--debug", is_flag=True, of_output=True, help="Print the log, and a traceback of errors."),
         _common("--quiet", "-q", is_flag=True, of_output=True, help="Say nothing while all is well."),
         _common(
             "--output",
             "form",
             type=click.Choice(["text", "json", "json-schema"]),
             of_output=True,
-            help="json: one JSON document on standard output, all else on standard error. json-schema: what that "
-            "document looks like, and nothing is done.  [default: text]",
+            help="json: one JSON document on standard output, everything else on standard error. json-schema: "
+            "only the schema of that document.  [default: text]",
         ),
         _common(
             "--log-format",
@@ -263,17 +150,17 @@ def options_of_dune(command: F) -> F:
 
 
 def options_of_tiers(command: F) -> F:
-    """Add the tier, and what to do about the tier `small`."""
+    """Add the tier, and the policy for the tier `small`."""
     tier = click.option("--performance", type=click.Choice(TIERS), help="The tier.  [default: Dune's]")
     return tier(options_of_small(command))
 
 
 def options_of_small(command: F) -> F:
-    """Add what to do about the tier `small`."""
+    """Add the policy for the tier `small`."""
     return _setting(
         "--small-tier",
         type=click.Choice(SMALL_TIER),
-        help="What to do about the tier small, on which Dune's documentation disagrees.  [default: warn]",
+        help="The policy for the tier small, about which Dune's documentation disagrees.  [default: warn]",
     )(command)
 
 
@@ -287,21 +174,23 @@ def options_of_limits(command: F) -> F:
             "refuse.  [default: start]",
         ),
         click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]"),
-        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; what runs goes on."),
+        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; all goes on."),
         click.option(
             "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
         ),
-        click.option("--max-credits", type=Credits(), help="Cancel what runs once all has cost more than this."),
+        click.option("--max-credits", type=Credits(), help="Cancel executions once the total cost exceeds this."),
     ):
         command = option(command)
     return command
 
 
 def options_of_journal(command: F) -> F:
-    """Add the journal, and what is repeated with it."""
+    """Add the journal, and the options for repeats."""
     for option in (
         click.option(
-            "--retry-failed", is_flag=True, help="Start anew what the journal has as failed, cancelled or expired."
+            "--retry-failed",
+            is_flag=True,
+            help="Start views again that have failed, were cancelled or expired.",
         ),
         click.option(
             "--run",
@@ -313,7 +202,7 @@ def options_of_journal(command: F) -> F:
             "--journal",
             type=FilePath(),
             metavar="FILE",
-            help="Remember in a file what was done, so that the same command goes on after a crash and pays nothing "
+            help="Record the run in a file, so that the same command continues it after a crash and pays nothing "
             "twice.",
         ),
         click.option(
@@ -328,7 +217,7 @@ def options_of_journal(command: F) -> F:
 
 
 def plan_of(settings: Settings, plan_file: str | Path) -> RefreshPlan:
-    """The plan in a file, whose `dune_plan` counts for the client unless something else was asked for.
+    """The plan in a file, whose `dune_plan` applies to the client if no option or profile sets another.
 
     Raises:
         PlanError: the file cannot be used.
@@ -342,7 +231,7 @@ def plan_of(settings: Settings, plan_file: str | Path) -> RefreshPlan:
 
 
 def refuse_what_waits(limits: Mapping[str, Any]) -> None:
-    """Refuse what only a command that waits can keep to, beside `--no-wait`: options by name, None where not given.
+    """Refuse options beside `--no-wait` that only a waiting command can respect: by name, None if not given.
 
     Raises:
         click.UsageError: one is given.

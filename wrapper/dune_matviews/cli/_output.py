@@ -1,9 +1,9 @@
-"""Where everything goes: the answer to standard output, the course of things beside it, errors to standard error.
+"""The output: the result and the progress on standard output, errors on standard error.
 
 This module must not know commands, views or refreshes.
 
-What cannot be printed, because the reader has gone away (`| head`) or the disk is full, is dropped, and never ends the
-run: what runs costs credits, and is followed to its end all the same.
+Output that cannot be written, because the reader has gone away (`| head`) or the disk is full, is dropped. It never
+ends a run: executions cost credits, and are followed to their end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GREEN, RED, YELLOW, DIM, BOLD = "32", "31", "33", "2", "1"
 
 
 class Answer(NamedTuple):
-    """What a command has to say in the end: its exit code, the same as data and as text, and what to read beside it."""
+    """The result of a command: its exit code, the document, the text, and hints beside it."""
 
     code: Exit
     document: Document
@@ -60,11 +60,11 @@ class Output:
 
     @property
     def is_step(self) -> bool:
-        """What is printed is read by a runner of GitHub Actions."""
+        """The output is read by a runner of GitHub Actions."""
         return _workflow.is_step()
 
     def event(self, text: str, **fields: Any) -> None:
-        """Tell a step of what is going on; *fields* are its parts, for programs."""
+        """Report progress; *fields* are its parts, for programs."""
         if self.quiet:
             return
         if self.log_format == "json":
@@ -82,13 +82,13 @@ class Output:
         write(sys.stderr, _workflow.harmless_json(line) if self.is_step else line)
 
     def result(self, text: str) -> None:
-        """Print the answer, or a part of it. A reader who has seen enough loses nothing; a full disk does."""
+        """Print the result, or a part of it. A closed pipe is fine; a full disk is a failure."""
         failure = write(sys.stdout, text)
         if failure is not None and not isinstance(failure, BrokenPipeError):
             self._lost = failure
 
     def note(self, text: str) -> None:
-        """Tell what helps a person and is no part of the answer."""
+        """Print a remark for people, which is no part of the result."""
         if self.quiet:
             return
         if self.log_format == "json":
@@ -97,7 +97,7 @@ class Output:
             write(sys.stderr, text)
 
     def error(self, text: str) -> None:
-        """Tell what went wrong, and what to do; GitHub Actions shows it at the top of the run."""
+        """Report an error with its next step; GitHub Actions shows it at the top of the run."""
         if self.is_step:
             self.annotate("error", text)
         elif self.log_format == "json":
@@ -106,7 +106,7 @@ class Output:
             write(sys.stderr, f"{painted('Error:', RED, sys.stderr)} {text}")
 
     def warning(self, text: str, **fields: Any) -> None:
-        """Tell what may go wrong; *fields* are its parts, for programs."""
+        """Report a warning; *fields* are its parts, for programs."""
         if self.is_step:
             self.annotate("warning", text)
         elif self.log_format == "json":
@@ -119,7 +119,7 @@ class Output:
         _write(sys.stderr, _workflow.annotation(kind, text, title))
 
     def answer(self, answer: Answer) -> Exit:
-        """Print a command's answer, and return its exit code; an answer that gets lost is a failure."""
+        """Print the result of a command, and return its exit code; a result that cannot be printed is a failure."""
         text = answer.text
         if self.form == "json":
             document = {"ok": answer.code is Exit.OK, "exit_code": int(answer.code), **answer.document}
@@ -142,14 +142,14 @@ def _make_sure_of_streams() -> None:
     """Let no stream that is closed, or that lacks a character, end a run."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started us (`>&-`)
+        if stream is None:  # the parent process has closed it (`>&-`)
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open for as long as we run
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def write(stream: IO[str], text: str) -> OSError | None:
-    """Write a line or more. Once a stream takes no more, what is written to it is dropped; that failure comes back."""
+    """Write a line or more. After a failure, which is returned, everything for this stream is dropped."""
     return _write(stream, _workflow.harmless(text) if _workflow.is_step() else text)
 
 

@@ -1,6 +1,6 @@
-"""What a view reads, directly or not, as a picture: a tree, or a graph for Mermaid or Graphviz.
+"""The lineage of a view as a picture: a tree, or a graph for Mermaid or Graphviz.
 
-This module must not know where lineage comes from. Arrows point from what is read to what reads it: the order of
+This module must not know where lineage comes from. Arrows point from a view to its readers: the order of
 refreshing.
 """
 
@@ -16,13 +16,13 @@ Lineage = Mapping[str, tuple[str, ...]]
 
 
 def tree(lineage: Lineage, ascii: bool = False) -> str:
-    """Each view with what it reads below it, what nobody reads at the top; what has been drawn is not drawn again."""
+    """Each view with the views that it reads below it, each drawn once; views without readers are at the top."""
     read = {upstream for reads in lineage.values() for upstream in reads}
     tops = [name for name in lineage if name not in read]
     fork, corner, wall = ("|-- ", "`-- ", "|   ") if ascii else ("├── ", "└── ", "│   ")
     lines: list[str] = []
     drawn: set[str] = set()
-    # What is still to be drawn, the next one last: its name, what stands before it, what stands before its own reads.
+    # The views to draw, the next one last: name, prefix of its own line, prefix of the lines below it.
     pending = [(name, "", "") for name in reversed(tops)]
     while pending:
         name, before, below = pending.pop()

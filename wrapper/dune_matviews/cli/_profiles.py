@@ -1,6 +1,6 @@
-"""The configuration file: profiles, each with whose key is used and how, for people with more than one account.
+"""The configuration file: profiles, for people with more than one account.
 
-This module must not know what a client is.
+This module must not know the client.
 
     [profiles.default]              # where no other is asked for
     api_key_file = "~/.dune-key"
@@ -33,7 +33,7 @@ _KEYS = ("api_key_file", "api_key_command", "dune_plan", "base_url", "request_ti
 
 
 class Profile(NamedTuple):
-    """What a profile sets; None for what it leaves open."""
+    """The settings of a profile; None for those that it leaves open."""
 
     api_key_file: Path | None = None
     api_key_command: tuple[str, ...] | None = None
@@ -91,7 +91,7 @@ def _profiles(file: Path) -> dict[str, Any]:
 
 
 def _profile(table: Any, folder: Path) -> Profile:
-    """The profile that a table is. A `ValueError` says what is wrong, to be read after the profile's name."""
+    """The profile in *table*. The message of a `ValueError` continues the name of the profile."""
     if not isinstance(table, dict):
         raise ValueError(" must be a table.")
     for key in table:

@@ -1,6 +1,6 @@
-"""The course of refreshes as people follow it: a line for each event, or on a terminal a line for each view.
+"""The progress of refreshes: a line for each event, or on a terminal a line for each view.
 
-This module must not know how refreshes are made. What draws a terminal is imported only where there is one.
+This module must not know how refreshes are made. The live display is imported only at a terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def following(output: Output, names: Collection[str]) -> Generator[Progress]:
 
 
 class Careful:
-    """Shows what another does until that fails: a run that costs credits must not end over how it is shown."""
+    """Wraps a display that may fail: a run that costs credits must not end because of its display."""
 
     def __init__(self, shown: Progress, output: Output) -> None:
         self._shown: Progress | None = shown
@@ -51,11 +51,11 @@ class Careful:
         except Exception as problem:
             self._shown = None
             reason = _text.line(f"{type(problem).__name__}: {problem}")
-            self._output.warning(f"What goes on can be shown no longer ({reason}); it goes on all the same.")
+            self._output.warning(f"The progress cannot be shown any longer ({reason}); the run goes on.")
 
 
 class Lines:
-    """One line for each event: the moment, the view, what happened."""
+    """One line for each event: the time, the view, the event."""
 
     def __init__(self, output: Output, names: Collection[str]) -> None:
         self._output = output
@@ -65,7 +65,7 @@ class Lines:
     def update(self, name: str, result: ViewResult) -> None:
         """Print a line if something happened; a cost that grew is no event."""
         if result.outcome.value == "running" and not is_under_way(result):
-            return  # the execution has ended; what that means for the view is told next
+            return  # the execution has ended; the outcome of the view follows
         happened = event(result)
         if self._shown.get(name) != happened:
             self._shown[name] = happened
@@ -95,7 +95,7 @@ def state(result: ViewResult) -> str:
 
 
 def event(result: ViewResult) -> str:
-    """What has happened to a view, on one line."""
+    """The latest event of a view, on one line."""
     where, status = state(result), result.status
     if where == "started":
         return f"started  execution {_text.line(result.execution_id or '')}"

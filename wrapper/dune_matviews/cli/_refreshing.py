@@ -20,9 +20,6 @@ from ._exits import Exit
 from ._failures import failure
 from ._options import (
     Command,
-    FilePath,
-    Name,
-    Settings,
     options_of_dune,
     options_of_journal,
     options_of_limits,
@@ -32,12 +29,14 @@ from ._options import (
     refuse_what_waits,
 )
 from ._output import Answer, Output
+from ._settings import Settings
+from ._types import FilePath, Name
 
 if TYPE_CHECKING:
     from dune_matviews import MatviewsClient
 
 _OF_ONE_REFRESH = ("performance", "if_running", "if_lost")
-"""What starts a refresh that nobody waits for."""
+"""The options of a refresh that nobody waits for."""
 
 
 @click.command(cls=Command)
@@ -75,10 +74,10 @@ def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wa
 
 @click.command(cls=Command)
 @click.argument("plan_file", metavar="PLAN.toml", type=FilePath())
-@click.option("--dry-run", is_flag=True, help="Show the order, and what would be skipped as fresh; start nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the order, and which views would be skipped; start nothing.")
 @click.option("--only", multiple=True, metavar="NAME", type=Name(), help="Only this view; as often as you like.")
 @click.option("--exclude", multiple=True, metavar="NAME", type=Name(), help="Not this view; as often as you like.")
-@click.option("--force", is_flag=True, help="Refresh what is fresh, too: there is no max_age.")
+@click.option("--force", is_flag=True, help="Refresh fresh views, too: ignore max_age.")
 @options_of_limits
 @options_of_journal
 @options_of_small
@@ -94,7 +93,7 @@ def run(
     force: bool,
     **given: Any,
 ) -> Answer:
-    """Refresh the views of a plan file, in order. What the options say counts more than what the plan says.
+    """Refresh the views of a plan file, in order. Options override the plan.
 
     'dune-matviews lineage NAME --format toml' writes such a file.
 
@@ -126,7 +125,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _chosen(
     views: Mapping[str, tuple[str, ...]], only: tuple[str, ...], exclude: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """The views of a plan that the options leave, each with what it reads among them."""
+    """The views of a plan that the options leave, each with the views among them that it reads."""
     left = set(views if not only else _matching(views, only)) - _matching(views, exclude)
     if not left:
         raise click.UsageError("Nothing is left of the plan: --only and --exclude leave out every view.")
@@ -144,7 +143,7 @@ def _matching(views: Iterable[str], patterns: tuple[str, ...]) -> set[str]:
 
 
 def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The views and all that they read, each with what it reads."""
+    """The views and their whole lineage, each with the views that it reads."""
     views: dict[str, tuple[str, ...]] = {}
     for name in names:
         if name not in views:

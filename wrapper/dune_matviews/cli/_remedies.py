@@ -1,4 +1,4 @@
-"""What to do about an error, in the words of the command: commands to paste, options and variables.
+"""Remedies in the words of the command: commands to paste, options and variables.
 
 This module must not know errors, nor where the words go.
 """
@@ -42,14 +42,14 @@ def words(remedy: Remedy) -> str:
             return f"See its latest executions with {look}; {adopt} follows one that is under way, else starts another."
         case LookAt(name):
             look = _quoted("get", name) if name else f"{_quoted('get')} and its full name"
-            return f"See what it is now with {look}."
+            return f"See its present state with {look}."
         case SettleJournal(path, name):
             known = _quoted("journal", "resolve", path or "FILE", name or "VIEW", "--id", "ID")
-            return f"If you know better, settle it with {known}, or with `--none` in place of the id."
+            return f"If you know how it ended, settle it with {known}, or with `--none` in place of the id."
 
 
 def why(result: ViewResult) -> str:
-    """Why a view stands as it does, and what to do; how an execution is followed stands below the table."""
+    """The reason of a view's outcome, and its remedy; commands to follow an execution come below the table."""
     return (result.reason or "") if isinstance(result.remedy, Attach | Adopt) else result.describe(words)
 
 

@@ -1,4 +1,4 @@
-"""Many views refreshed and followed to their end, and what is told of it: what `refresh` and `run` share.
+"""Refreshing views and following executions to their end: the common part of `refresh`, `run` and `wait`.
 
 This module must not know the command line, nor where names and limits came from.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def refresh(
     dune: MatviewsClient, output: Output, views: Iterable[str] | Mapping[str, Iterable[str]], **limits: Any
 ) -> Answer:
-    """Refresh the views in order, show how it goes, and answer with what came of it."""
+    """Refresh the views in order, show the progress, and return the report."""
     from dune_matviews import StopReason
 
     try:
@@ -44,7 +44,7 @@ def refresh(
 
 
 def _answer(report: RefreshReport, output: Output, hints: list[str]) -> Answer:
-    """What came of a run; in GitHub Actions it is also left where a workflow finds it."""
+    """The result of a run; in GitHub Actions it also goes to the files of the step."""
     code = of_report(report)
     leave(output, lambda: _github.leave_report(report, output))
     if code is Exit.OK and output.quiet:
@@ -53,7 +53,7 @@ def _answer(report: RefreshReport, output: Output, hints: list[str]) -> Answer:
 
 
 def leave(output: Output, for_github: Callable[[], None]) -> None:
-    """Leave something to GitHub Actions; a file that cannot be written changes nothing of what was done."""
+    """Write the files of GitHub Actions; a failure is only a warning."""
     try:
         for_github()
     except (OSError, ValueError) as problem:
@@ -61,12 +61,12 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
 
 
 def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
-    """Follow one execution to its end, show how it goes, and answer with its last status."""
+    """Follow one execution to its end, show the progress, and return its last status."""
     try:
         with following(output, [name]) as progress:
             status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
     except KeyboardInterrupt as interruption:
-        if not getattr(interruption, "__notes__", None):  # it came before the SDK waited, or after
+        if not getattr(interruption, "__notes__", None):  # it came before the wait began, or after its end
             interruption.add_note(Note("The refresh goes on.", Attach((refresh.execution_id,))))
         raise
     document = {"ok": True, "execution": _data.plain(status)}
@@ -82,7 +82,7 @@ def _above(cap: float, cost: float) -> str:
 
 
 def _as_result(status: ExecutionStatus) -> ViewResult:
-    """A look at one execution, as a run of many would report it."""
+    """The status of one execution, as the result of a view."""
     from dune_matviews import Outcome, ViewResult
 
     outcome = Outcome.RUNNING
@@ -100,7 +100,7 @@ def _as_result(status: ExecutionStatus) -> ViewResult:
 
 
 def look() -> _tables.Look:
-    """What a table on standard output has to fit."""
+    """The style of a table on standard output."""
     return _tables.Look(
         width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None,
         coloured=shows_colour(sys.stdout),

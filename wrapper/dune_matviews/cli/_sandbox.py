@@ -10,8 +10,10 @@ import os
 import click
 
 from ._exits import Exit
-from ._options import Command, Number, Settings, options_of_every_command
+from ._options import Command, options_of_every_command
 from ._output import Answer
+from ._settings import Settings
+from ._types import Number
 
 
 @click.command(cls=Command)

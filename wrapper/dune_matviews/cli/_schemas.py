@@ -1,6 +1,6 @@
-"""JSON schemas of the documents that commands print with `--output json`, made of the types that they are made of.
+"""JSON schemas of the documents that commands print with `--output json`, derived from the types of the SDK.
 
-This module must not know what a command does. It is imported where a schema is asked for.
+This module must not know the work of a command. It is imported only if a schema is asked for.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _by_name(schema: Schema) -> Schema:
 _TEXT, _TRUTH, _NUMBER = (of_type(kind) for kind in (str, bool, float))
 _TEXT_OR_NULL, _NUMBER_OR_NULL = of_type(str | None), of_type(float | None)
 _MOMENT, _STATUS_OR_NULL = of_type(datetime), of_type(ExecutionStatus | None)
-_REMEDY = {"anyOf": [_object({"type": _TEXT}), {"type": "null"}], "description": "what to do, as data"}
+_REMEDY = {"anyOf": [_object({"type": _TEXT}), {"type": "null"}], "description": "the next step, as data"}
 _ERROR = _object({"type": _TEXT, "message": _TEXT}, {"remedy": _REMEDY})
 _OF_ERROR = {"view": _TEXT_OR_NULL, "execution_id": _TEXT_OR_NULL, "execution": of_type(ExecutionStatus)}
 _RESULT = _object(
@@ -110,7 +110,7 @@ _DOCUMENTS: Mapping[str, Sequence[Mapping[str, Schema]]] = {
     "completion": [{"completion": _TEXT}],
     "help": [{"help": _TEXT}],
 }
-"""The documents of each command: what it was asked for, or with `--no-wait` and `--dry-run` something else."""
+"""The documents of each command, including those with `--no-wait` and `--dry-run`."""
 
 
 def of_command(name: str) -> Schema:

@@ -1,4 +1,4 @@
-"""What came of a run, for people: a table with a time line, and what to do about what is still running.
+"""The report of a run, for people: a table with a time line, and the next steps for unfinished executions.
 
 This module must not know how views are refreshed, nor where the text goes.
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from dune_matviews import RefreshReport, ViewResult
 
 WIDEST_BAR = 40
-NARROWEST_BAR = 21  # as wide as what stands above the bars
+NARROWEST_BAR = 21  # the width of the heading above the bars
 _STYLES = {"succeeded": "32", "fresh": "32", "failed": "31", "canceled": "31", "expired": "31", "ambiguous": "31"}
 _STYLE_OF_OTHERS = "33"
 
 
 class Look(NamedTuple):
-    """What a table has to fit: how wide the terminal is (None: as wide as it takes), what it can show."""
+    """The style of a table: the width of the terminal (None: any), colours, characters."""
 
     width: int | None = None
     coloured: bool = False
@@ -70,14 +70,14 @@ def table(report: RefreshReport, look: Look) -> str:
 
 
 def totals(report: RefreshReport) -> str:
-    """How many views came to which end, how long it took, and what it cost."""
+    """The number of views by outcome, the duration, and the cost."""
     counts = Counter(map(outcome, report.results.values()))
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no views"
     return f"{outcomes}; {_text.lasted(report.seconds)}, {_text.credits(report.cost_credits)}"
 
 
 def axis_of(results: Mapping[str, ViewResult]) -> Axis | None:
-    """From the first submission to the last end, among what ran in this run; None if nothing did."""
+    """From the first submission to the last end in this run; None if nothing ran."""
     moments = [moment for result in results.values() for moment in _moments(result)]
     return Axis(min(moments), max(moments)) if moments else None
 
@@ -96,7 +96,7 @@ def bar(result: ViewResult, axis: Axis, width: int, ascii: bool) -> str:
 
 
 def _moments(result: ViewResult) -> list[datetime]:
-    """When the execution was submitted, began and ended, by Dune's clock; none for what did not run in this run."""
+    """When the execution was submitted, began and ended, by Dune's clock; empty if it did not run in this run."""
     status = result.status
     if status is None or result.outcome.value == "fresh":
         return []
@@ -135,7 +135,7 @@ def _coloured(cells: str, result: ViewResult) -> str:
 
 
 def what_to_do(results: Mapping[str, ViewResult]) -> Iterator[str]:
-    """How to follow, cancel or find what runs, or may run, at Dune: commands to paste, for each execution."""
+    """How to follow, cancel or find executions that run, or may run: commands to paste."""
     for name, result in results.items():
         view = _text.line(name)
         if result.outcome.value == "running" and result.execution_id:

@@ -1,6 +1,6 @@
 """How things read on a terminal: amounts, times, and text that others wrote, made harmless.
 
-This module must not know where the text goes, nor what it is about.
+This module must not know the stream, nor the subject of a text.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 Seconds = float | timedelta
 
 SHORTEST_NAME = 20
-"""In characters: what a name is not cut below, however narrow the terminal."""
+"""Characters of a name that are always shown, however narrow the terminal is."""
 
 
 def line(text: str) -> str:
-    """*text* on one line, with nothing that a terminal would act on, whoever wrote it."""
+    """*text* on one line, without control characters, which a terminal would act on."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def command(*words: str) -> str:
-    """A command of ours to paste into a shell, whatever its words are."""
+    """A command of ours, quoted for a shell."""
     return line(shlex.join(["dune-matviews", *words]))
 
 

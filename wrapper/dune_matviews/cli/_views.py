@@ -1,4 +1,4 @@
-"""The commands that only look: `get`, `list`, `lineage`, `usage` and `whoami`.
+"""The commands that only read: `get`, `list`, `lineage`, `usage` and `whoami`.
 
 This module must not change anything at Dune.
 """
@@ -13,8 +13,9 @@ import click
 from . import _data, _names, _pictures, _text
 from ._checking import how_it_failed, last_execution
 from ._exits import Exit
-from ._options import Command, Settings, options_of_dune, view_name
+from ._options import Command, options_of_dune, view_name
 from ._output import Answer
+from ._settings import Settings
 
 if TYPE_CHECKING:
     from dune_matviews import ExecutionStatus, Freshness, Matview, Schedule
@@ -62,9 +63,9 @@ def list_views(settings: Settings) -> Answer:
 @options_of_dune
 @click.pass_obj
 def lineage(settings: Settings, name: str, picture: str | None) -> Answer:
-    """Show what a view reads, directly or not.
+    """Show the views that a view reads, directly or not.
 
-    That is what has to be refreshed before it, and in which order, as Dune knows it.
+    They have to be refreshed before it, in the order that Dune knows.
     """
     if picture is not None and settings.output.form == "json":
         raise click.UsageError("--output json prints the lineage as JSON: it goes without --format.")
@@ -100,7 +101,7 @@ def usage(settings: Settings) -> Answer:
 @options_of_dune
 @click.pass_obj
 def whoami(settings: Settings) -> Answer:
-    """Show whose the key is: the person or the team whose credits it uses."""
+    """Show the account of the key: the person or the team that pays."""
     with settings.client() as dune:
         found = dune.whoami()
     kind = {True: "team", False: "person", None: None}[found.is_team]

@@ -1,7 +1,7 @@
 """Workflow commands of GitHub Actions: ours are annotations, and nobody else's text becomes one.
 
-This module must not know what is printed. A runner reads each line that a step prints: one that begins with `::`, or
-has `##[` anywhere, is a command to it, be it in a view's name, in the words of a server, or in a JSON document.
+This module must not know the subject of a text. A runner reads each line that a step prints. A line that begins with
+`::`, or has `##[` anywhere, is a command to it, be it in a view's name, in a server's message or in JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def is_step() -> bool:
 
 
 def harmless(text: str) -> str:
-    """*text* as people read it, with a blank in what a runner would take for a command."""
+    """*text* with a blank in each workflow command."""
     return _BEGINS.sub(r"\1: ", text).replace(_OLD, "## [")
 
 
