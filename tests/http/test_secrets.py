@@ -199,6 +199,13 @@ def test_a_client_that_becomes_garbage_while_somebody_logs_waits_for_nobody(kind
         gc.enable()
 
 
+def test_a_key_within_another_leaves_nothing_of_it_in_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """Where two clients are open and one key is a part of the other, logs show nothing of either."""
+    with MatviewsClient(KEY), MatviewsClient("key"), caplog.at_level(logging.DEBUG, "httpcore.http11"):
+        logging.getLogger("httpcore.http11").debug("headers: %s", KEY)
+    assert caplog.messages == ["headers: ***"]
+
+
 @pytest.mark.parametrize(("size", "is_accepted"), [(900_000, True), (1_100_000, False)])
 def test_a_response_is_no_larger_than_a_megabyte(
     connect: Connect, sandbox: DuneSandbox, send: Callable[..., Any], size: int, is_accepted: bool

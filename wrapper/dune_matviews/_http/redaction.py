@@ -166,7 +166,7 @@ def redact_record(record: logging.LogRecord) -> bool:
     if not keys or record.name in _CODED:
         return not keys
     redacted = message = _text(record, logging.LogRecord.getMessage)
-    for key in keys:
+    for key in sorted(keys, key=lambda key: len(key.reveal()), reverse=True):  # one may be a part of another
         redacted = key.redact(redacted)
     if redacted != message:
         record.msg, record.args = redacted, ()
