@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import click
 import pytest
@@ -274,3 +275,13 @@ def test_completion_completes_in_bash(nowhere: Shell) -> None:
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=nowhere.environment)
     assert (done.stdout, done.stderr) == ("refresh\n", "")
+
+
+@pytest.mark.skipif(which("zsh") is None, reason="zsh is not installed")
+def test_completion_is_set_up_in_a_plain_zsh(nowhere: Shell) -> None:
+    """A `~/.zshrc` with this one line is enough: the line loads zsh's own completion."""
+    (nowhere.folder / ".zshrc").write_text('eval "$(dune-matviews completion zsh)"')
+    environment = {**nowhere.environment, "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"}
+    script = ["zsh", "-i", "-c", "print -r -- $_comps[dune-matviews]"]
+    done = subprocess.run(script, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    assert (done.stdout, done.stderr) == ("_dune_matviews_completion\n", "")
