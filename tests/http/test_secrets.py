@@ -201,7 +201,7 @@ def test_a_client_that_becomes_garbage_while_somebody_logs_waits_for_nobody(kind
 
 def test_a_key_within_another_leaves_nothing_of_it_in_logs(caplog: pytest.LogCaptureFixture) -> None:
     """Where two clients are open and one key is a part of the other, logs show nothing of either."""
-    with MatviewsClient(KEY), MatviewsClient("key"), caplog.at_level(logging.DEBUG, "httpcore.http11"):
+    with MatviewsClient("key"), MatviewsClient(KEY), caplog.at_level(logging.DEBUG, "httpcore.http11"):
         logging.getLogger("httpcore.http11").debug("headers: %s", KEY)
     assert caplog.messages == ["headers: ***"]
 
