@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._flow.effects import Call, T
 
 limit = asyncio.timeout
-"""Bounds a whole exchange, whatever drips."""
+"""Bounds a whole exchange, however slowly its parts arrive."""
 
 
 class _Connection(httpcore.AsyncNetworkBackend):
@@ -45,7 +45,7 @@ class _Connection(httpcore.AsyncNetworkBackend):
                 await _read(exchange, as_httpx(response))
 
     async def aclose(self) -> None:
-        """Close the socket, whatever state the connection is in; it is closed even where this is interrupted."""
+        """Close the socket, in any state of the connection; it is closed even where this is interrupted."""
         if self._socket is not None:
             await self._socket.aclose()
 

@@ -1,8 +1,8 @@
-"""Connections to Dune: the way, decided once for each client, and those of the synchronous client.
+"""Connections to Dune: the route, decided once for each client, and the connections of the synchronous client.
 
-This module must not know the meaning of requests or responses. The connections are httpcore's, and in no pool of its:
-one that is shared loses a connection wherever a task is cancelled at the wrong moment, and its lock for ever where
-Ctrl-C hits it.
+This module must not know the meaning of requests or responses. The connections are httpcore's, but none of its pools
+holds them: a shared pool loses a connection where a task is cancelled at the wrong moment, and stays locked where
+Ctrl-C hits its lock.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Connection(httpcore.NetworkBackend):
     """One connection of a synchronous client: httpcore's, on a socket of ours that keeps one deadline for an exchange.
 
     httpcore applies a timeout to each read, so that a server which drips byte by byte is never too slow, and asks for
-    none where it talks to a SOCKS proxy. What it asks for counts for nothing here.
+    none where it talks to a SOCKS proxy. Its own timeouts are ignored here.
     """
 
     def __init__(self, route: Route) -> None:
@@ -123,17 +123,17 @@ class Connection(httpcore.NetworkBackend):
         self._deadline = -math.inf
         self._network = httpcore.SyncBackend()
         self._socket: httpcore.NetworkStream | None = None
-        self.http = self._http = route.connect(self)
+        self.http = route.connect(self)
 
     async def carry_out(self, exchange: Exchange) -> None:
         """Send the request and take in its response, without ever waiting for the event loop."""
         self._deadline = exchange.deadline
         request = self._route.request(exchange.signed(None if self._socket else exchange.trace))
-        with closing(self._http.handle_request(request)) as response:
+        with closing(self.http.handle_request(request)) as response:
             exchange.read(as_httpx(response))
 
     async def aclose(self) -> None:
-        """Close the socket, whatever state the connection is in."""
+        """Close the socket, in any state of the connection."""
         if self._socket is not None:
             self._socket.close()
 

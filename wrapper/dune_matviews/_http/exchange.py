@@ -75,7 +75,7 @@ class Exchange:
         return self
 
     def signed(self, trace: Trace | None) -> httpx.Request:
-        """The request, with the key. *trace* hands on to `trace` what httpcore says; one that is open need not."""
+        """The request, with the key. *trace* passes httpcore's steps to `trace`; an open connection needs none."""
         self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
         if trace is not None:
             self.request.extensions["trace"] = trace
@@ -83,7 +83,7 @@ class Exchange:
         return self.request
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take in a step of httpcore's. Those of connecting, and no other, prove that nothing has been sent."""
+        """Take in a step of httpcore. As long as all steps were those of connecting, nothing has been sent."""
         if event.endswith(".started"):
             request = info.get("request")
             is_connecting = event.startswith(_CONNECTING) or (request is not None and request.method == b"CONNECT")
@@ -107,7 +107,7 @@ class Exchange:
         return self._failure is not None
 
     def read(self, response: httpx.Response) -> None:
-        """Take in a response of a synchronous client's."""
+        """Take in the response of a synchronous connection."""
         self.begin(response)
         for chunk in response.iter_bytes():
             self.add(chunk)

@@ -1,7 +1,7 @@
-"""What headers of responses say: limits on requests, pauses, dates, the end of an operation, as plain data.
+"""Headers of responses as plain data: limits on requests, pauses, dates, the end of an operation.
 
-This module must not know what follows from it. Each part that is absent, malformed or contradicts another is as if it
-had not been sent: `RateLimit-Policy` and `RateLimit` by the IETF's draft of them, `Deprecation` by RFC 9745, `Sunset`
+This module must not know the decisions that follow. A part that is absent, malformed or contradicts another
+counts as not sent: `RateLimit-Policy` and `RateLimit` by the IETF's draft of them, `Deprecation` by RFC 9745, `Sunset`
 by RFC 8594, `Link` by RFC 8288.
 """
 

@@ -39,7 +39,7 @@ CERTAIN = 1.0
 """Seconds since its last exchange in which a connection certainly is alive."""
 
 NAP = 0.5
-"""Seconds after which a thread that waits looks for itself: Ctrl-C may keep another from calling it."""
+"""Seconds after which a waiting thread checks its place by itself: Ctrl-C may keep another from calling it."""
 
 
 class Pool:
@@ -81,7 +81,7 @@ class Pool:
 
 
 class Transport:
-    """What both transports share."""
+    """The parts that both transports share."""
 
     def __init__(self, settings: Settings, own: Any, kind: type) -> None:
         if own is not None and not isinstance(own, kind):
@@ -175,8 +175,8 @@ class Slot:
 class Slots:
     """At most so many exchanges at once, in the order of their threads, without a lock that could be left locked.
 
-    What holds a slot is a local variable, so that it is given back wherever an interruption ends the function. Nothing
-    of ours runs then: code in a `__del__` would be interrupted in its turn, and Python would drop that interruption.
+    A slot is held by a local variable, so that an interruption that ends the function gives it back. None of our code
+    runs then: a `__del__` would be interrupted in its turn, and Python would drop that interruption.
     """
 
     def __init__(self, most: int) -> None:
