@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from dune_matviews import ExecutionState, ExecutionStatus
+from dune_matviews._batch.forecasting import forecast
 from dune_matviews._batch.graph import reads
 from dune_matviews._batch.run import Run
 from dune_matviews._batch.view import Limits, Plan
@@ -26,6 +27,7 @@ from dune_matviews._execution.starting import start
 from dune_matviews._execution.watching import Watch, watch
 from dune_matviews._execution.wish import Wish
 from dune_matviews._http.rate_limits import PLANS
+from dune_matviews.forecasts import Range
 from tests.simulation import EPOCH, Dune
 
 from .report import table
@@ -50,6 +52,7 @@ class Runs(NamedTuple):
 
     Attributes:
         worst: the largest of the ratios to a run without history.
+        held: how many of the makespans lie within the forecast's range.
     """
 
     kind: str
@@ -58,6 +61,7 @@ class Runs(NamedTuple):
     of_oracle: float
     of_today: float
     worst: float
+    held: float
 
 
 class Waits(NamedTuple):
@@ -109,6 +113,16 @@ class World:
         if not dune.run(found.flow()).ok:
             raise RuntimeError("a run did not do what is measured")
         return dune.now - began
+
+    def range(self, parallel: int) -> Range:
+        """What a run is forecast to take."""
+        dune = Dune()
+        session = dune.session(PLANS["free"])
+        remember(session, self.past)
+        found = dune.run(forecast(session, self.views, parallel, None)).seconds
+        if found is None:
+            raise RuntimeError("nothing was forecast")
+        return found
 
 
 class AtOnce(Pace):
@@ -163,22 +177,25 @@ def runs(tries: int = 5) -> list[Runs]:
     for kind, spread, parallel in product(KINDS, SPREADS, PARALLEL):
         of_oracle: list[float] = []
         of_today: list[float] = []
+        held: list[bool] = []
         for seed in range(tries):
             world = World(kind, spread, seed)
             taken = world.run(parallel, world.past)
             truth = {name: [length] * PAST for name, length in world.lengths.items()}
             of_oracle.append(taken / world.run(parallel, truth, at_once=True))
+            held.append(world.range(parallel).low <= taken <= world.range(parallel).high)
             of_today.append(taken / world.run(parallel, {}))
-        found.append(Runs(kind, spread, parallel, fmean(of_oracle), fmean(of_today), max(of_today)))
+        found.append(Runs(kind, spread, parallel, fmean(of_oracle), fmean(of_today), max(of_today), fmean(held)))
     return found
 
 
 def waits(tries: int = 60) -> list[Waits]:
-    """Waits for single executions on the Plus plan, several of each kind."""
-    return [_waits(median, spread, tries) for median, spread in product(MEDIANS, SPREADS)]
+    """Single executions, waited for on the Plus plan, so many of each kind."""
+    return [waits_of(median, spread, tries) for median, spread in product(MEDIANS, SPREADS)]
 
 
-def _waits(median: float, spread: float, tries: int) -> Waits:
+def waits_of(median: float, spread: float, tries: int) -> Waits:
+    """Wait for so many executions, with and without history."""
     random = Random(f"{median} {spread}")
     drawn = [[median * math.exp(random.gauss(0.0, spread)) for _ in range(PAST + 1)] for _ in range(tries)]
     lengths = [length for length, *_ in drawn]

@@ -49,8 +49,10 @@ ALLOWED = {
     "remedies": set[str](),
     "errors": {"remedies"},
     "_log": set[str](),
+    "_timing": set[str](),
     "__init__": {"errors"},
-    "report": {"attrs", "errors", "models", "remedies"},
+    "report": {"_timing", "attrs", "errors", "models", "remedies"},
+    "forecasts": {"attrs"},
     "_flow": {"attrs"},
     "_validate": {"errors"},
     "_tiers": {"_validate", "errors", "remedies"},
@@ -60,7 +62,10 @@ ALLOWED = {
         *{"_api", "_flow", "_http", "_log", "_tiers", "_validate"},
         *{"attrs", "cronsim", "errors", "models", "remedies", "report"},
     },
-    "_batch": {"_execution", "_flow", "_log", "_validate", "attrs", "errors", "models", "remedies", "report"},
+    "_batch": {
+        *{"_execution", "_flow", "_log", "_timing", "_validate"},
+        *{"attrs", "errors", "forecasts", "models", "remedies", "report"},
+    },
     "_core": {
         *{"_api", "_batch", "_execution", "_flow", "_http", "_log", "_tiers", "_validate"},
         *{"attrs", "errors", "models", "remedies"},

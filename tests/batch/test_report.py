@@ -159,6 +159,8 @@ def test_the_data_is_what_a_program_needs() -> None:
         "started_at": "2025-03-01T12:00:00+00:00",
         "ended_at": "2025-03-01T12:01:20+00:00",
         "seconds": 80.0,
+        "critical_path": [],
+        "time_spent": {"waiting": 0.0, "queued": 0.0, "executing": 0.0, "noticing": 0.0},
     }
     assert list(views) == ["base", "daily_volume", "weekly", "prices", "history"]
     assert views["daily_volume"] == {

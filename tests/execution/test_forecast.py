@@ -82,7 +82,7 @@ def test_a_view_without_a_past_is_as_others_are() -> None:
 @given(expectations, ages)
 def test_the_promise_holds_for_what_ends_early_too(known: Expected, age: float) -> None:
     """However sure the past is of a late end, the next poll is within 1 s or a tenth of the age."""
-    assert 0 < poll_pause(age, known) <= max(1.0, age / 10)
+    assert 0 < poll_pause(age, known) <= max(1.0, age * 0.1)
 
 
 @given(expectations, ages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from dune_matviews import ExecutionState, RequestBudget
@@ -130,3 +131,17 @@ def test_a_wait_without_a_name_has_no_history() -> None:
     dune.seen.clear()
     dune.run(watch(dune.session(), Watch(execution_id=execution_id, since=dune.now)))
     assert {each.what for each in dune.seen} == {f"status {execution_id}"}
+
+
+def test_a_file_proves_nothing(tmp_path: Path) -> None:
+    """That a file calls an execution a success makes no view fresh: its end is read from Dune once more."""
+    dune, path = Dune(length=5.0, end=ExecutionState.FAILED), tmp_path / "history.jsonl"
+    session = dune.session()
+    dune.run(session.history.opened(path))
+    refresh_all(dune, [VIEW], session=session)
+    path.write_text(path.read_text("utf-8").replace("failed", "completed"), "utf-8")
+    again = dune.session()
+    dune.run(again.history.opened(path))
+    assert known(again) == 1
+    report = refresh_all(dune, [VIEW], session=again, max_age=timedelta(hours=1))
+    assert report.results[VIEW].outcome.value == "failed"

@@ -164,7 +164,8 @@ class Play:
         self.scenario = scenario
         self.world = World(scenario.posts, list(scenario.gets) * 3, ulids=scenario.ulids, ahead=scenario.ahead)
         self.file = folder / "journal.jsonl"
-        self.file.unlink(missing_ok=True)
+        for file in (self.file, folder / "journal.jsonl.history"):
+            file.unlink(missing_ok=True)
         self.store = MemoryStore(self.world, scenario.puts)
         self.processes = [self.world.process(skew, scenario.counts_sleep) for skew in scenario.skews]
         self.jobs: list[Job] = []

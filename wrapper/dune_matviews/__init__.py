@@ -33,6 +33,7 @@ from .errors import (
     ConflictError,
     CreditLimitError,
     DuneError,
+    ForecastError,
     InvalidArgumentError,
     JournalError,
     NotFoundError,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from ._validate import KEEP, IfLost, IfRunning, Keep, Seconds
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
+    from .forecasts import Forecast, Range, ViewForecast
     from .models import (
         Account,
         ErrorDetail,
@@ -92,6 +94,8 @@ __all__ = [
     "ErrorDetail",
     "ExecutionState",
     "ExecutionStatus",
+    "Forecast",
+    "ForecastError",
     "Freshness",
     "IfLost",
     "IfRunning",
@@ -107,6 +111,7 @@ __all__ = [
     "Performance",
     "PermissionDeniedError",
     "Plan",
+    "Range",
     "RateLimit",
     "RateLimitError",
     "Refresh",
@@ -128,6 +133,7 @@ __all__ = [
     "UnexpectedResponseError",
     "UnsupportedTierError",
     "Usage",
+    "ViewForecast",
     "ViewResult",
     "WaitTimeoutError",
 ]
@@ -140,6 +146,7 @@ _LAZY = {
     "ErrorDetail": "models",
     "ExecutionState": "models",
     "ExecutionStatus": "models",
+    "Forecast": "forecasts",
     "Freshness": "models",
     "IfLost": "_validate",
     "IfRunning": "_validate",
@@ -152,6 +159,7 @@ _LAZY = {
     "Plan": "_http.rate_limits",
     "RateLimit": "_http.headers",
     "Refresh": "client",
+    "Range": "forecasts",
     "RefreshReport": "report",
     "RequestBudget": "_http.rate_limits",
     "Retry": "models",
@@ -161,6 +169,7 @@ _LAZY = {
     "SmallTierWarning": "_tiers",
     "StopReason": "report",
     "Usage": "models",
+    "ViewForecast": "forecasts",
     "ViewResult": "report",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -33,14 +34,16 @@ from ._http.settings import Settings
 from ._log import log
 from ._tiers import Performance, Tiers
 from ._validate import IF_LOST, IF_RUNNING, KEEP, Keep, Seconds
-from .errors import APIError, InvalidArgumentError, JournalError, RefreshError
+from .errors import APIError, ForecastError, InvalidArgumentError, JournalError, RefreshError
 from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 from .remedies import ChangeSetting, Setting
 
 if TYPE_CHECKING:
+    from ._batch.view import Limits
     from ._execution.lineage import Lineage
     from ._http.async_transport import AsyncTransport
     from ._http.transports import SyncTransport
+    from .forecasts import Forecast
     from .report import RefreshReport
 
 OLDEST = 3600.0
@@ -63,6 +66,7 @@ class Core:
     session: Session
     settings: Settings
     tiers: Tiers
+    history_path: Path | None = None
 
     @classmethod
     def of(
@@ -71,6 +75,7 @@ class Core:
         settings: Settings,
         tiers: Tiers,
         on_retry: Callable[[Retry], object] | None,
+        history: str | PathLike[str] | None,
     ) -> Self:
         from ._api.operations import Operations
 
@@ -78,7 +83,13 @@ class Core:
         on_retry = _validate.callback(on_retry, "on_retry")
         session = Session(Operations(), pace, settings.timeout, on_retry=on_retry)
         transport.on_notice = Listener(session, settings.api_key)
-        return cls(transport, session, settings, tiers)
+        path = None if history is None else Path(_validate.path(history, "history"))
+        return cls(transport, session, settings, tiers, path)
+
+    def _remembering(self, journal: Journal | None = None) -> Flow[None]:
+        """Keep past executions in the client's file, else beside the journal."""
+        beside = journal.path.with_name(f"{journal.path.name}.history") if journal and journal.path else None
+        return self.session.history.opened(self.history_path or beside)
 
     def refresh(self, name: str, options: Mapping[str, Any]) -> Flow[Execution]:
         """*options* are the keyword arguments of `MatviewsClient.refresh`."""
@@ -97,6 +108,7 @@ class Core:
         try:
             if journal is not None:
                 yield from journal.opened()
+            yield from self._remembering(journal)
             begun = yield from start(self.session, wish, journal)
             return Execution.of(begun, wish.view, self.session.clock(), journal)
         finally:
@@ -140,7 +152,43 @@ class Core:
         plan = Plan(found, {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found})
         on_update = _validate.callback(options["on_update"], "on_update")
         journal = self._journal(options["journal"], options["run"])
-        return Run(self.session, plan, limits, on_update, journal).flow()
+        run = Run(self.session, plan, limits, on_update, journal).flow()
+        if (max_forecast := options.get("max_forecast")) is None:
+            return self._run(run, journal)
+        allowed = _validate.credits(max_forecast, "max_forecast")
+        return self._run(run, journal, partial(self._within_forecast, found, limits, allowed))
+
+    def _run(
+        self, run: Flow[RefreshReport], journal: Journal | None, before: Callable[[], Flow[None]] | None = None
+    ) -> Flow[RefreshReport]:
+        yield from self._remembering(journal)
+        if before is not None:
+            yield from before()
+        return (yield from run)
+
+    def _within_forecast(self, views: Lineage, limits: Limits, allowed: float) -> Flow[None]:
+        from ._batch.forecasting import forecast
+
+        found = yield from forecast(self.session, views, limits.max_parallel, limits.max_age)
+        cost = found.cost_credits
+        if cost is None or cost.expected > allowed:
+            told = f"is forecast to cost {cost} credits" if cost else "has no past whose cost is known"
+            raise ForecastError(f"The run {told}; max_forecast={allowed:g}, so nothing was started.", forecast=found)
+
+    def forecast(self, given: object, max_parallel: int, max_age: Seconds | None) -> Flow[Forecast]:
+        from ._batch.forecasting import forecast
+        from ._batch.graph import reads
+
+        age = None if max_age is None else timedelta(seconds=_validate.seconds(max_age, "max_age"))
+        flow = forecast(self.session, reads(given), _validate.count(max_parallel, "max_parallel"), age)
+        return self._remembered(flow)
+
+    def history(self, name: str) -> Flow[tuple[ExecutionStatus, ...]]:
+        return self._remembered(views.history(self.session, _validate.view_name(name)))
+
+    def _remembered(self, flow: Flow[T]) -> Flow[T]:
+        yield from self._remembering()
+        return (yield from flow)
 
     def get(self, name: str) -> Flow[Matview]:
         return views.get(self.session, _validate.view_name(name))
@@ -269,6 +317,7 @@ class Core:
         return self._watch(execution, watched)
 
     def _watch(self, execution: Execution, watched: Watch) -> Flow[ExecutionStatus]:
+        yield from self._remembering(execution.journal)
         try:
             status = yield from watching.watch(self.session, watched)
         except RefreshError as failure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -21,6 +22,7 @@ from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 if TYPE_CHECKING:
     import httpx
 
+    from .forecasts import Forecast
     from .report import RefreshReport, ViewResult
 
 
@@ -49,6 +51,7 @@ class AsyncMatviewsClient:
         small_tier: SmallTier = "warn",
         plan: Plan | RequestBudget | None = "auto",
         on_retry: Callable[[Retry], object] | None = None,
+        history: str | PathLike[str] | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -56,7 +59,7 @@ class AsyncMatviewsClient:
         from ._http.async_transport import AsyncTransport
 
         self._transport = AsyncTransport(settings, http_client)
-        self._core = Core.of(self._transport, settings, tiers, on_retry)
+        self._core = Core.of(self._transport, settings, tiers, on_retry, history)
 
     async def refresh(
         self,
@@ -93,6 +96,7 @@ class AsyncMatviewsClient:
         performance: Performance | Mapping[str, Performance] | None = None,
         max_parallel: int = 3,
         max_credits: float | None = None,
+        max_forecast: float | None = None,
         max_age: Seconds | None = None,
         timeout: Seconds | None = None,
         journal: JournalLike | None = None,
@@ -107,6 +111,7 @@ class AsyncMatviewsClient:
             "performance": performance,
             "max_parallel": max_parallel,
             "max_credits": max_credits,
+            "max_forecast": max_forecast,
             "max_age": max_age,
             "timeout": timeout,
             "journal": journal,
@@ -117,6 +122,20 @@ class AsyncMatviewsClient:
             "on_update": on_update,
         }
         return await self._core.run_async(self._core.refresh_all(views, options))
+
+    async def forecast(
+        self,
+        views: Iterable[str] | Mapping[str, Iterable[str]],
+        *,
+        max_parallel: int = 3,
+        max_age: Seconds | None = None,
+    ) -> Forecast:
+        """What a run of `refresh_all` would take and cost; see `MatviewsClient.forecast`."""
+        return await self._core.run_async(self._core.forecast(views, max_parallel, max_age))
+
+    async def history(self, name: str) -> tuple[ExecutionStatus, ...]:
+        """Past executions of a view, the latest first; see `MatviewsClient.history`."""
+        return await self._core.run_async(self._core.history(name))
 
     async def get(self, name: str) -> Matview:
         """Describe a view; see `MatviewsClient.get`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -21,6 +22,7 @@ from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 if TYPE_CHECKING:
     import httpx
 
+    from .forecasts import Forecast
     from .report import RefreshReport, ViewResult
 
 
@@ -49,6 +51,9 @@ class MatviewsClient:
             "auto", which takes `DUNE_PLAN`, else "free". Quotas that Dune announces in its responses replace the
             plan's. A `RequestBudget` of your own stays as it is; None turns pacing off.
         on_retry: a plain function, called with a `Retry` before each backoff. If it raises, the call ends.
+        history: a file for the past executions of views, which forecasts, the order of runs and the cadence of polls
+            draw on. It is safe to delete. None stores them beside a journal that is a path (`….history`), else in the
+            client alone.
         http_client: an `httpx.Client` of your own to send through, for its transport, proxies, certificates, auth and
             hooks. The SDK never closes it. It must not retry, and no hook may raise on a status: either would defeat
             the protection against paying twice.
@@ -68,6 +73,7 @@ class MatviewsClient:
         small_tier: SmallTier = "warn",
         plan: Plan | RequestBudget | None = "auto",
         on_retry: Callable[[Retry], object] | None = None,
+        history: str | PathLike[str] | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
         settings = Settings.gather(api_key, base_url, timeout, plan)
@@ -75,7 +81,7 @@ class MatviewsClient:
         from ._http.transports import SyncTransport
 
         self._transport = SyncTransport(settings, http_client)
-        self._core = Core.of(self._transport, settings, tiers, on_retry)
+        self._core = Core.of(self._transport, settings, tiers, on_retry, history)
 
     def refresh(
         self,
@@ -160,6 +166,7 @@ class MatviewsClient:
         performance: Performance | Mapping[str, Performance] | None = None,
         max_parallel: int = 3,
         max_credits: float | None = None,
+        max_forecast: float | None = None,
         max_age: Seconds | None = None,
         timeout: Seconds | None = None,
         journal: JournalLike | None = None,
@@ -188,6 +195,8 @@ class MatviewsClient:
             max_parallel: executions in flight at once.
             max_credits: once the total cost passes this, nothing more is started and running executions are cancelled.
                 Those are billed for the credits they have used, and Dune's figures lag, so the total exceeds the cap.
+            max_forecast: refuse the run before anything is started if its expected cost, in credits, is higher than
+                this or unknown. It takes the requests of `forecast`.
             max_age: seconds (or a `timedelta`) for which a success counts as fresh. Such a view is not refreshed,
                 unless a view it reads was. The check costs two free requests per view, or more after failures.
             timeout: seconds (or a `timedelta`) for the whole run; executions still running then are left running.
@@ -200,11 +209,13 @@ class MatviewsClient:
         Raises:
             InvalidArgumentError: an argument is invalid, or views read each other in a circle; nothing was sent.
             JournalError: the journal is unusable; nothing was sent.
+            ForecastError: the forecast exceeds *max_forecast*; nothing was started.
         """
         options = {
             "performance": performance,
             "max_parallel": max_parallel,
             "max_credits": max_credits,
+            "max_forecast": max_forecast,
             "max_age": max_age,
             "timeout": timeout,
             "journal": journal,
@@ -215,6 +226,44 @@ class MatviewsClient:
             "on_update": on_update,
         }
         return self._core.run(self._core.refresh_all(views, options))
+
+    def forecast(
+        self,
+        views: Iterable[str] | Mapping[str, Iterable[str]],
+        *,
+        max_parallel: int = 3,
+        max_age: Seconds | None = None,
+    ) -> Forecast:
+        """What a run of `refresh_all` would take and cost, from past executions of its views; starts nothing.
+
+        >>> forecast = dune.forecast(["dune.my_team.result_daily"])
+        >>> forecast.views["dune.my_team.result_daily"].refreshes
+        True
+
+        The first time it takes up to five free requests a view, within the request budget; known ends are not read
+        again. A view without a past is expected to be as the others are.
+
+        Args:
+            views, max_parallel, max_age: as for `refresh_all`.
+
+        Raises:
+            InvalidArgumentError: an argument cannot be used, or views read each other in a circle; nothing was sent.
+            APIError, RequestFailedError: as for `get`, but that a view is not there is told in the forecast.
+        """
+        return self._core.run(self._core.forecast(views, max_parallel, max_age))
+
+    def history(self, name: str) -> tuple[ExecutionStatus, ...]:
+        """Past executions of a view that have ended, the latest first: what Dune lists, and what is known from before.
+
+        >>> [each.state.value for each in dune.history("dune.my_team.result_daily")]
+        ['completed']
+
+        A free request for the list, and one for each execution that is not known yet. Of a known one, `raw` is empty.
+
+        Raises:
+            InvalidArgumentError, APIError, RequestFailedError: as for `get`.
+        """
+        return self._core.run(self._core.history(name))
 
     def get(self, name: str) -> Matview:
         """Describe a view (`GET /v1/materialized-views/{name}`; free of charge).

@@ -27,6 +27,7 @@ This module must not know how requests are made, nor which HTTP library makes th
     │   ├── CreditLimitError            cancelled, because its running cost passed `max_credits`
     │   └── WaitTimeoutError            the time to wait is over; the refresh goes on (also a TimeoutError)
     ├── JournalError                    the journal of refresh_all() cannot be used
+    ├── ForecastError                   refresh_all() was not started, as its forecast passes max_forecast
     └── RefreshesFailedError            refresh_all() left views that are not fresh
 """
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._http.headers import RateLimit
+    from .forecasts import Forecast
     from .models import ExecutionStatus
     from .report import RefreshReport
 
@@ -335,6 +337,18 @@ class WaitTimeoutError(RefreshError, TimeoutError):
 
     The cause (`__cause__`) is the failure of the last poll, if that failed.
     """
+
+
+class ForecastError(DuneError):
+    """The run is forecast to cost more than `max_forecast`, or its cost cannot be forecast; nothing was started.
+
+    Attributes:
+        forecast: the `Forecast`.
+    """
+
+    def __init__(self, message: str, *, forecast: Forecast) -> None:
+        super().__init__(message)
+        self.forecast = forecast
 
 
 class JournalError(DuneError):

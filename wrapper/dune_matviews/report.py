@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from ._timing import Span, critical_path
 from .errors import RefreshesFailedError
 from .models import ErrorDetail, ExecutionState, ExecutionStatus
 from .remedies import Remedy, to_dict
@@ -67,6 +68,10 @@ class ViewResult:
         started_at, ended_at: the start and end of the execution, as Dune reports them: aware datetimes, or None.
         cost_credits: the cost of the execution so far, in credits; None if unknown.
         remedy: the next step, as data; None if there is none.
+        requested_at, noticed_at: the moments at which Dune had accepted the refresh and its end was noticed, by this
+            computer's clock; aware datetimes, or None.
+        run_ends_at: the expected end of the whole run, in updates of a run whose views have a past; else None.
+        run_credits_to_come: the credits that the rest of the run is expected to cost; likewise.
     """
 
     outcome: Outcome
@@ -77,6 +82,10 @@ class ViewResult:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     cost_credits: float | None = None
+    requested_at: datetime | None = None
+    noticed_at: datetime | None = None
+    run_ends_at: datetime | None = None
+    run_credits_to_come: float | None = None
 
     def describe(self, words: Callable[[Remedy], str] = str) -> str:
         """The reason and the remedy, worded by *words*. Empty if the outcome needs no explanation."""
@@ -94,6 +103,12 @@ class ViewResult:
             "started_at": self.started_at and self.started_at.isoformat(),
             "ended_at": self.ended_at and self.ended_at.isoformat(),
             "cost_credits": self.cost_credits,
+            **{
+                name: moment.isoformat()
+                for name in ("requested_at", "noticed_at", "run_ends_at")
+                if (moment := getattr(self, name)) is not None
+            },
+            **({} if self.run_credits_to_come is None else {"run_credits_to_come": self.run_credits_to_come}),
         }
 
     @classmethod
@@ -162,6 +177,10 @@ def _read_only(results: Mapping[str, ViewResult]) -> Mapping[str, ViewResult]:
     return MappingProxyType(dict(results))
 
 
+def _read_only_reads(reads: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    return MappingProxyType(dict(reads))
+
+
 @attrs.frozen
 class RefreshReport:
     """The report of `refresh_all`, view by view. `print(report)` shows it as a table.
@@ -171,12 +190,48 @@ class RefreshReport:
         started_at, ended_at: the start and end of the run, by this computer's clock; aware datetimes.
         stopped_by: the reason for an early end; None if nothing stopped the run. It is set even if only the last
             execution passed the cap, so it does not imply a stale view: use `ok` for that.
+        reads: the views that each view reads, read-only.
     """
 
     results: Mapping[str, ViewResult] = attrs.field(converter=_read_only)
     started_at: datetime
     ended_at: datetime
     stopped_by: StopReason | None = None
+    reads: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, converter=_read_only_reads)
+
+    @property
+    def critical_path(self) -> tuple[str, ...]:
+        """The views one after another that made the run as long as it was; each waited for the one before it."""
+        return critical_path(self.reads, self._spans())
+
+    @property
+    def time_spent(self) -> dict[str, float]:
+        """Where the run's time went along its critical path, in seconds.
+
+        `waiting` is for a place, for the views that are read, and for the request budget; `queued` in Dune's queue;
+        `executing`; and `noticing` until an end was noticed.
+        """
+        spent, free = dict.fromkeys(("waiting", "queued", "executing", "noticing"), 0.0), 0.0
+        spans = self._spans()
+        for name in self.critical_path:
+            status, span = self.results[name].status, spans[name]
+            spent["waiting"] += max(span.start - free, 0.0)
+            free = span.end
+            if status is None or status.submitted_at is None or status.ended_at is None:
+                spent["executing"] += span.end - span.start
+                continue
+            began = status.started_at or status.submitted_at
+            spent["queued"] += _seconds(status.submitted_at, began)
+            spent["executing"] += _seconds(began, status.ended_at)
+            spent["noticing"] += max(span.end - span.start - _seconds(status.submitted_at, status.ended_at), 0.0)
+        return spent
+
+    def _spans(self) -> dict[str, Span]:
+        return {
+            name: Span(_seconds(self.started_at, each.requested_at), _seconds(self.started_at, each.noticed_at))
+            for name, each in self.results.items()
+            if each.requested_at is not None and each.noticed_at is not None
+        }
 
     @property
     def ok(self) -> bool:
@@ -211,6 +266,8 @@ class RefreshReport:
             "started_at": self.started_at.isoformat(),
             "ended_at": self.ended_at.isoformat(),
             "seconds": self.seconds,
+            "critical_path": list(self.critical_path),
+            "time_spent": self.time_spent,
             "views": {name: result.to_dict() for name, result in self.results.items()},
         }
 
@@ -223,7 +280,8 @@ class RefreshReport:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A read-only mapping does not pickle; the dict behind it does.
-        return type(self), (dict(self.results), self.started_at, self.ended_at, self.stopped_by)
+        given = dict(self.results), self.started_at, self.ended_at, self.stopped_by, dict(self.reads)
+        return type(self), given
 
     def _totals(self) -> str:
         counts = Counter(result.outcome for result in self.results.values())

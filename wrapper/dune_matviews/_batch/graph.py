@@ -63,7 +63,7 @@ class Order:
             for each in upstream:
                 self._readers[each].append(name)
         self._places = {name: place for place, name in enumerate(views)}
-        self._downwards = list(TopologicalSorter(views).static_order())
+        self.downwards = list(TopologicalSorter(views).static_order())
         self._ready: list[tuple[float, int, str]] = []
         self._blocked: set[str] = set()
         self._sorter.prepare()
@@ -73,7 +73,7 @@ class Order:
         """Go by chains in expected time, as far as it is known: of other views, the mean is expected."""
         mean = math.fsum(seconds.values()) / len(seconds) if seconds else 1.0
         chain: dict[str, float] = {}
-        for name in reversed(self._downwards):
+        for name in reversed(self.downwards):
             behind = max((chain[reader] for reader in self._readers[name]), default=0.0)
             chain[name] = seconds.get(name, mean) + behind
         self._rank = {name: (-chain[name], place) for name, place in self._places.items()}

@@ -5,8 +5,9 @@ This module must not know order, requests or the journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -37,18 +38,26 @@ class Progress:
     Attributes:
         results: the result of each view by its name.
         stopped: why nothing more is started, for people; None while the run goes on.
+        foresee: what is expected of the whole run, as the fields of a `ViewResult` that is told.
     """
 
     def __init__(
-        self, names: Iterable[str], max_credits: float, on_update: OnUpdate | None, now: Callable[[], datetime]
+        self,
+        reads: Mapping[str, tuple[str, ...]],
+        max_credits: float,
+        on_update: OnUpdate | None,
+        now: Callable[[], datetime],
     ) -> None:
-        self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in names}
+        self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in reads}
         self.stopped: str | None = None
+        self._reads = reads
         self._causes: list[StopReason] = []
         self._costs: dict[str, float] = {}
         self._total = 0.0
         self._max_credits = max_credits
         self._on_update = on_update
+        self._times: dict[str, dict[str, datetime]] = {name: {} for name in self.results}
+        self.foresee: Callable[[], dict[str, Any]] = dict
         self._now = now
         self._began = now()
 
@@ -58,15 +67,21 @@ class Progress:
 
     def replace(self, name: str, result: ViewResult) -> None:
         """Take over the result of a view, and tell the caller."""
-        self.results[name] = result
+        times = self._times[name]
+        if result.outcome is Outcome.RUNNING:
+            times.setdefault("requested_at", self._now())
+        elif times and result.outcome not in _OPEN:
+            times.setdefault("noticed_at", self._now())
+        self.results[name] = result = attrs.evolve(result, **times)  # type: ignore[arg-type]
         if self._on_update is not None:
             try:
-                self._on_update(name, result)
+                self._on_update(name, attrs.evolve(result, **self.foresee()))
             except Exception as failure:
                 raise CallerError(failure) from failure
 
     def note(self, name: str, execution_id: str) -> None:
         """Dune has named an execution: from now on the report has its id."""
+        self._times[name].setdefault("requested_at", self._now())
         self.results[name] = attrs.evolve(self.results[name], outcome=Outcome.RUNNING, execution_id=execution_id)
 
     def silence(self) -> None:
@@ -107,4 +122,5 @@ class Progress:
 
     def report(self) -> RefreshReport:
         """The report, as of now."""
-        return RefreshReport(self.results, self._began, self._now(), self._causes[0] if self._causes else None)
+        cause = self._causes[0] if self._causes else None
+        return RefreshReport(self.results, self._began, self._now(), cause, self._reads)

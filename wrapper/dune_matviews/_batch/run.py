@@ -5,10 +5,13 @@ This module must not know how one view is refreshed.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from .._execution.forecast import Expected
 from .._execution.journal import Journal
 from .._execution.records import Record
 from .._execution.scouting import is_wanted
@@ -27,6 +30,7 @@ from ..errors import (
 )
 from ..remedies import Adopt, SettleJournal
 from ..report import Outcome, RefreshReport, StopReason, ViewResult
+from .forecasting import played
 from .graph import Order
 from .progress import CallerError, OnUpdate, Progress
 from .view import Limits, Plan, Shared, refreshed
@@ -49,6 +53,8 @@ class Run:
         self._journal = journal
         self._order = Order(plan.reads)
         self._learned = self._weighed = 0
+        self._expected: dict[str, Expected] = {}
+        self._foreseen: tuple[int, dict[str, Any]] = (0, {})
         self._waiting: list[str] = []
         self._flows: Interleave[str, ViewResult] = Interleave(session.clock)
         self._ended: deque[tuple[str, Result[ViewResult]]] = deque()
@@ -86,6 +92,9 @@ class Run:
             self._take_over(self._journal)
         if len(session.history):
             self._weigh()
+            self._expected = session.history.expectations(self._plan.reads) or {}
+        if self._expected:
+            self._progress.foresee = self._foresee
         self._waiting = self._order.by_rank()[::-1]
         while self._start_what_may(shared) or len(self._flows):
             self._ended += yield from self._flows.step(shared.deadline)
@@ -127,6 +136,31 @@ class Run:
         self._weighed = self._learned
         found = ((name, self._session.history.expected(name)) for name in self._plan.reads)
         self._order.weigh({name: each.seconds.mean for name, each in found if each is not None})
+
+    def _foresee(self) -> dict[str, Any]:
+        """What is expected of the whole run, computed anew once a twentieth of its views has ended or begun."""
+        results, now = self._progress.results, self._now()
+        left = {name: each for name, each in results.items() if each.outcome in (Outcome.NOT_STARTED, Outcome.RUNNING)}
+        running = [name for name, each in left.items() if each.outcome is Outcome.RUNNING]
+        moves = 2 * (len(results) - len(left)) + len(running) + 1
+        moved, found = self._foreseen
+        if moves - moved <= len(results) // 20 and found:
+            return found
+        lengths = {name: self._expected[name].seconds.mean for name in left}
+        for name in running:
+            age = (now - (left[name].requested_at or now)).total_seconds()
+            lengths[name] = self._expected[name].end(age) - age
+        reads = {name: tuple(each for each in self._plan.reads[name] if each in left) for name in left}
+        spans = played(reads, lengths, lengths, self._limits.max_parallel, running)
+        costs = {name: each.credits.mean for name, each in self._expected.items() if each.credits}
+        found = {
+            "run_ends_at": now + timedelta(seconds=max((each.end for each in spans.values()), default=0.0)),
+            "run_credits_to_come": math.fsum(
+                max(costs.get(name, 0.0) - (each.cost_credits or 0.0), 0.0) for name, each in left.items()
+            ),
+        }
+        self._foreseen = moves, found
+        return found
 
     def _unknown(self) -> str | None:
         """A view that waits, and whose past is not read yet; the first ones first."""

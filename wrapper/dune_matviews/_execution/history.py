@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class History:
         self.unread: dict[str, list[str]] = {}
         self._views: defaultdict[str, list[ExecutionStatus]] = defaultdict(list)
         self._by_id: dict[str, ExecutionStatus] = {}
+        self._seen: set[str] = set()
         self._unwritten: list[str] = []
         self._outlook: Outlook | None = None
         self._outlook_of = 0
@@ -50,9 +51,12 @@ class History:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def get(self, execution_id: str) -> ExecutionStatus | None:
-        """An execution that has ended, as it was then, without what only its response had."""
-        return self._by_id.get(execution_id)
+    def __contains__(self, execution_id: str) -> bool:
+        return execution_id in self._by_id
+
+    def seen(self, execution_id: str) -> ExecutionStatus | None:
+        """An execution whose end this client was told by Dune itself: a file proves nothing."""
+        return self._by_id.get(execution_id) if execution_id in self._seen else None
 
     def of(self, view: str) -> list[ExecutionStatus]:
         """The executions of a view, the latest first."""
@@ -62,12 +66,20 @@ class History:
         """Remember an execution that has ended."""
         if self._take(view, status) and self.path is not None:
             self._unwritten.append(_line(view, status))
+        if status.is_finished and status.execution_id in self._by_id:
+            self._by_id[status.execution_id] = status
+            self._seen.add(status.execution_id)
 
     def expected(self, view: str) -> Expected | None:
         """What the view's past says of its next execution; None where it has none."""
         past = _past(self.of(view))
         outlook = self.outlook() if any(each.succeeded for each in past) else None
         return outlook and outlook.expected(past)
+
+    def expectations(self, views: Iterable[str]) -> dict[str, Expected] | None:
+        """The next execution of each view, of one without a past as of any other; None where none has a past."""
+        outlook = self.outlook()
+        return outlook and {name: outlook.expected(_past(self.of(name))) for name in views}
 
     def outlook(self) -> Outlook | None:
         """What all that is known says of any view, computed anew once a quarter more is known."""
@@ -95,6 +107,7 @@ class History:
         self._by_id[status.execution_id] = status
         for each in known[KEPT:]:
             self._by_id.pop(each.execution_id, None)
+            self._seen.discard(each.execution_id)
         del known[KEPT:]
         return True
 

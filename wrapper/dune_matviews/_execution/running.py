@@ -37,7 +37,7 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
     for execution_id in [*own, *(each for each in newest_first(history.ids)[:RECENT] if each not in own)]:
         made = ulid_moment(execution_id)
         age = history.date - made if history.date is not None and made is not None else None
-        over = session.intents.is_finished(execution_id) or session.history.get(execution_id) is not None
+        over = session.intents.is_finished(execution_id) or session.history.seen(execution_id) is not None
         if over or (age is not None and age > LONGEST_EXECUTION):
             continue
         try:

@@ -39,7 +39,7 @@ def read_one(session: Session, view: str, deadline: float) -> Flow[None]:
             found = yield from read(session, session.operations.history(view), limit)
             under_way = session.intents.under_way(view)
             left = [each for each in newest_first(found.ids) if each not in under_way]
-            history.unread[view] = [each for each in left if history.get(each) is None][: ENOUGH + 1]
+            history.unread[view] = [each for each in left if each not in history][: ENOUGH + 1]
         elif unread:
             status = yield from read(session, session.operations.status(unread[0], view), limit)
             session.ended(view, status)

@@ -16,6 +16,7 @@ from .._log import log
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
 from ..remedies import Advice, ChangeSetting, Setting
+from .history import KEPT
 from .intents import bare, unquoted
 from .listing import full_name, is_same
 from .recovery import newest_first
@@ -126,7 +127,7 @@ def last_success(session: Session, name: str, limit: TimeLimit | None = None) ->
     read_at = session.clock()
     history = yield from read(session, session.operations.history(name), limit)
     for execution_id in newest_first(history.ids):
-        status = session.history.get(execution_id)
+        status = session.history.seen(execution_id)
         if status is None:
             try:
                 status = yield from read(session, session.operations.status(execution_id), limit)
@@ -136,6 +137,28 @@ def last_success(session: Session, name: str, limit: TimeLimit | None = None) ->
         if status.succeeded:
             return Success(status, history, read_at)
     return Success(None, history, read_at)
+
+
+def past(session: Session, name: str, enough: int) -> Flow[Success]:
+    """Its latest success, too; and have the client know so many past executions, if there are as many."""
+    with name_explained(name):
+        success = yield from last_success(session, name)
+    for execution_id in newest_first(success.history.ids):
+        if len(session.history.of(name)) >= enough:
+            break
+        if execution_id not in session.history:
+            try:
+                session.ended(name, (yield from read(session, session.operations.status(execution_id, name))))
+            except NotFoundError:  # Dune keeps it no longer
+                continue
+    return success
+
+
+def history(session: Session, name: str) -> Flow[tuple[ExecutionStatus, ...]]:
+    """The past executions of a view, the latest first."""
+    yield from past(session, name, KEPT)
+    yield from session.history.saved()
+    return tuple(session.history.of(name))
 
 
 def freshness(session: Session, name: str) -> Flow[Freshness]:
