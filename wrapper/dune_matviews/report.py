@@ -211,7 +211,8 @@ class RefreshReport:
         `waiting` is for a place, for the views that are read, and for the request budget; `queued` in Dune's queue;
         `executing`; and `noticing` until an end was noticed.
         """
-        spent, free = dict.fromkeys(("waiting", "queued", "executing", "noticing"), 0.0), 0.0
+        spent: dict[str, float] = {"waiting": 0.0, "queued": 0.0, "executing": 0.0, "noticing": 0.0}
+        free = 0.0
         spans = self._spans()
         for name in self.critical_path:
             status, span = self.results[name].status, spans[name]
