@@ -166,10 +166,9 @@ def test_what_succeeded_is_materialized_and_the_step_fails_with_dunes_words(
 def test_what_goes_on_at_dune_is_followed_by_a_retry_of_the_step(
     instance: dg.DagsterInstance, dune_sandbox: DuneSandbox
 ) -> None:
-    """A view that has not ended in time leaves its execution running; each attempt follows it, and says what to do."""
-    dune_sandbox.rehearse(BASE, Scenario(running=float("inf")))
-    definition = assets(options={"timeout": 0.5}, retry_policy=dg.RetryPolicy(max_retries=1))
-    result = materialize(instance, definition, BASE)
+    """Where Dune refuses to be asked, its execution goes on: each attempt follows it, and says what to do."""
+    dune_sandbox.fail("status", *[Fault(status=403)] * 2)
+    result = materialize(instance, assets(retry_policy=dg.RetryPolicy(max_retries=1)), BASE)
     [failure] = result.get_step_failure_events()
     assert len([each for each in result.all_events if each.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]) == 1
     assert "Re-execute the run" in str(failure.step_failure_data.user_failure_data)
