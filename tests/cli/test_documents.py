@@ -107,7 +107,7 @@ def test_the_table_of_the_manual_is_what_a_run_prints() -> None:
             BASE: ran(Outcome.SUCCEEDED, 0, 20, 150, 12.5, None),
             DAILY: ran(Outcome.FAILED, 151, 166, 270, 4.2, failure),
             "dune.my_team.result_weekly": ViewResult(
-                outcome=Outcome.SKIPPED, reason=f"{DAILY}, which it needs, is failed"
+                outcome=Outcome.SKIPPED, reason=f"it reads {DAILY}, which is failed"
             ),
         },
         began,

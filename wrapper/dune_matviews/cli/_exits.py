@@ -36,13 +36,13 @@ class Exit(IntEnum):
 
 
 MEANING = {
-    Exit.OK: "everything asked for was done: every view is fresh",
-    Exit.FAILED: "a view did not become fresh, or Dune refused or could not be reached",
+    Exit.OK: "success: every view is fresh",
+    Exit.FAILED: "a view did not become fresh, Dune refused, or Dune could not be reached",
     Exit.USAGE: "wrong usage, settings, plan file or journal; nothing was started",
-    Exit.TIMEOUT: "the time was over, or Dune tells no end; what was started goes on",
-    Exit.CREDITS: "the cap on credits was passed, fresh or not; what ran was cancelled",
-    Exit.AMBIGUOUS: "a refresh may have been started, and was not found again",
-    Exit.INTERRUPTED: "interrupted (Ctrl-C, SIGTERM); what was started goes on",
+    Exit.TIMEOUT: "the timeout was over, or Dune reported no end; executions go on",
+    Exit.CREDITS: "the credit cap was passed, fresh or not; executions were cancelled",
+    Exit.AMBIGUOUS: "ambiguous: a refresh may have been started, but was not found",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C, SIGTERM); executions go on",
 }
 
 _PRECEDENCE = (Exit.INTERRUPTED, Exit.USAGE, Exit.CREDITS, Exit.TIMEOUT, Exit.AMBIGUOUS, Exit.FAILED)
