@@ -38,7 +38,7 @@ def help_(context: click.Context, names: tuple[str, ...]) -> Answer:
 @options_of_every_command
 @click.pass_context
 def completion(context: click.Context, shell: str) -> Answer:
-    """Print the script that completes commands and options in a shell.
+    """Print a script for completion in a shell.
 
     \b
     For bash, in ~/.bashrc:                  eval "$(dune-matviews completion bash)"

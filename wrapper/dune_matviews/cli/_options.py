@@ -174,7 +174,7 @@ def options_of_limits(command: F) -> F:
             "refuse.  [default: start]",
         ),
         click.option("--max-parallel", type=Number(min=1), metavar="N", help="Executions at once.  [default: 3]"),
-        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; all goes on."),
+        click.option("--timeout", type=Duration(), metavar="TIME", help="Stop waiting after this; executions go on."),
         click.option(
             "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
         ),

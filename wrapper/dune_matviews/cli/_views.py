@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @options_of_dune
 @click.pass_obj
 def get(settings: Settings, name: str) -> Answer:
-    """Show a view, when it was last refreshed, and how that has failed."""
+    """Show a view, its age, and its last failure."""
     with settings.client() as dune:
         (name,) = _names.completed(dune, settings.output, [name])
         view, freshness = dune.get(name), dune.freshness(name)
