@@ -47,6 +47,7 @@ class Airflow:
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": "3",
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",  # seconds to wait for a lock
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "API__PORT": str(port),
@@ -102,10 +103,14 @@ class Airflow:
         process.wait()
 
     def task_process(self) -> psutil.Process:
-        """The process in which the one task that runs does its work; its parent is the worker."""
-        workers = psutil.Process(self.parts["scheduler"].pid).children()
-        (process,) = until("a task's process", lambda: [each for worker in workers for each in worker.children()])
-        return process
+        """The process in which the task does its work, once it is the only one; its parent is the worker."""
+
+        def only() -> psutil.Process | None:
+            workers = psutil.Process(self.parts["scheduler"].pid).children()
+            found = [each for worker in workers for each in worker.children()]  # that of an earlier test may be ending
+            return found[0] if len(found) == 1 else None
+
+        return until("the one process of a task", only)
 
     def trigger(self, dag: str, **conf: Any) -> str:
         """Start a run of a DAG, and return its id."""
@@ -117,13 +122,20 @@ class Airflow:
         return _checked(self.http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh"))
 
     def wait(self, dag: str, run: str, *states: str, tries: int = 0) -> dict[str, Any]:
-        """The task instance `refresh`, once it is in one of *states*, in a try later than *tries*."""
+        """The task instance `refresh`, once it is in one of *states*, in a try later than *tries*.
+
+        If it has ended, so has the run: Airflow would lose a clearing that comes while it ends a run, on SQLite.
+        """
 
         def found() -> dict[str, Any] | None:
             task = self.task(dag, run)
             return task if task["state"] in states and task["try_number"] > tries else None
 
-        return until(f"{dag} in {states}, after {tries} tries; it is {self.task(dag, run)['state']}", found)
+        task = until(f"{dag} in {states}, after {tries} tries; it is {self.task(dag, run)['state']}", found)
+        if task["state"] in ("success", "failed"):
+            path = f"/api/v2/dags/{dag}/dagRuns/{run}"
+            until("the end of the run", lambda: _checked(self.http.get(path))["state"] == task["state"])
+        return task
 
     def clear(self, dag: str, run: str) -> None:
         """Clear the task `refresh`, as a person does in the browser."""

@@ -76,6 +76,14 @@ def test_a_view_that_dune_fails_fails_the_task(dag: str, run: Run, sandbox: Dune
     assert billed(sandbox) == ["dune.t.failing"]
 
 
+@pytest.mark.parametrize("dag", ["deferred_capped", "waiting_capped"])
+def test_a_refresh_over_its_cap_is_cancelled_and_fails_the_task(dag: str, run: Run, sandbox: DuneSandbox) -> None:
+    """Whoever waits, the triggerer or the worker, keeps to max_credits."""
+    sandbox.rehearse("dune.t.dear", Scenario(pending=0, running=10_000, credits=10_000))
+    assert states(run(dag, view="dune.t.dear")) == {"refresh": "failed"}
+    assert [(charge.name, charge.state) for charge in sandbox.ledger] == [("dune.t.dear", "QUERY_STATE_CANCELED")]
+
+
 def test_a_refresh_that_dune_refuses_costs_nothing(run: Run, sandbox: DuneSandbox) -> None:
     """A view of another account fails the task at once."""
     sandbox.add_view("dune.theirs.daily", owned=False)

@@ -34,18 +34,11 @@ _HOMES = {
 
 def get_provider_info() -> dict[str, Any]:
     """The provider's metadata, which Airflow finds by the entry point `apache_airflow_provider`."""
-    modules = {name: [f"{__name__}.{name}"] for name in ("hook", "operators", "trigger")}
     return {
         "package-name": "dune-matviews",
         "name": "Dune materialized views",
         "description": "Refresh the materialized views of `Dune <https://dune.com>`__, each paid for once.",
         "versions": [__version__],
-        "integrations": [
-            {"integration-name": "Dune", "external-doc-url": "https://docs.dune.com", "tags": ["service"]}
-        ],
-        "hooks": [{"integration-name": "Dune", "python-modules": modules["hook"]}],
-        "operators": [{"integration-name": "Dune", "python-modules": modules["operators"]}],
-        "triggers": [{"integration-name": "Dune", "python-modules": modules["trigger"]}],
         "extra-links": [f"{__name__}.operators.DuneQueryLink"],
         "connection-types": [
             {

@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from dune_matviews import DuneError, MatviewsClient
+from dune_matviews.remedies import Adopt, Attach, ChangeSetting, Remedy
 
 from ._engine import BaseHook, Connection
+
+_OF_THE_CONNECTION = {"api_key": "the connection's password", "base_url": "its host", "plan": "its plan"}
 
 
 class DuneHook(BaseHook):
@@ -41,7 +44,7 @@ class DuneHook(BaseHook):
             with self.get_conn() as dune:
                 account = dune.whoami()
         except DuneError as problem:
-            return False, str(problem)
+            return False, problem.describe(words)
         return True, f"The key is {account.handle or account.customer_id}'s."
 
 
@@ -53,3 +56,13 @@ def settings_of(connection: Connection) -> dict[str, Any]:
         "base_url": f"https://{host}" if host and "://" not in host else host,
         "plan": connection.extra_dejson.get("plan") or "auto",
     }
+
+
+def words(remedy: Remedy) -> str:
+    """What to do about an error, for users of Airflow: settings are the connection's, and a retry follows by itself."""
+    match remedy:
+        case Attach() | Adopt():
+            return "A retry of the task follows it."
+        case ChangeSetting(sentence, settings):
+            return sentence.format(*(_OF_THE_CONNECTION.get(each.argument or "", str(each)) for each in settings))
+    return str(remedy)

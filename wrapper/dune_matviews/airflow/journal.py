@@ -11,6 +11,8 @@ and refuses all that an earlier try still writes.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ._engine import NEVER_EXPIRE, Context
@@ -31,21 +33,36 @@ class TaskJournal:
         self._store = store
         self._lines: list[str] = []
         self._lock = threading.Lock()
+        self._interruption: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<TaskJournal run {self.run}>"
 
     def read(self) -> list[str]:
         """Every line, in order. Lines never change, so only those that are new are asked for."""
-        with self._lock:
+        with self._exchange():
             self._take_in()
-            return list(self._lines)
+        return list(self._lines)
 
     def append(self, line: str) -> None:
         """Add a line, which is committed when this returns."""
-        with self._lock:
+        with self._exchange():
             self._take_in()
             self._store.set(self._key(), line, retention=NEVER_EXPIRE)
+
+    def interrupt(self, interruption: BaseException) -> None:
+        """Raise it, from a signal's handler; not in the middle of an exchange with Airflow, but after it."""
+        if not self._lock.locked():
+            raise interruption
+        self._interruption = interruption
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        with self._lock:
+            yield
+        if self._interruption is not None:
+            interruption, self._interruption = self._interruption, None
+            raise interruption
 
     def _take_in(self) -> None:
         while (line := self._store.get(self._key())) is not None:

@@ -10,13 +10,12 @@ from datetime import timedelta
 from os import PathLike
 from typing import Any
 
-from dune_matviews import Refresh
+from dune_matviews import InvalidArgumentError, Refresh
 from dune_matviews.journal import read_journal
 from dune_matviews.plan import read_plan
 
 from ._engine import AirflowException, AirflowFailException, Asset, BaseOperatorLink, Context
 from ._task import DuneOperator
-from .hook import DuneHook
 from .journal import TaskJournal
 
 
@@ -39,39 +38,32 @@ class RefreshMatviewOperator(DuneOperator):
 
     Args:
         view: the view's full name, such as `dune.my_team.result_daily_volume`; templated.
-        dune_conn_id: the connection; templated.
         performance: the tier; None takes Dune's default; templated.
         max_credits: cancel the execution when its running cost passes so many credits.
         timeout: seconds (or a `timedelta`) to wait in one try; the execution goes on, and a retry follows it.
         deferrable: wait in the triggerer, without a worker.
-        cancel_on_kill: cancel the execution at Dune when a person clears or marks the task before it has ended.
-        retry_failed: let a retry start, and pay for, another refresh where Dune has failed the one before.
+        dune_conn_id, cancel_on_kill, retry_failed: see `DuneOperator`.
     """
 
     template_fields: Sequence[str] = ("view", "dune_conn_id", "performance")
     operator_extra_links = (DuneQueryLink(),)
-    ui_color = "#f4603e"
     query_id: int | None = None
 
     def __init__(
         self,
         *,
         view: str,
-        dune_conn_id: str = DuneHook.default_conn_name,
         performance: str | None = None,
         max_credits: float | None = None,
         timeout: timedelta | float | None = None,
         deferrable: bool = True,
-        cancel_on_kill: bool = True,
-        retry_failed: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(view, str) and "{{" not in view:
             kwargs.setdefault("outlets", [Asset(view)])
         super().__init__(**kwargs)
-        self.view, self.dune_conn_id, self.performance = view, dune_conn_id, performance
-        self.max_credits, self.timeout, self.deferrable = max_credits, timeout, deferrable
-        self.cancel_on_kill, self.retry_failed = cancel_on_kill, retry_failed
+        self.view, self.performance, self.deferrable = view, performance, deferrable
+        self.max_credits, self.timeout = max_credits, timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the refresh, or find the one that an earlier try has started, and wait for its end."""
@@ -100,16 +92,15 @@ class RefreshMatviewOperator(DuneOperator):
         from .trigger import ExecutionTrigger
 
         (entry,) = read_journal(journal).views.values()
+        is_ours = entry.how == "response"  # only what is certainly ours is cancelled by a cap
         seconds = self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else self.timeout
         trigger = ExecutionTrigger(
             refresh.execution_id,
             self.view,
             self.dune_conn_id,
             timeout=seconds,
-            max_credits=self.max_credits
-            if entry.how == "response"
-            else None,  # only what is certainly ours is cancelled
-            cancel_on_kill=self.cancel_on_kill and entry.how == "response",
+            max_credits=self.max_credits if is_ours else None,
+            cancel_on_kill=self.may_cancel(entry),
         )
         self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -130,19 +121,16 @@ class RefreshMatviewsOperator(DuneOperator):
 
     It occupies a worker until all have ended: only a worker can write the journal. It returns the report as a dict.
     Each view is an outlet, an `Asset` with its name, whose events have the view's result as their extra; a view that
-    was left as it is, being fresh, has an event, too.
+    was left as it is, being fresh, has an event, too. Where views fail, retries go on with the rest, and end alike.
 
     Args:
         views: names, or a mapping of each name to the names that it reads.
         plan: the path of a plan file, in the place of *views*. It is read when the DAG is parsed.
         options: arguments for `refresh_all`, such as `max_credits`; they count more than those of the plan file.
-        dune_conn_id: the connection; templated.
-        cancel_on_kill: cancel the executions at Dune when a person clears or marks the task while it runs.
-        retry_failed: let a retry start, and pay for, another refresh of each view that Dune has failed.
+        dune_conn_id, cancel_on_kill, retry_failed: see `DuneOperator`.
     """
 
     template_fields: Sequence[str] = ("dune_conn_id",)
-    ui_color = RefreshMatviewOperator.ui_color
 
     def __init__(
         self,
@@ -150,28 +138,25 @@ class RefreshMatviewsOperator(DuneOperator):
         views: Mapping[str, Iterable[str]] | Iterable[str] | None = None,
         plan: str | PathLike[str] | None = None,
         options: Mapping[str, Any] | None = None,
-        dune_conn_id: str = DuneHook.default_conn_name,
-        cancel_on_kill: bool = True,
-        retry_failed: bool = False,
         **kwargs: Any,
     ) -> None:
         if (views is None) == (plan is None):
-            raise ValueError("pass either views or plan")
-        of_plan: dict[str, Any] = {}
+            raise InvalidArgumentError("pass either views= or plan=")
+        options = dict(options or {})
         if plan is not None:
             read = read_plan(plan)
-            views, of_plan = read.views, {key: value for key, value in read.options.items() if key != "journal"}
+            views, options = read.views, {**read.options, "journal": None, **options}
         self.views = {name: list(views[name]) for name in views} if isinstance(views, Mapping) else list(views or ())
         kwargs.setdefault("outlets", [Asset(name) for name in self.views])
+        kwargs.setdefault("retry_failed", options.pop("retry_failed", False))
         super().__init__(**kwargs)
-        self.options = {**of_plan, **(options or {})}
-        self.dune_conn_id, self.cancel_on_kill = dune_conn_id, cancel_on_kill
-        self.retry_failed = self.options.pop("retry_failed", False) or retry_failed
+        self.options = options
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Refresh the views, or go on where an earlier try has stopped."""
         with self.at_work(context) as (dune, journal):
-            report = dune.refresh_all(self.views, journal=journal, retry_failed=self.retry_failed, **self.options)
+            options = {**self.options, "journal": journal, "retry_failed": self.retry_failed}
+            report = dune.refresh_all(self.views, **options)
             self.log.info("%s", report)
             report.raise_for_failures()
         told: dict[str, Any] = report.to_dict()

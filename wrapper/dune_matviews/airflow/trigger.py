@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from dune_matviews import AsyncMatviewsClient, DuneError
 
-from .hook import DuneHook, settings_of
+from .hook import DuneHook, settings_of, words
 
 _Clients = dict[Hashable, tuple[AsyncMatviewsClient, int]]
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
@@ -61,7 +61,7 @@ class ExecutionTrigger(BaseTrigger):
                 refresh = dune.attach(self.execution_id, self.view)
                 await refresh.wait(timeout=self.timeout, max_credits=self.max_credits)
         except DuneError as problem:
-            event["error"] = str(problem)
+            event["error"] = problem.describe(words)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # of Airflow's
 
     async def on_kill(self) -> None:

@@ -34,13 +34,14 @@ class FencedOperator(BaseOperator):
 
     def execute(self, context: Any) -> None:
         journal, place = TaskJournal(context["task_state_store"], 1), Path(os.environ["AIRFLOW_HOME"])
-        told: dict[str, Any] = {"read": journal.read()}
+        told: dict[str, Any] = {"read": journal.read(), "appended": []}
         try:
             for number in range(10_000 if context["ti"].try_number == 1 else 1):
-                journal.append(f"try {context['ti'].try_number}, line {number}")
+                line = f"try {context['ti'].try_number}, line {number}"
+                journal.append(line)
+                told["appended"].append(line)
         except Exception as refusal:
             told["refusal"] = str(refusal)
-        told["appended"] = journal._lines if "refusal" in told else journal.read()
         unfinished = place / f"{context['run_id']}.unfinished"
         unfinished.write_text(json.dumps(told))
         unfinished.rename(place / f"{context['run_id']}.try{context['ti'].try_number}")
@@ -52,6 +53,10 @@ for deferrable in (True, False):
         RefreshMatviewOperator(task_id="refresh", view=VIEW, deferrable=deferrable, **RETRIES)
     with DAG(f"{how}_retry_failed", schedule=None):
         RefreshMatviewOperator(task_id="refresh", view=VIEW, deferrable=deferrable, retry_failed=True, **RETRIES)
+    with DAG(f"{how}_for_seconds", schedule=None):
+        RefreshMatviewOperator(task_id="refresh", view=VIEW, deferrable=deferrable, timeout=3, **RETRIES)
+    with DAG(f"{how}_capped", schedule=None):
+        RefreshMatviewOperator(task_id="refresh", view=VIEW, deferrable=deferrable, max_credits=1)
     with DAG(f"{how}_left_running", schedule=None):
         RefreshMatviewOperator(task_id="refresh", view=VIEW, deferrable=deferrable, cancel_on_kill=False, **RETRIES)
 
@@ -60,6 +65,11 @@ with DAG("lingering", schedule=None):
 
 with DAG("fenced", schedule=None):
     FencedOperator(task_id="refresh")
+
+with DAG("waiting_too_long", schedule=None):
+    RefreshMatviewOperator(
+        task_id="refresh", view=VIEW, deferrable=False, execution_timeout=timedelta(seconds=8), **RETRIES
+    )
 
 with DAG("one", schedule=None):
     RefreshMatviewOperator(task_id="refresh", view="dune.t.one", performance="large")
