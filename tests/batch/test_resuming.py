@@ -210,6 +210,16 @@ def test_adopt_takes_no_execution_that_has_read_old_data() -> None:
     assert top[1].submitted >= next(each.ends for each in dune.ledger if each.name == "base")
 
 
+@pytest.mark.parametrize("length", [0.5, 1.5, 2.5, 3.5, 4.5])
+def test_an_execution_that_ends_between_two_checks_is_not_refreshed_again(length: float) -> None:
+    """A run with `max_age` and `adopt` takes it: it has ended since the view was found to be stale."""
+    dune = Dune(round_trip=1.0, length=length)
+    started = dune._start("v", None)
+    report = refresh_all(dune, ["v"], if_running="adopt", max_age=timedelta(hours=1))
+    assert report.ok
+    assert [each.execution_id for each in dune.ledger] == [started]
+
+
 def test_adopt_takes_an_execution_that_began_in_time() -> None:
     """An execution that began after its upstream was refreshed is followed, and nothing is paid for it."""
     dune = Dune(length=300.0)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from .._api.values import ViewHistory
 from .._flow.effects import Flow
 from ..errors import NotFoundError
+from ..models import ExecutionStatus
 from .recovery import newest_first, ulid_moment
 from .requests import read, time_limit
 from .session import Session
@@ -48,9 +49,17 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
                 return execution_id, (history, read_at)
             continue
         session.ended(wish.view, status)
-        if not status.is_finished and began_in_time(status.submitted_at or made, wish.not_before):
+        is_wanted = not status.is_finished or _has_just_succeeded(status, wish)
+        if is_wanted and began_in_time(status.submitted_at or made, wish.not_before):
             return execution_id, (history, read_at)
     return None, (history, read_at)
+
+
+def _has_just_succeeded(status: ExecutionStatus, wish: Wish) -> bool:
+    """It was still running when the view was found not to be fresh, and has made it so since."""
+    judged_at = wish.history[0].date if wish.history is not None and wish.if_running == "adopt" else None
+    ended_at = status.ended_at if status.succeeded else None
+    return judged_at is not None and ended_at is not None and ended_at >= judged_at
 
 
 def began_in_time(began: datetime | None, not_before: datetime | None) -> bool:
