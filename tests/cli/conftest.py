@@ -48,6 +48,7 @@ class Shell:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONUTF8": "1", **environment}
+        self.environment.setdefault("XDG_CACHE_HOME", str(folder.with_name(f"{folder.name}.cache")))
 
     def __call__(
         self, *arguments: str, code: int = 0, stdin: str = "", environment: Mapping[str, str] | None = None

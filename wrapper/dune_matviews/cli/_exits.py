@@ -14,6 +14,7 @@ from dune_matviews import (
     ConfigurationError,
     CreditLimitError,
     DuneError,
+    ForecastError,
     InvalidArgumentError,
     JournalError,
     WaitTimeoutError,
@@ -52,6 +53,7 @@ _OF_ERRORS: tuple[tuple[type[DuneError], Exit], ...] = (
     (InvalidArgumentError, Exit.USAGE),
     (JournalError, Exit.USAGE),
     (CreditLimitError, Exit.CREDITS),
+    (ForecastError, Exit.CREDITS),
     (WaitTimeoutError, Exit.TIMEOUT),
     (AmbiguousRefreshError, Exit.AMBIGUOUS),
 )

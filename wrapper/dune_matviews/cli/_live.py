@@ -46,6 +46,7 @@ class Live:
         self._clock = clock
         self._began = clock()
         self._rows: dict[str, _Row] = {}
+        self._latest: ViewResult | None = None
         self._ascii = not _text.can_show("…", output.progress.encoding)
         self._live = rich.live.Live(
             self,
@@ -70,6 +71,7 @@ class Live:
         now, row = self._clock(), self._rows.get(name)
         waits = row is not None and not row.result.started_at and result.started_at
         row = _Row(result, now if row is None or waits else row.since, None if is_under_way(result) else now)
+        self._latest = result
         self._rows = {**self._rows, name: row}  # anew, because the thread that draws may be reading the old one
         self._live.refresh()
 
@@ -107,7 +109,17 @@ class Live:
             if count > 0
         ]
         cost = sum(row.result.cost_credits or 0.0 for row in rows.values())
-        return f"{', '.join(counts)}; {_text.lasted(now - self._began)}, {_text.credits(cost)}"
+        told = f"{', '.join(counts)}; {_text.lasted(now - self._began)}, {_text.credits(cost)}"
+        return told + self._foreseen
+
+    @property
+    def _foreseen(self) -> str:
+        """The expected end of the run and the cost to come, if its views have a past."""
+        latest = self._latest
+        if latest is None or latest.run_ends_at is None:
+            return ""
+        to_come = "" if latest.run_credits_to_come is None else f", {_text.credits(latest.run_credits_to_come)} to come"
+        return f"; ends at about {latest.run_ends_at.astimezone():%H:%M:%S}{to_come}"
 
 
 class _Row(NamedTuple):

@@ -90,6 +90,28 @@ _LAYERS = {"type": "array", "items": {"type": "array", "items": _object({"name":
 _FOLLOWED = [{"execution": of_type(ExecutionStatus)}]
 _MADE = [*_FOLLOWED, {"view": _TEXT, "execution_id": _TEXT}]
 
+_RANGE_OR_NULL = {"anyOf": [_object({"expected": _NUMBER, "low": _NUMBER, "high": _NUMBER}), {"type": "null"}]}
+_FORESEEN = _object(
+    {
+        "refreshes": of_type(bool | None),
+        "reason": _TEXT_OR_NULL,
+        "seconds": _RANGE_OR_NULL,
+        "cost_credits": _RANGE_OR_NULL,
+        "starts_after": _NUMBER,
+        "ends_after": _NUMBER,
+        "known_executions": of_type(int),
+    }
+)
+_FORECAST = _object(
+    {
+        "seconds": _RANGE_OR_NULL,
+        "cost_credits": _RANGE_OR_NULL,
+        "critical_path": {"type": "array", "items": _TEXT},
+        "max_parallel": of_type(int),
+        "views": _by_name(_FORESEEN),
+    }
+)
+
 _DOCUMENTS: Mapping[str, Sequence[Mapping[str, Schema]]] = {
     "refresh": [_REPORT, {"views": _by_name(_STARTED)}],
     "run": [_REPORT, {"layers": _LAYERS}],
@@ -99,6 +121,8 @@ _DOCUMENTS: Mapping[str, Sequence[Mapping[str, Schema]]] = {
     "update": _MADE,
     "cancel": [{"execution_id": _TEXT, "canceled": _TRUTH}],
     "get": [{"view": of_type(Matview), "freshness": of_type(Freshness), "last_execution": _STATUS_OR_NULL}],
+    "forecast": [{"forecast": _FORECAST}],
+    "history": [{"executions": {"type": "array", "items": of_type(ExecutionStatus)}}],
     "list": [{"views": {"type": "array", "items": of_type(Matview)}}],
     "lineage": [{"lineage": _by_name({"type": "array", "items": _TEXT})}],
     "check": [{"views": _by_name(_CHECKED)}],

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -61,5 +62,17 @@ class Settings:
         from . import _logs
 
         _logs.tell(self.output)
-        with MatviewsClient(small_tier=self.small_tier, **wanted) as dune:
+        history = _history_file(wanted["base_url"] or os.environ.get("DUNE_API_BASE_URL"))
+        with MatviewsClient(small_tier=self.small_tier, history=history, **wanted) as dune:
             yield dune
+
+
+def _history_file(base_url: str | None) -> Path:
+    """The past executions of views, in the user's cache folder; a sandbox has a file of its own."""
+    import platformdirs
+
+    try:
+        host = urlsplit(base_url or "").hostname or "api.dune.com"
+    except ValueError:  # the client explains it
+        host = "unknown"
+    return platformdirs.user_cache_path("dune-matviews") / f"history-{host.replace(':', '-')}.jsonl"
