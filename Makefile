@@ -31,7 +31,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo generate update check test test-others test-long test-one test-oldest test-full test-engines \
-	test-engines-kill soak bench foresight build check-wheel lock clean
+	test-engines-kill test-browser soak bench foresight build check-wheel lock clean
 
 help: ## List the targets.
 	@echo "You need Python $(firstword $(SUPPORTED)) or newer. Each target sets up the rest in .envs/ when you call it"
@@ -113,6 +113,9 @@ soak: $(MAIN)/.ready ## Interrupt, crowd, fault and fork clients for minutes, an
 
 bench: $(MAIN)/.ready .envs/bench/.ready .envs/dune-client/.ready ## Compare with httpx and dune-client; writes benchmarks/RESULTS.md.
 	$(PYTHON) -m benchmarks
+
+test-browser: $(MAIN)/.ready ## Show a report in Chromium, which has to be installed; leaves screenshots in build/pages/.
+	$(PYTHON) -m tests.browser
 
 foresight: $(MAIN)/.ready ## Measure the benefit of past executions, in virtual time; writes benchmarks/FORESIGHT.md.
 	$(PYTHON) -m benchmarks.foresight

@@ -202,7 +202,7 @@ class RefreshReport:
     @property
     def critical_path(self) -> tuple[str, ...]:
         """The views one after another that made the run as long as it was; each waited for the one before it."""
-        return critical_path(self.reads, self._spans())
+        return critical_path(self.reads, self.spans)
 
     @property
     def time_spent(self) -> dict[str, float]:
@@ -213,7 +213,7 @@ class RefreshReport:
         """
         spent: dict[str, float] = {"waiting": 0.0, "queued": 0.0, "executing": 0.0, "noticing": 0.0}
         free = 0.0
-        spans = self._spans()
+        spans = self.spans
         for name in self.critical_path:
             status, span = self.results[name].status, spans[name]
             spent["waiting"] += max(span.start - free, 0.0)
@@ -227,7 +227,9 @@ class RefreshReport:
             spent["noticing"] += max(span.end - span.start - _seconds(status.submitted_at, status.ended_at), 0.0)
         return spent
 
-    def _spans(self) -> dict[str, Span]:
+    @property
+    def spans(self) -> dict[str, Span]:
+        """The start and the end of each view's execution in this run, in seconds after the start of the run."""
         return {
             name: Span(_seconds(self.started_at, each.requested_at), _seconds(self.started_at, each.noticed_at))
             for name, each in self.results.items()
@@ -271,6 +273,18 @@ class RefreshReport:
             "time_spent": self.time_spent,
             "views": {name: result.to_dict() for name, result in self.results.items()},
         }
+
+    def to_html(self) -> str:
+        """One self-contained page, for a browser: outcomes, costs, a Gantt chart, the critical path and the lineage."""
+        from ._page import page
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ._page import section
+
+        return section(self)
 
     def __str__(self) -> str:
         rows = [_row(name, result) for name, result in self.results.items()]
