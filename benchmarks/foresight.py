@@ -244,6 +244,7 @@ def main(path: Path) -> None:
     waited, ran = waits(), runs()
     least = [each for each in ran if each.parallel == 3], [each for each in ran if each.parallel == 10]
     targets = [
+        ("makespan: of the oracle's, mean", fmean(each.of_oracle for each in ran), 1.03),
         ("makespan: of the oracle's, worst kind", max(each.of_oracle for each in ran), 1.03),
         ("makespan: of that without history, mean at 3 in parallel", fmean(e.of_today for e in least[0]), 0.97),
         ("makespan: of that without history, mean at 10 in parallel", fmean(e.of_today for e in least[1]), 0.93),
@@ -253,6 +254,8 @@ def main(path: Path) -> None:
             fmean(e.lateness / e.equal_lateness for e in waited),
             0.25,
         ),
+        ("makespans within the forecast's range of 80 %", fmean(each.held for each in ran), 0.85),
+        ("makespans outside of it", 1 - fmean(each.held for each in ran), 0.25),
         ("ends noticed later than promised", sum(each.broken for each in waited), 0),
     ]
     sections = [
@@ -270,9 +273,12 @@ def main(path: Path) -> None:
         ),
         "## Runs",
         table(
-            ("views", "spread", "in parallel", "of the oracle", "of without history", "the worst seed"),
+            ("views", "spread", "in parallel", "of the oracle", "of without history", "worst seed", "in range"),
             (
-                (e.kind, f"{e.spread:g}", str(e.parallel), f"{e.of_oracle:.3f}", f"{e.of_today:.3f}", f"{e.worst:.3f}")
+                (
+                    *(e.kind, f"{e.spread:g}", str(e.parallel), f"{e.of_oracle:.3f}"),
+                    *(f"{e.of_today:.3f}", f"{e.worst:.3f}", f"{e.held:.0%}"),
+                )
                 for e in ran
             ),
         ),

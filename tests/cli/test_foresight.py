@@ -48,6 +48,14 @@ def test_a_run_over_its_forecast_starts_nothing(shell: Shell, dune: DuneSandbox)
     assert len(dune.ledger) == before
 
 
+def test_a_run_leaves_a_page(shell: Shell, dune: DuneSandbox) -> None:
+    """`--report` writes the report as HTML; where it cannot, the run counts all the same."""
+    assert shell("refresh", DAILY, "--report", "report.html", "--output", "json").document["ok"]
+    assert DAILY in (shell.folder / "report.html").read_text("utf-8")
+    assert "cannot be written" in shell("refresh", DAILY, "--report", "nowhere/report.html").err
+    assert len(dune.ledger) == 2
+
+
 def test_the_past_is_kept_in_the_cache_folder(shell: Shell, dune: DuneSandbox) -> None:
     """A later command knows what an earlier one has seen; the file lies in the user's cache, one for each host."""
     refreshed(shell, dune)

@@ -178,6 +178,9 @@ def options_of_limits(command: F) -> F:
         click.option(
             "--max-age", type=Duration(), metavar="TIME", help="Leave a view as it is that was refreshed within this."
         ),
+        click.option(
+            "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page of HTML."
+        ),
         click.option("--max-forecast", type=Credits(), help="Start nothing if the expected cost exceeds this."),
         click.option("--max-credits", type=Credits(), help="Cancel executions once the total cost exceeds this."),
     ):

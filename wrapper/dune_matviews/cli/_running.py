@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dune_matviews.remedies import Attach, Note
@@ -27,6 +28,7 @@ def refresh(
     """Refresh the views in order, show the progress, and return the report."""
     from dune_matviews import StopReason
 
+    page: Path | None = limits.pop("report", None)
     try:
         with following(output, set(views)) as progress:
             report = dune.refresh_all(views, on_update=progress.update, **limits)
@@ -36,6 +38,11 @@ def refresh(
             raise
         report = so_far
     hints = list(_tables.what_to_do(report.results))
+    if page is not None:
+        try:
+            page.write_text(report.to_html(), "utf-8")
+        except OSError as problem:
+            output.warning(f"The report cannot be written to {_text.line(str(page))}: {problem.strerror}")
     if report.ok and report.stopped_by is StopReason.CREDITS:
         hints.append(_above(limits["max_credits"], report.cost_credits))
     if report.stopped_by is not None and not report.ok and limits.get("journal"):
