@@ -32,6 +32,7 @@ from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 from tests.skipping import SkippedTime
 
 VIEW = "dune.my_team.result_daily_volume"
+STANDARD = ("datetime", "PathLike")
 HTTPX = ("httpx", "Client", "AsyncClient")
 FIELDS = ("view", "execution_id", "seconds", "attempt")
 Connect = Callable[..., Any]
@@ -46,7 +47,7 @@ def test_every_type_in_a_signature_is_exported(kind: type) -> None:
     assert len(methods) > 2
     annotations = " ".join(str(each) for method in methods for each in method.__annotations__.values())
     named = set(re.findall(r"[A-Za-z]\w*", annotations))
-    assert named - set(dune_matviews.__all__) <= {*dir(builtins), *dir(collections.abc), "datetime", *HTTPX}
+    assert named - set(dune_matviews.__all__) <= {*dir(builtins), *dir(collections.abc), *STANDARD, *HTTPX}
 
 
 def test_every_log_record_has_the_same_fields(
