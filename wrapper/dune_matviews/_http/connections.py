@@ -151,10 +151,9 @@ class Connection(httpcore.NetworkBackend):
         """
         addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         while True:
-            share = self.left() / len(addresses)
-            address = addresses.pop(0)
+            options["timeout"] = self.left() / len(addresses)
             try:
-                return self.bound(self._network.connect_tcp(address, port, **options | {"timeout": share}))
+                return self.bound(self._network.connect_tcp(addresses.pop(0), port, **options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if not addresses:
                     raise
