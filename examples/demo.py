@@ -24,7 +24,8 @@ BEGINNING = """\
 Six materialized views in three layers. A local sandbox stands in for Dune, so
 nothing of this is billed.
 
-First the plan: its layers, and which views are younger than its six hours.
+First the plan: its layers, the view that is younger than its six hours, and the
+expected time and cost of the others, from their past.
 """
 RUN = """
 Then the run. One view fails: the view that reads it is skipped, and the others go on.

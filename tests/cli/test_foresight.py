@@ -1,4 +1,4 @@
-"""The commands `forecast` and `history`, and runs that their forecast refuses."""
+"""Forecasts: in a dry run, of runs that they refuse, and the past that they draw on."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def test_a_forecast_tells_time_cost_and_the_critical_path(shell: Shell, dune: Du
     """From one earlier run the next is forecast, with a time line, and nothing is started."""
     refreshed(shell, dune)
     before = len(dune.ledger)
-    done = shell("forecast", "plan.toml")
+    done = shell("run", "plan.toml", "--dry-run")
     assert "refresh" in done.out
     assert "█" in done.out
     assert f"Critical path: {BASE} > {DAILY}" in done.out
-    document = shell("forecast", "plan.toml", "--output", "json").document
+    document = shell("run", "plan.toml", "--dry-run", "--output", "json").document
     assert document["forecast"]["critical_path"] == [BASE, DAILY]
     assert document["forecast"]["cost_credits"]["low"] < 8.0 < document["forecast"]["cost_credits"]["high"]
     assert len(dune.ledger) == before
@@ -36,7 +36,7 @@ def test_a_forecast_tells_time_cost_and_the_critical_path(shell: Shell, dune: Du
 def test_without_a_past_the_forecast_says_so(shell: Shell, dune: DuneSandbox) -> None:
     """Unknown time and cost are called unknown."""
     (shell.folder / "plan.toml").write_text(PLAN, "utf-8")
-    assert "unknown" in shell("forecast", "plan.toml").out
+    assert "unknown" in shell("run", "plan.toml", "--dry-run").out
     assert dune.ledger == ()
 
 

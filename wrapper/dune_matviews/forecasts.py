@@ -15,7 +15,7 @@ class Range(NamedTuple):
     """An expected figure.
 
     Attributes:
-        expected: the mean.
+        expected: the median: half of all executions, or runs, stay below.
         low, high: four of five executions, or runs, lie between these.
     """
 

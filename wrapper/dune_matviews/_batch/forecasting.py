@@ -41,7 +41,8 @@ def forecast(session: Session, views: Reads, max_parallel: int, max_age: timedel
         changed = next((each for each in views[name] if found[each].refreshes is not False), None)
         latest, age = success.status, success.age()
         if changed is not None or max_age is None or latest is None or age is None:
-            found[name] = ViewForecast(refreshes=True, reason=changed and f"reads {changed}")
+            reason = f"reads {changed}" if changed else "never refreshed" if latest is None else None
+            found[name] = ViewForecast(refreshes=True, reason=reason)
             continue
         began, ended[name] = latest.submitted_at or latest.started_at, latest.ended_at
         is_fresh = age <= max_age and all(began and began >= (ended[each] or began) for each in views[name])
@@ -57,7 +58,7 @@ def _played(found: dict[str, ViewForecast], due: Reads, max_parallel: int, sessi
     if expected is None:
         return Forecast(views=found, seconds=None, cost_credits=None, critical_path=(), max_parallel=max_parallel)
     means = {name: each.seconds.mean for name, each in expected.items()}
-    usual = played(due, means, means, max_parallel)
+    usual = played(due, means, {name: each.seconds.quantile(0.5) for name, each in expected.items()}, max_parallel)
     random = Random(0)  # noqa: S311  # the same forecast each time
     makespans, costs = [], []
     for _ in range(max(20, min(DRAWS, 30_000 // max(len(due), 1)))):
@@ -68,8 +69,8 @@ def _played(found: dict[str, ViewForecast], due: Reads, max_parallel: int, sessi
         found[name] = ViewForecast(
             refreshes=True,
             reason=found[name].reason,
-            seconds=_range(each.seconds.mean, each.seconds.quantile),
-            cost_credits=each.credits and _range(each.credits.mean, each.credits.quantile),
+            seconds=_range(each.seconds.quantile),
+            cost_credits=each.credits and _range(each.credits.quantile),
             starts_after=usual[name].start,
             ends_after=usual[name].end,
             known_executions=each.known,
@@ -77,10 +78,8 @@ def _played(found: dict[str, ViewForecast], due: Reads, max_parallel: int, sessi
     has_costs = not due or any(each.credits is not None for each in expected.values())
     return Forecast(
         views=found,
-        seconds=_range(math.fsum(makespans) / len(makespans), _of(makespans)),
-        cost_credits=_range(math.fsum(each.credits.mean for each in expected.values() if each.credits), _of(costs))
-        if has_costs
-        else None,
+        seconds=_range(_of(makespans)),
+        cost_credits=_range(_of(costs)) if has_costs else None,
         critical_path=critical_path(due, usual),
         max_parallel=max_parallel,
     )
@@ -113,8 +112,8 @@ def _chance(random: Random) -> float:
     return min(max(random.random(), 0.02), 0.98)
 
 
-def _range(mean: float, quantile: Callable[[float], float]) -> Range:
-    return Range(mean, quantile(0.1), quantile(0.9))
+def _range(quantile: Callable[[float], float]) -> Range:
+    return Range(quantile(0.5), quantile(0.1), quantile(0.9))
 
 
 def _of(values: list[float]) -> Callable[[float], float]:

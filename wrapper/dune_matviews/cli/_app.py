@@ -17,7 +17,7 @@ import click
 
 import dune_matviews
 
-from . import _checking, _defining, _executions, _foresight, _helping, _journal, _refreshing, _sandbox, _views
+from . import _checking, _defining, _executions, _helping, _history, _journal, _refreshing, _sandbox, _views
 from ._exits import MEANING, Exit
 from ._failures import failure, warned
 from ._options import Group, options_of_dune
@@ -52,7 +52,7 @@ def app() -> None:
 for command in (
     *_refreshing.COMMANDS,
     *_executions.COMMANDS,
-    *_foresight.COMMANDS,
+    *_history.COMMANDS,
     *_views.COMMANDS,
     *_checking.COMMANDS,
     *_defining.COMMANDS,

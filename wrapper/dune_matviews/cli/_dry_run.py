@@ -1,55 +1,42 @@
-"""The forecast of a run: its layers, and the views that it would skip as fresh.
+"""The dry run of a plan: its layers, the fresh views to skip, and the expected time and cost.
 
-This module must not start anything: it asks how old views are, and nothing else.
+This module must not start anything, nor know how a forecast is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from dune_matviews import NotFoundError, PermissionDeniedError
 from dune_matviews.plan import RefreshPlan
 
-from . import _data, _remedies, _text
+from . import _text
 from ._exits import Exit
 from ._output import Answer
+from ._running import look
 
 if TYPE_CHECKING:
-    from dune_matviews import Freshness
+    from dune_matviews import Forecast, MatviewsClient, Range, ViewForecast
 
-Views = Mapping[str, tuple[str, ...]]
-
-
-class Forecast(NamedTuple):
-    """The forecast for a view. *refreshes* is None if Dune would refuse."""
-
-    refreshes: bool | None
-    reason: str
-    freshness: Freshness | None = None
+BAR = 40
+"""Cells of the time line."""
 
 
-def dry_run(plan: RefreshPlan, ask: Callable[[str], Freshness] | None = None) -> Answer:
-    """Describe a run without starting it. *ask* returns the age of a view; a plan with a `max_age` needs it."""
-    forecasts = dict(_forecasts(plan, ask))
+def dry_run(dune: MatviewsClient, plan: RefreshPlan) -> Answer:
+    """Describe a run without starting it."""
+    limits = {name: plan.options[name] for name in ("max_parallel", "max_age") if name in plan.options}
+    found = dune.forecast(plan.views, **limits)
     layers = layers_of(plan.views)
-    document = {"layers": [[_document(plan, name, forecasts[name]) for name in layer] for layer in layers]}
-    rows = [
-        (str(number) if place == 0 else "", _text.line(name), _verdict(forecasts[name]), forecasts[name].reason)
-        for number, layer in enumerate(layers, 1)
-        for place, name in enumerate(layer)
-    ]
-    due = sum(each.refreshes is True for each in forecasts.values())
-    lines = _text.columns([("LAYER", "VIEW", "", ""), *rows], "><<<")
-    lines.append(f"{due} of {len(forecasts)} views would be refreshed; nothing was started.")
-    impossible = any(each.refreshes is None for each in forecasts.values())
-    return Answer(Exit.FAILED if impossible else Exit.OK, document, "\n".join(lines), tuple(_of_journal(plan)))
+    lines = [*_table(found, layers), *_totals(found)]
+    impossible = any(each.refreshes is None for each in found.views.values())
+    code = Exit.FAILED if impossible else Exit.OK
+    document = {"layers": layers, "forecast": found.to_dict()}
+    return Answer(code, document, "\n".join(lines), tuple(_of_journal(plan)))
 
 
-def layers_of(views: Views) -> list[list[str]]:
+def layers_of(views: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
     """The views in layers: each view reads only views of earlier layers."""
     sorter = TopologicalSorter(views)
     sorter.prepare()
@@ -62,46 +49,58 @@ def layers_of(views: Views) -> list[list[str]]:
     return layers
 
 
-def _forecasts(plan: RefreshPlan, ask: Callable[[str], Freshness] | None) -> Iterator[tuple[str, Forecast]]:
-    max_age, changed = plan.options.get("max_age"), set[str]()
-    for layer in layers_of(plan.views):
-        for name in layer:
-            forecast = Forecast(True, "")
-            if ask is not None and max_age is not None:
-                forecast = _forecast(name, [each for each in plan.views[name] if each in changed], max_age, ask)
-            if forecast.refreshes is not False:
-                changed.add(name)
-            yield name, forecast
+def _table(found: Forecast, layers: list[list[str]]) -> list[str]:
+    whole = max((each.ends_after for each in found.views.values()), default=0.0)
+    rows: list[tuple[str, ...]] = [("LAYER", "VIEW", "", "EXPECTED", "CREDITS", "")]
+    for number, layer in enumerate(layers, 1):
+        for place, name in enumerate(layer):
+            each = found.views[name]
+            cells = _verdict(each), _time(each.seconds), _credits(each.cost_credits), _bar(each, whole)
+            rows.append((str(number) if place == 0 else "", _text.line(name), *cells))
+    if found.seconds is None:
+        rows = [(*row[:3], row[5]) for row in rows]
+    return _text.columns(rows, "><<>><" if found.seconds is not None else "><<<")
 
 
-def _forecast(name: str, changed: list[str], max_age: timedelta, ask: Callable[[str], Freshness]) -> Forecast:
-    """The same decision as in a run: a view that reads a refreshed one is refreshed, whatever its age."""
-    if changed:
-        return Forecast(True, f"reads {_text.line(changed[0])}")
-    try:
-        freshness = ask(name)
-    except (NotFoundError, PermissionDeniedError) as error:
-        return Forecast(None, _text.line(error.describe(_remedies.words)))
-    if freshness.age is None:
-        return Forecast(True, "never refreshed", freshness)
-    return Forecast(freshness.age > max_age, f"refreshed {_text.lasted(freshness.age)} ago", freshness)
+def _totals(found: Forecast) -> Iterator[str]:
+    due = sum(each.refreshes is True for each in found.views.values())
+    yield f"{due} of {len(found.views)} views would be refreshed; nothing was started."
+    if found.seconds is None:
+        if due:
+            yield "None of them has succeeded before, so the time and the cost are unknown."
+        return
+    if due:
+        yield f"Expected time: {_time(found.seconds)}, with at most {found.max_parallel} executions at once."
+        yield f"Expected cost: {_credits(found.cost_credits) or 'unknown'}."
+    if found.critical_path:
+        yield f"Critical path: {' > '.join(map(_text.line, found.critical_path))}"
 
 
-def _verdict(forecast: Forecast) -> str:
-    return {True: "refresh", False: "skip, fresh", None: "impossible"}[forecast.refreshes]
+def _verdict(each: ViewForecast) -> str:
+    return {True: "refresh", False: "skip, fresh", None: "impossible"}[each.refreshes]
 
 
-def _document(plan: RefreshPlan, name: str, forecast: Forecast) -> dict[str, Any]:
-    return {
-        "name": name,
-        "refreshes": forecast.refreshes,
-        "reason": forecast.reason or None,
-        "performance": plan.options.get("performance", {}).get(name),
-        "freshness": _data.plain(forecast.freshness),
-    }
+def _time(seconds: Range | None) -> str:
+    if seconds is None:
+        return ""
+    expected, low, high = (_text.lasted(each) for each in seconds)
+    return f"{expected} ({low} to {high})"
+
+
+def _credits(cost: Range | None) -> str:
+    return "" if cost is None else f"{_text.credits(cost.expected)} ({cost.low:,.2f} to {cost.high:,.2f})"
+
+
+def _bar(each: ViewForecast, whole: float) -> str:
+    """The view's place in the time line; where it has none, the reason for its verdict."""
+    if each.seconds is None or not whole:
+        return _text.line(each.reason or "")
+    cell = "#" if look().ascii else "█"
+    first, last = (int(moment / whole * (BAR - 1)) for moment in (each.starts_after, each.ends_after))
+    return " " * first + cell * (last + 1 - first)
 
 
 def _of_journal(plan: RefreshPlan) -> Iterator[str]:
     journal: Path | None = plan.options.get("journal")
     if journal is not None and journal.is_file() and journal.stat().st_size:
-        yield f"The journal {journal} may hold an earlier run, to go on with; this picture leaves it out."
+        yield f"The journal {journal} may hold an earlier run to continue. The dry run leaves it out."

@@ -74,7 +74,11 @@ def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wa
 
 @click.command(cls=Command)
 @click.argument("plan_file", metavar="PLAN.toml", type=FilePath())
-@click.option("--dry-run", is_flag=True, help="Show the order, and which views would be skipped; start nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the order, the fresh views, and the expected time and cost; start nothing.",
+)
 @click.option("--only", multiple=True, metavar="NAME", type=Name(), help="Only this view; as often as you like.")
 @click.option("--exclude", multiple=True, metavar="NAME", type=Name(), help="Not this view; as often as you like.")
 @click.option("--force", is_flag=True, help="Refresh fresh views, too: ignore max_age.")
@@ -108,11 +112,9 @@ def run(
     if "performance" in options:
         options["performance"] = {name: tier for name, tier in options["performance"].items() if name in views}
     plan = RefreshPlan(views=views, options=options, dune_plan=plan.dune_plan)
-    if dry_run and plan.options.get("max_age") is None:
-        return _dry_run.dry_run(plan)
     with settings.client() as dune:
         if dry_run:
-            return _dry_run.dry_run(plan, dune.freshness)
+            return _dry_run.dry_run(dune, plan)
         return _running.refresh(dune, settings.output, plan.views, **plan.options)
 
 

@@ -86,7 +86,7 @@ _CHECKED = _object(
 )
 _ENTRY = _object({"state": _TEXT, "execution_id": _TEXT_OR_NULL, "result": {"anyOf": [_RESULT, {"type": "null"}]}})
 _STARTED = _object({"execution_id": _TEXT_OR_NULL}, {"error": _ERROR})
-_LAYERS = {"type": "array", "items": {"type": "array", "items": _object({"name": _TEXT})}}
+_LAYERS = {"type": "array", "items": {"type": "array", "items": _TEXT}}
 _FOLLOWED = [{"execution": of_type(ExecutionStatus)}]
 _MADE = [*_FOLLOWED, {"view": _TEXT, "execution_id": _TEXT}]
 
@@ -114,14 +114,13 @@ _FORECAST = _object(
 
 _DOCUMENTS: Mapping[str, Sequence[Mapping[str, Schema]]] = {
     "refresh": [_REPORT, {"views": _by_name(_STARTED)}],
-    "run": [_REPORT, {"layers": _LAYERS}],
+    "run": [_REPORT, {"layers": _LAYERS, "forecast": _FORECAST}],
     "status": _FOLLOWED,
     "wait": _FOLLOWED,
     "create": _MADE,
     "update": _MADE,
     "cancel": [{"execution_id": _TEXT, "canceled": _TRUTH}],
     "get": [{"view": of_type(Matview), "freshness": of_type(Freshness), "last_execution": _STATUS_OR_NULL}],
-    "forecast": [{"forecast": _FORECAST}],
     "history": [{"executions": {"type": "array", "items": of_type(ExecutionStatus)}}],
     "list": [{"views": {"type": "array", "items": of_type(Matview)}}],
     "lineage": [{"lineage": _by_name({"type": "array", "items": _TEXT})}],

@@ -68,11 +68,11 @@ class Settings:
 
 
 def _history_file(base_url: str | None) -> Path:
-    """The past executions of views, in the user's cache folder; a sandbox has a file of its own."""
+    """The past executions of views, in the user's cache folder; each sandbox has a file of its own, by its port."""
     import platformdirs
 
     try:
-        host = urlsplit(base_url or "").hostname or "api.dune.com"
+        host = urlsplit(base_url or "").netloc.rpartition("@")[2] or "api.dune.com"
     except ValueError:  # the client explains it
         host = "unknown"
     return platformdirs.user_cache_path("dune-matviews") / f"history-{host.replace(':', '-')}.jsonl"
