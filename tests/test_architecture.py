@@ -148,7 +148,7 @@ TALK_TO_CLICK = {
     "_defining",
     "_executions",
     "_failures",
-    "_foresight",
+    "_history",
     "_helping",
     "_journal",
     "_keys",
