@@ -45,15 +45,16 @@ COMMAND_LINE = [path for path in MODULES if path.parent == PACKAGE / "cli"]
 # A room is a folder; what stands beside the folders has a room for itself.
 FACE = {"_core", "_http", "_tiers", "_validate", "models"}
 ALLOWED = {
-    "models": {"attrs"},
-    "remedies": set[str](),
-    "errors": {"remedies"},
     "_log": set[str](),
     "_timing": set[str](),
-    "__init__": {"errors"},
     "_page": {"_timing"},
+    "_notebook": {"_log", "_page", "_timing"},
+    "models": {"_notebook", "attrs"},
+    "remedies": set[str](),
+    "errors": {"remedies"},
+    "__init__": {"errors"},
     "report": {"_page", "_timing", "attrs", "errors", "models", "remedies"},
-    "forecasts": {"attrs"},
+    "forecasts": {"_notebook", "attrs"},
     "_flow": {"attrs"},
     "_validate": {"errors"},
     "_tiers": {"_validate", "errors", "remedies"},
@@ -68,7 +69,7 @@ ALLOWED = {
         *{"attrs", "errors", "forecasts", "models", "remedies", "report"},
     },
     "_core": {
-        *{"_api", "_batch", "_execution", "_flow", "_http", "_log", "_tiers", "_validate"},
+        *{"_api", "_batch", "_execution", "_flow", "_http", "_log", "_notebook", "_tiers", "_validate"},
         *{"attrs", "errors", "models", "remedies"},
     },
     "journal": {"_execution", "_validate", "attrs", "report"},

@@ -7,6 +7,7 @@ generated code only with the first client.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -151,6 +152,10 @@ class Core:
         )
         plan = Plan(found, {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found})
         on_update = _validate.callback(options["on_update"], "on_update")
+        if on_update is None and "IPython" in sys.modules:
+            from ._notebook import progress
+
+            on_update = progress(len(found))
         journal = self._journal(options["journal"], options["run"])
         run = Run(self.session, plan, limits, on_update, journal).flow()
         if (max_forecast := options.get("max_forecast")) is None:
@@ -417,3 +422,9 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.name or 'a view'}: execution {self.execution_id}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ._notebook import handle
+
+        return handle(self.execution_id, self.name)

@@ -1,6 +1,6 @@
 """A report as one self-contained page of HTML: outcomes, costs, failures, a Gantt chart and the lineage.
 
-This module must not know how a report is made. All text of others goes through `_text`.
+This module must not know how a report is made. All text of others goes through `text`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ._timing import Span
 if TYPE_CHECKING:
     from .report import RefreshReport, ViewResult
 
-_STYLE = """
+STYLE = """
 .dune{color-scheme:light dark;--ink:#1c2024;--soft:#60646c;--line:#d9dce0;
 --good:#2b7a4b;--bad:#b3261e;--idle:#8a6d1a;--path:#3b5bdb}
 @media(prefers-color-scheme:dark){.dune{--ink:#edeef0;--soft:#a5a9b0;--line:#3a3d42;
@@ -52,14 +52,14 @@ def section(report: RefreshReport) -> str:
 
 def _section(report: RefreshReport) -> Iterator[str]:
     verdict = '<span class="good">all views are fresh</span>' if report.ok else '<span class="bad">not all fresh</span>'
-    yield f'<style>{_STYLE}</style><main class="dune"><h1>Refresh report: {verdict}</h1>'
-    yield f"<p>{_text(str(report).splitlines()[-1])}, from {report.started_at:%Y-%m-%d %H:%M:%S %Z}"
-    yield f"; stopped by {_text(report.stopped_by.value)}.</p>" if report.stopped_by else ".</p>"
+    yield f'<style>{STYLE}</style><main class="dune"><h1>Refresh report: {verdict}</h1>'
+    yield f"<p>{text(str(report).splitlines()[-1])}, from {report.started_at:%Y-%m-%d %H:%M:%S %Z}"
+    yield f"; stopped by {text(report.stopped_by.value)}.</p>" if report.stopped_by else ".</p>"
     path, spans = report.critical_path, report.spans
     if path:
         spent = ", ".join(f"{name} {seconds:,.1f} s" for name, seconds in report.time_spent.items())
         yield f"<details{' open' if len(path) < 6 else ''}><summary>Critical path of {len(path)}: {spent}</summary>"
-        yield f"{' → '.join(map(_text, path))}</details>"
+        yield f"{' → '.join(map(text, path))}</details>"
     whole = max((span.end for span in spans.values()), default=0.0)
     yield '<table><thead><tr><th scope="col">View<th scope="col">Outcome<th scope="col">Time'
     yield '<th scope="col">Credits<th scope="col">Gantt chart, critical path in blue<tbody>'
@@ -78,29 +78,37 @@ def _section(report: RefreshReport) -> Iterator[str]:
 
 def _row(name: str, result: ViewResult, span: Span | None, whole: float, is_critical: bool) -> Iterator[str]:
     cost = "" if result.cost_credits is None else f"{result.cost_credits:,.2f}"
-    yield f'<tr><td class="v">{_text(name)}<td><span class="{_kind(result)}">{_text(result.outcome.value)}</span>'
+    yield f'<tr><td class="v">{text(name)}<td><span class="{kind(result)}">{text(result.outcome.value)}</span>'
     if result.reason:
-        yield f'<div class="why">{_text(result.reason)}</div>'
+        yield f'<div class="why">{text(result.reason)}</div>'
     took = "" if span is None else f"{span.end - span.start:,.1f} s"
     yield f'<td class="n">{took}<td class="n">{cost}<td class="lane">'
-    if span is not None and whole:
-        left, width = 100 * span.start / whole, 100 * (span.end - span.start) / whole
-        told = f"from {span.start:,.1f} s to {span.end:,.1f} s"
-        style, kind = f"margin-left:{min(left, 99):.2f}%;width:{width:.2f}%", "path" if is_critical else ""
-        yield f'<i role="img" aria-label="{told}" title="{told}" class="{kind}" style="{style}"></i>'
+    if span is not None:
+        yield bar(span, whole, is_critical)
+
+
+def bar(span: Span, whole: float, is_critical: bool) -> str:
+    """A bar of a Gantt chart that is *whole* seconds wide; nothing if that is no time at all."""
+    if not whole:
+        return ""
+    left, width = 100 * span.start / whole, 100 * (span.end - span.start) / whole
+    told = f"from {span.start:,.1f} s to {span.end:,.1f} s"
+    style, color = f"margin-left:{min(left, 99):.2f}%;width:{width:.2f}%", "path" if is_critical else ""
+    return f'<i role="img" aria-label="{told}" title="{told}" class="{color}" style="{style}"></i>'
 
 
 def _named(name: str, report: RefreshReport) -> str:
     result = report.results.get(name)
-    return f'<span class="{_kind(result) if result else ""}">{_text(name)}</span>'
+    return f'<span class="{kind(result) if result else ""}">{text(name)}</span>'
 
 
-def _kind(result: ViewResult) -> str:
+def kind(result: ViewResult) -> str:
+    """The class of its outcome in the style."""
     if result.outcome.is_fresh:
         return "good"
     return "idle" if result.outcome.value in ("skipped", "not_started", "running") else "bad"
 
 
-def _text(text: str) -> str:
+def text(given: str) -> str:
     """Text of others, without anything that a browser would act on."""
-    return escape("".join(each if each.isprintable() else " " for each in text))
+    return escape("".join(each if each.isprintable() else " " for each in given))

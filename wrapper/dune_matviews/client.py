@@ -201,7 +201,8 @@ class MatviewsClient:
                 unless a view it reads was. The check costs two free requests per view, or more after failures.
             timeout: seconds (or a `timedelta`) for the whole run; executions still running then are left running.
             journal, run, retry_failed, if_running, if_lost: as for `refresh`.
-            on_update: a plain function, called with a name and its `ViewResult` at each step.
+            on_update: a plain function, called with a name and its `ViewResult` at each step. Without one, a Jupyter
+                notebook shows the progress as a table.
 
         Returns:
             The result of each view, and the totals.

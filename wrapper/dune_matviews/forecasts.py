@@ -82,3 +82,9 @@ class Forecast:
                 for name, each in self.views.items()
             },
         }
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ._notebook import forecast
+
+        return forecast(self)

@@ -99,6 +99,12 @@ class ExecutionStatus:
         """True if the view is fresh."""
         return self.state.succeeded
 
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ._notebook import execution
+
+        return execution(self)
+
 
 class Retry(NamedTuple):
     """A failed request that will be sent again after a pause.
@@ -163,6 +169,12 @@ class Matview:
     schedule: Schedule | None = None
     request_id: str | None = attrs.field(default=None, eq=False)
     raw: dict[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        from ._notebook import view
+
+        return view(self)
 
 
 @attrs.frozen(kw_only=True)
