@@ -155,7 +155,7 @@ def test_only_a_kernel_is_a_notebook(sandbox: DuneSandbox, notebook: Notebook, s
     """A terminal, a program that has loaded IPython, and an IPython that is not whole show nothing."""
     ipython = sys.modules["IPython"]
     if shell == "missing":
-        del ipython.get_ipython
+        del vars(ipython)["get_ipython"]
     else:
         vars(ipython).update(get_ipython=lambda: shell)
     with client(sandbox) as dune:
