@@ -172,7 +172,7 @@ def test_hundreds_of_refreshes_leave_nothing_behind(
     connect: Callable[..., MatviewsClient],
     remote_sandbox: tuple[str, Callable[[], str]],
 ) -> None:
-    """After three hundred refreshes there are no more sockets or objects than after the first hundred."""
+    """After five hundred refreshes there are no more sockets or objects than after the first hundred."""
     url, bill = remote_sandbox
     dune = connect("sandbox-key", base_url=url, plan=None)
 
@@ -184,10 +184,11 @@ def test_hundreds_of_refreshes_leave_nothing_behind(
 
     tracemalloc.start()
     try:
-        before, sockets = refresh(100), open_sockets()
-        after = refresh(200)
+        first, sockets = refresh(100), open_sockets()
+        second, third = refresh(200), refresh(200)
     finally:
         tracemalloc.stop()
     assert open_sockets() == sockets
-    assert after - before < 200 * 350, "more than its id, view and intent is kept of each refresh"
-    assert bill().startswith("300 refreshes accepted")
+    grown = min(second - first, third - second)  # a table that grows, or another thread, shows in one of them
+    assert grown < 200 * 350, "more than its id, view and intent is kept of each refresh"
+    assert bill().startswith("500 refreshes accepted")
