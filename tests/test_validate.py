@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dune_matviews import InvalidArgumentError, MatviewsClient, _validate
-from dune_matviews.sandbox import DuneSandbox
+from dune_matviews.sandbox import DuneSandbox, Scenario
 
 
 class Float32:
@@ -89,6 +89,7 @@ def test_a_count_is_whole(value: object) -> None:
 
 def test_limits_of_any_kind_of_number_hold(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """Both clients take them, for a run and for one wait."""
+    sandbox.rehearse("dune.t.result_x", *[Scenario(pending=0, running=0)] * 2)
     limits: Any = {"max_parallel": Int64(2), "max_credits": Decimal("99.5"), "timeout": Fraction(60)}
     assert dune.refresh_all(["dune.t.result_x"], **limits).ok
     waiting: Any = {"timeout": Decimal(60), "max_credits": Float32(10)}
