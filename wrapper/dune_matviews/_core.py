@@ -143,8 +143,8 @@ class Core:
             raise InvalidArgumentError(f"names views that are not refreshed: {names}", argument="performance")
         limits = Limits(
             max_parallel=_validate.count(options["max_parallel"], "max_parallel"),
-            max_credits=math.inf if max_credits is None else _validate.credits(max_credits, "max_credits"),
-            max_age=None if max_age is None else timedelta(seconds=_validate.seconds(max_age, "max_age")),
+            max_credits=_cap(max_credits),
+            max_age=_age(max_age),
             timeout=_seconds(options["timeout"], "timeout"),
             if_running=_validate.choice(options["if_running"], "if_running", IF_RUNNING),
             if_lost=_validate.choice(options["if_lost"], "if_lost", IF_LOST),
@@ -184,7 +184,7 @@ class Core:
         from ._batch.forecasting import forecast
         from ._batch.graph import reads
 
-        age = None if max_age is None else timedelta(seconds=_validate.seconds(max_age, "max_age"))
+        age = _age(max_age)
         flow = forecast(self.session, reads(given), _validate.count(max_parallel, "max_parallel"), age)
         return self._remembered(flow)
 
@@ -309,7 +309,7 @@ class Core:
         max_credits: float | None,
         on_update: Callable[[ExecutionStatus], object] | None,
     ) -> Flow[ExecutionStatus]:
-        cap = math.inf if max_credits is None else _validate.credits(max_credits, "max_credits")
+        cap = _cap(max_credits)
         watched = Watch(
             execution_id=execution.execution_id,
             view=execution.view,
@@ -398,6 +398,14 @@ class Execution:
 
 def _seconds(value: Seconds | None, what: str) -> float:
     return math.inf if value is None else _validate.seconds(value, what)
+
+
+def _cap(max_credits: float | None) -> float:
+    return math.inf if max_credits is None else _validate.credits(max_credits, "max_credits")
+
+
+def _age(max_age: Seconds | None) -> timedelta | None:
+    return None if max_age is None else timedelta(seconds=_validate.seconds(max_age, "max_age"))
 
 
 class Handle:

@@ -31,7 +31,7 @@ Reads = Mapping[str, tuple[str, ...]]
 def forecast(session: Session, views: Reads, max_parallel: int, max_age: timedelta | None) -> Flow[Forecast]:
     """What refreshing the views would take and cost; reads what is not known yet of their past."""
     found: dict[str, ViewForecast] = {}
-    ended: dict[str, datetime | None] = {}
+    ended: dict[str, datetime] = {}
     for name in Order(views).downwards:
         try:
             success = yield from past(session, name, ENOUGH)
@@ -39,14 +39,15 @@ def forecast(session: Session, views: Reads, max_parallel: int, max_age: timedel
             found[name] = ViewForecast(refreshes=None, reason=str(refusal))
             continue
         changed = next((each for each in views[name] if found[each].refreshes is not False), None)
-        latest, age = success.status, success.age()
-        if changed is not None or max_age is None or latest is None or age is None:
+        latest = success.status
+        ended_at = None if latest is None else latest.ended_at
+        if changed is not None or max_age is None or ended_at is None or success.age() is None:
             reason = f"reads {changed}" if changed else "never refreshed" if latest is None else None
             found[name] = ViewForecast(refreshes=True, reason=reason)
             continue
-        began, ended[name] = latest.submitted_at or latest.started_at, latest.ended_at
-        is_fresh = age <= max_age and all(began and began >= (ended[each] or began) for each in views[name])
-        found[name] = ViewForecast(refreshes=not is_fresh, reason=f"refreshed at {latest.ended_at:%Y-%m-%d %H:%M} UTC")
+        ended[name] = ended_at
+        is_fresh = success.is_fresh(max_age, (ended[each] for each in views[name]))
+        found[name] = ViewForecast(refreshes=not is_fresh, reason=f"refreshed at {ended_at:%Y-%m-%d %H:%M} UTC")
     yield from session.history.saved()
     due = {name for name in views if found[name].refreshes}
     reads = {name: tuple(each for each in views[name] if each in due) for name in views if name in due}

@@ -159,17 +159,9 @@ class _View:
 
     def _is_fresh(self, success: Success, max_age: timedelta) -> bool:
         """Its latest success is young enough, and younger than those of its upstream views."""
-        age, latest = success.age(), success.status
-        if age is None or latest is None or age > max_age:
-            return False
-        began = latest.submitted_at or latest.started_at
-        for each in self._reads:
-            # Of an upstream view that was not just read, only our execution is known, which need not be its latest.
-            if self._progress.results[each].outcome is not Outcome.FRESH:
-                return False
-            if began is None or began < self._shared.fresh_since[each]:
-                return False
-        return True
+        # Of an upstream view that was not just read, only our execution is known, which need not be its latest.
+        are_read = all(self._progress.results[each].outcome is Outcome.FRESH for each in self._reads)
+        return are_read and success.is_fresh(max_age, (self._shared.fresh_since[each] for each in self._reads))
 
     def _found_fresh(self, success: Success) -> ViewResult:
         latest = success.status

@@ -11,17 +11,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._flow.effects import Flow, Work
 from .._log import log
 from ..models import ExecutionState, ExecutionStatus
 from .forecast import Expected, Outlook, Past
 from .intents import unquoted
-
-if TYPE_CHECKING:
-    pass
-
 
 KEPT = 20
 """Executions of a view that are remembered."""

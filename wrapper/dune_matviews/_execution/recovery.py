@@ -19,7 +19,7 @@ from ..models import ExecutionStatus
 from .intents import Baseline, Intent, bare
 from .journal import Journal
 from .listing import full_name
-from .requests import TimeLimit, read
+from .requests import TimeLimit, poll, read
 from .session import Session
 
 SHORT_LIST = 10
@@ -134,8 +134,7 @@ class Recovery:
     def _began_too_early(self, execution_id: str, limit: TimeLimit) -> Flow[bool]:
         """It began before the request can have been sent. An execution that cannot be read did not."""
         if execution_id not in self._too_old:
-            status = yield from read_if_kept(self._session, execution_id, limit)
-            began = (status and status.submitted_at) or ulid_moment(execution_id)
+            _, began = yield from state_if_kept(self._session, execution_id, limit)
             slack = timedelta(seconds=self._session.times.slack)
             baseline = self._intent.baseline and self._intent.baseline.date
             self._too_old[execution_id] = began is not None and (
@@ -164,16 +163,16 @@ class Recovery:
         return history.date >= intent.permit.ends + timedelta(seconds=session.times.proof)
 
 
-def read_if_kept(session: Session, execution_id: str, limit: TimeLimit) -> Flow[ExecutionStatus | None]:
-    """The status of an execution that a view lists; None where it cannot be read."""
+def state_if_kept(
+    session: Session, execution_id: str, limit: TimeLimit
+) -> Flow[tuple[ExecutionStatus | None, datetime | None]]:
+    """The status of a listed execution, None where it cannot be read; and when it began, by that or by its id."""
+    status: ExecutionStatus | None = None
     try:
-        status = yield from read(session, session.operations.status(execution_id), limit)
+        status = yield from poll(session, execution_id, limit=limit)
     except DuneError as failure:
         log.info("Execution %s cannot be read: %s", execution_id, failure, extra={"execution_id": execution_id})
-        return None
-    if status.is_finished:
-        session.intents.finish(execution_id)
-    return status
+    return status, (status and status.submitted_at) or ulid_moment(execution_id)
 
 
 def newest_first(ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from .._flow.effects import Call, Flow, Sleep, T
 from .._http.rate_limits import Bucket, Turn, Window
 from .._log import log
 from ..errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
-from ..models import Retry
+from ..models import ExecutionStatus, Retry
 from .pacing import backoff
 from .session import Session
 
@@ -100,6 +100,15 @@ def read(
             retry = Retry(**call.about, attempt=failures, seconds=pause, error=failure)
             announce(session, retry, limit.left(session.clock()))
         yield Sleep(pause)
+
+
+def poll(
+    session: Session, execution_id: str, view: str | None = None, limit: TimeLimit | None = None
+) -> Flow[ExecutionStatus]:
+    """Read the status of an execution, and remember its end if it has ended: with its *view*, as the view's past."""
+    status = yield from read(session, session.operations.status(execution_id, view), limit)
+    session.ended(view, status)
+    return status
 
 
 def admitted(session: Session, bucket: Bucket, limit: TimeLimit) -> Flow[None]:

@@ -12,7 +12,7 @@ from .._flow.effects import Flow
 from ..errors import NotFoundError
 from ..models import ExecutionStatus
 from .recovery import newest_first, ulid_moment
-from .requests import read, time_limit
+from .requests import poll, read, time_limit
 from .session import Session
 from .wish import Wish
 
@@ -42,13 +42,12 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
         if over or (age is not None and age > LONGEST_EXECUTION):
             continue
         try:
-            status = yield from read(session, session.operations.status(execution_id), limit)
+            status = yield from poll(session, execution_id, wish.view, limit)
         except NotFoundError:
             is_new = execution_id in own or (age is not None and age < MAY_BE_UNKNOWN)
             if is_new and began_in_time(made, wish.not_before):
                 return execution_id, (history, read_at)
             continue
-        session.ended(wish.view, status)
         is_wanted = not status.is_finished or _has_just_succeeded(status, wish)
         if is_wanted and began_in_time(status.submitted_at or made, wish.not_before):
             return execution_id, (history, read_at)

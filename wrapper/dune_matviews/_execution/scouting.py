@@ -10,7 +10,7 @@ from contextlib import suppress
 from .._flow.effects import Flow
 from ..errors import DuneError
 from .recovery import newest_first
-from .requests import TimeLimit, read
+from .requests import TimeLimit, poll, read
 from .session import Session
 
 LAZY = 10.0
@@ -41,6 +41,5 @@ def read_one(session: Session, view: str, deadline: float) -> Flow[None]:
             left = [each for each in newest_first(found.ids) if each not in under_way]
             history.unread[view] = [each for each in left if each not in history][: ENOUGH + 1]
         elif unread:
-            status = yield from read(session, session.operations.status(unread[0], view), limit)
-            session.ended(view, status)
+            yield from poll(session, unread[0], view, limit)
             history.unread[view] = unread[1:]

@@ -20,14 +20,14 @@ from ..errors import (
     NotFoundError,
     RequestFailedError,
 )
-from ..models import ExecutionStatus, Retry
+from ..models import Retry
 from ..remedies import Attach, Remedy
 from ..report import Outcome
 from .intents import Baseline, How, Intent, Permit, Stage, bare
 from .journal import Journal
 from .listing import is_as_sent
 from .records import Record
-from .recovery import Finding, Recovery, baseline_of, read_history, read_if_kept, ulid_moment
+from .recovery import Finding, Recovery, baseline_of, read_history, state_if_kept
 from .requests import (
     TimeLimit,
     admitted,
@@ -134,7 +134,7 @@ class _Start:
         if begun is None or begun.execution_id is None or lost.sent != self._wish.definition:
             return None
         if self._wish.not_before is not None:
-            _, began = yield from self._state(begun.execution_id)
+            _, began = yield from state_if_kept(self._session, begun.execution_id, self._limit())
             if not began_in_time(began, self._wish.not_before):
                 return None
         if self._wish.if_running == "refuse":
@@ -175,7 +175,7 @@ class _Start:
             return begun
         running: list[str] = []
         for execution_id in begun.candidates or (begun.execution_id or "",):
-            status, began = yield from self._state(execution_id)
+            status, began = yield from state_if_kept(self._session, execution_id, self._limit())
             if record.is_earlier:
                 counts = status is not None and not status.is_finished and began_in_time(began, self._wish.not_before)
             else:  # of this run: when it began may not be known yet
@@ -200,11 +200,6 @@ class _Start:
             return begun
         self._intent.replaces = record.token if record is not None else None
         return (yield from self._follow(begun.execution_id, begun.how))
-
-    def _state(self, execution_id: str) -> Flow[tuple[ExecutionStatus | None, datetime | None]]:
-        """How an execution stands, and when it began, as far as Dune and its id tell."""
-        status = yield from read_if_kept(self._session, execution_id, self._limit())
-        return status, (status and status.submitted_at) or ulid_moment(execution_id)
 
     def _resumed(self, record: Record) -> Flow[Begun | None]:
         """The execution of an intent that another process, or an earlier call, has left in doubt; None for none.

@@ -5,8 +5,8 @@ This module must not know how an execution is started or found, nor how requests
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from .._api.values import Definition, Stored, ViewHistory
@@ -20,7 +20,7 @@ from .history import KEPT
 from .intents import bare, unquoted
 from .listing import full_name, is_same
 from .recovery import newest_first
-from .requests import TimeLimit, is_ambiguous, read
+from .requests import TimeLimit, is_ambiguous, poll, read
 from .session import Session
 from .starting import start
 from .wish import Begun, Wish, name_explained
@@ -121,6 +121,14 @@ class Success(NamedTuple):
             return None
         return max(self.history.date - self.status.ended_at, timedelta())  # a `Date` header has whole seconds
 
+    def is_fresh(self, max_age: timedelta, upstream: Iterable[datetime]) -> bool:
+        """It is no older than *max_age*, and began after its upstream views became fresh, at those moments."""
+        age = self.age()
+        if self.status is None or age is None or age > max_age:
+            return False
+        began = self.status.submitted_at or self.status.started_at
+        return all(began is not None and began >= each for each in upstream)
+
 
 def last_success(session: Session, name: str, limit: TimeLimit | None = None) -> Flow[Success]:
     """The view's latest successful execution."""
@@ -130,10 +138,9 @@ def last_success(session: Session, name: str, limit: TimeLimit | None = None) ->
         status = session.history.seen(execution_id)
         if status is None:
             try:
-                status = yield from read(session, session.operations.status(execution_id), limit)
+                status = yield from poll(session, execution_id, name, limit)
             except NotFoundError:  # Dune keeps it no longer, or not yet
                 continue
-            session.ended(name, status)
         if status.succeeded:
             return Success(status, history, read_at)
     return Success(None, history, read_at)
@@ -148,7 +155,7 @@ def past(session: Session, name: str, enough: int) -> Flow[Success]:
             break
         if execution_id not in session.history:
             try:
-                session.ended(name, (yield from read(session, session.operations.status(execution_id, name))))
+                yield from poll(session, execution_id, name)
             except NotFoundError:  # Dune keeps it no longer
                 continue
     return success
