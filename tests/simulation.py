@@ -5,6 +5,7 @@ It knows effects and the operations' interface, and must not know how any flow d
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from dune_matviews._api.values import Definition, Page, Started, Stored, ViewHis
 from dune_matviews._execution.intents import unquoted
 from dune_matviews._execution.pacing import Pace
 from dune_matviews._execution.session import Session
+from dune_matviews._flow.drivers import run, run_async
 from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
 from dune_matviews._http.rate_limits import RequestBudget
 
@@ -294,6 +296,20 @@ class Dune(Operations):
 
     def _wall(self, moment: float) -> datetime:
         return EPOCH + timedelta(seconds=moment + self.clock_offset)
+
+
+def driven_in_a_thread(dune: Dune, flow: Flow[T]) -> T:
+    """Carry out a flow by the synchronous driver, in virtual time."""
+    return run(flow, dune.send, sleep=dune.rest)
+
+
+def driven_by_asyncio(dune: Dune, flow: Flow[T]) -> T:
+    """Carry out a flow by the asynchronous driver, in virtual time."""
+
+    async def rest(seconds: float) -> None:
+        dune.rest(seconds)
+
+    return asyncio.run(run_async(flow, dune.send_async, sleep=rest))
 
 
 def ulid(made: datetime, number: int) -> str:

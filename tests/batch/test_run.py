@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections import Counter
@@ -14,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dune_matviews import AuthenticationError, ExecutionState, PaymentRequiredError, RequestBudget
-from dune_matviews._flow.drivers import run, run_async
-from dune_matviews._flow.effects import Flow
-from dune_matviews.report import Outcome, RefreshReport, ViewResult
+from dune_matviews.report import Outcome, ViewResult
 from tests.batch.runs import (
     CANCELED,
     COMPLETED,
@@ -33,7 +30,7 @@ from tests.batch.runs import (
     troubles,
 )
 from tests.batch.workloads import makespan, views_of_all_lengths
-from tests.simulation import Dune, Fault
+from tests.simulation import Dune, Fault, driven_by_asyncio, driven_in_a_thread
 
 
 def test_a_view_is_refreshed_after_what_it_reads() -> None:
@@ -307,17 +304,3 @@ def told_by_view(text: str, dune: Dune) -> str:
         told[each.execution_id] = f"{each.name}/{before[each.name]}"
         before[each.name] += 1
     return re.sub(r"\bE\d+\b", lambda found: told[found.group()], text)
-
-
-def driven_in_a_thread(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
-    """The synchronous driver, in virtual time."""
-    return run(flow, dune.send, sleep=dune.rest)
-
-
-def driven_by_asyncio(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
-    """The asynchronous driver, in virtual time."""
-
-    async def rest(seconds: float) -> None:
-        dune.rest(seconds)
-
-    return asyncio.run(run_async(flow, dune.send_async, sleep=rest))

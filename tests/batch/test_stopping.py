@@ -17,7 +17,7 @@ from dune_matviews import AuthenticationError, ExecutionStatus, NotFoundError, P
 from dune_matviews._execution.journal import Journal
 from dune_matviews._execution.starting import start
 from dune_matviews._execution.wish import PreventedError, Wish
-from dune_matviews._flow.drivers import run, run_async
+from dune_matviews._flow.drivers import run_async
 from dune_matviews._flow.effects import Call, Flow
 from dune_matviews.report import Outcome, RefreshReport, ViewResult
 from tests.batch.runs import (
@@ -36,23 +36,9 @@ from tests.batch.runs import (
     sent,
     troubles,
 )
-from tests.simulation import Dune, Fault
+from tests.simulation import Dune, Fault, driven_by_asyncio, driven_in_a_thread
 
 Driver = Callable[[Dune, Flow[RefreshReport]], RefreshReport]
-
-
-def in_a_thread(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
-    """The synchronous driver, in virtual time."""
-    return run(flow, dune.send, sleep=dune.rest)
-
-
-def by_asyncio(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
-    """The asynchronous driver, in virtual time."""
-
-    async def rest(seconds: float) -> None:
-        dune.rest(seconds)
-
-    return asyncio.run(run_async(flow, dune.send_async, sleep=rest))
 
 
 def side_by_side(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
@@ -60,8 +46,8 @@ def side_by_side(dune: Dune, flow: Flow[RefreshReport]) -> RefreshReport:
     return dune.run(flow)
 
 
-both_drivers = pytest.mark.parametrize("drive", [in_a_thread, by_asyncio])
-in_turn_or_together = pytest.mark.parametrize("drive", [in_a_thread, side_by_side])
+both_drivers = pytest.mark.parametrize("drive", [driven_in_a_thread, driven_by_asyncio])
+in_turn_or_together = pytest.mark.parametrize("drive", [driven_in_a_thread, side_by_side])
 
 
 # Caps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
@@ -33,10 +32,10 @@ from dune_matviews._execution.session import Session, Times
 from dune_matviews._execution.views import delete, upsert
 from dune_matviews._execution.watching import cancel
 from dune_matviews._execution.wish import Wish
-from dune_matviews._flow.drivers import run, run_async
+from dune_matviews._flow.drivers import run
 from dune_matviews._flow.effects import Flow, Sleep
 from tests.execution.refreshing import VIEW, follow, refresh
-from tests.simulation import Dune, Fault
+from tests.simulation import Dune, Fault, driven_by_asyncio, driven_in_a_thread
 
 DEFINITION = Definition(name="result_x", query_id=7, is_private=False)
 TIMEOUT = 10.0
@@ -278,20 +277,6 @@ def test_both_drivers_leave_the_same_traces(dune: Dune, failures: list[Fault | N
             outcome = (type(error), str(error))
         traces.append((outcome, world.seen, world.now))
     assert traces[0] == traces[1]
-
-
-def driven_in_a_thread(dune: Dune, flow: Flow[Any]) -> Any:
-    """The synchronous driver, in virtual time."""
-    return run(flow, dune.send, sleep=dune.rest)
-
-
-def driven_by_asyncio(dune: Dune, flow: Flow[Any]) -> Any:
-    """The asynchronous driver, in virtual time."""
-
-    async def rest(seconds: float) -> None:
-        dune.rest(seconds)
-
-    return asyncio.run(run_async(flow, dune.send_async, sleep=rest))
 
 
 @given(dunes, faults, st.integers(0, 30), ways)
