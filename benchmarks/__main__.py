@@ -38,7 +38,7 @@ def main() -> None:
         calls=_doing("calls", partial(real.calls, 48)),
         waits=_doing("waits", partial(real.waits, 3)),
         memory=_doing("memory", real.memory),
-        looks=_doing("looks", lambda: [virtual.looks(length) for length in virtual.LENGTHS]),
+        polls=_doing("polls", lambda: [virtual.polls(length) for length in virtual.LENGTHS]),
         makespans=_doing("runs", virtual.makespans),
         scheduling=_doing("scheduling", lambda: virtual.growth(5)),
         generation=_doing("generation", lambda: Rounds.of(3, {"generate": _generate})),

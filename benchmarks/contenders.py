@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib import import_module
 from itertools import count
 from typing import Any, NamedTuple
@@ -74,23 +75,23 @@ def httpx_alone_async(url: str) -> Async:
     async def refresh() -> str:
         path = f"{url}/api/v1/materialized-views/{quote(view(), safe='')}"
         (await client.get(path)).json()["last_execution_ids"]
-        answer = await client.post(f"{path}/refresh", json={"performance": "large"})
-        execution_id: str = answer.json()["execution_id"]
+        response = await client.post(f"{path}/refresh", json={"performance": "large"})
+        execution_id: str = response.json()["execution_id"]
         return execution_id
 
-    async def look(execution_id: str) -> dict[str, Any]:
-        answer = await client.get(f"{url}/api/v1/execution/{quote(execution_id, safe='')}/status")
-        found: dict[str, Any] = answer.json()
+    async def poll(execution_id: str) -> dict[str, Any]:
+        response = await client.get(f"{url}/api/v1/execution/{quote(execution_id, safe='')}/status")
+        found: dict[str, Any] = response.json()
         return found
 
     async def follow(execution_id: str) -> int:
-        looks = 1
-        while not (await look(execution_id))["is_execution_finished"]:
-            looks += 1
+        polls = 1
+        while not (await poll(execution_id))["is_execution_finished"]:
+            polls += 1
             await asyncio.sleep(1)
-        return looks
+        return polls
 
-    return Async(refresh, lambda: look(EXECUTION), follow, client.aclose)
+    return Async(refresh, lambda: poll(EXECUTION), follow, client.aclose)
 
 
 def generated(url: str) -> Sync:
@@ -105,8 +106,8 @@ def generated(url: str) -> Sync:
     def refresh() -> str:
         name = view()
         get_materialized_view.sync(name, client=client)
-        answer: Any = refresh_materialized_view.sync(name, client=client, body=RefreshRequest(performance="large"))
-        return str(answer.execution_id)
+        response: Any = refresh_materialized_view.sync(name, client=client, body=RefreshRequest(performance="large"))
+        return str(response.execution_id)
 
     return Sync(refresh, lambda: get_execution_status.sync(EXECUTION, client=client), client.get_httpx_client().close)
 
@@ -130,9 +131,9 @@ def matviews_async(url: str) -> Async:
         return (await client.refresh(view(), performance="large")).execution_id
 
     async def follow(execution_id: str) -> int:
-        looks: list[object] = []
-        await client.attach(execution_id).wait(on_update=looks.append)
-        return len(looks)
+        polls: list[object] = []
+        await client.attach(execution_id).wait(on_update=polls.append)
+        return len(polls)
 
     return Async(refresh, client.attach(EXECUTION).status, follow, client.aclose)
 
@@ -163,17 +164,58 @@ def dune_client_async(url: str) -> Async:
         execution = await (await connected()).execute_query(query(next(_numbers)), performance="large")
         return str(execution.execution_id)
 
-    async def look(execution_id: str) -> Any:
+    async def poll(execution_id: str) -> Any:
         return await (await connected()).get_execution_status(execution_id)
 
     async def follow(execution_id: str) -> int:
-        looks = 1
-        while (await look(execution_id)).state not in ends:
-            looks += 1
+        polls = 1
+        while (await poll(execution_id)).state not in ends:
+            polls += 1
             await asyncio.sleep(1)
-        return looks
+        return polls
 
-    return Async(refresh, lambda: look(EXECUTION), follow, client.disconnect)
+    return Async(refresh, lambda: poll(EXECUTION), follow, client.disconnect)
+
+
+def aiohttp_alone_async(url: str) -> Async:
+    """Typical code with aiohttp, polling once a second."""
+    aiohttp: Any = import_module("aiohttp")
+    session: Any = None
+
+    def connected() -> Any:
+        nonlocal session
+        if session is None:  # needs a running loop
+            session = aiohttp.ClientSession(headers={"X-Dune-Api-Key": KEY}, timeout=aiohttp.ClientTimeout(total=10))
+        return session
+
+    async def get(path: str) -> Any:
+        async with connected().get(f"{url}/api/v1/{path}") as response:
+            return await response.json()
+
+    async def refresh() -> str:
+        path = f"materialized-views/{quote(view(), safe='')}"
+        (await get(path))["last_execution_ids"]
+        async with connected().post(f"{url}/api/v1/{path}/refresh", json={"performance": "large"}) as response:
+            return str((await response.json())["execution_id"])
+
+    async def poll(execution_id: str) -> Any:
+        return await get(f"execution/{quote(execution_id, safe='')}/status")
+
+    async def follow(execution_id: str) -> int:
+        polls = 1
+        while not (await poll(execution_id))["is_execution_finished"]:
+            polls += 1
+            await asyncio.sleep(1)
+        return polls
+
+    return Async(refresh, lambda: poll(EXECUTION), follow, lambda: connected().close())
+
+
+def dune_client_version_once_async(url: str) -> Async:
+    """dune-client, but its version is read once, and not from the disk for every request."""
+    base: Any = import_module("dune_client.api.base")
+    base.get_package_version = cache(base.get_package_version)
+    return dune_client_async(url)
 
 
 CONTENDERS: dict[str, Callable[[str], Sync | Async]] = {
@@ -185,6 +227,8 @@ CONTENDERS: dict[str, Callable[[str], Sync | Async]] = {
         dune_client,
         httpx_alone_async,
         matviews_async,
+        aiohttp_alone_async,
         dune_client_async,
+        dune_client_version_once_async,
     )
 }

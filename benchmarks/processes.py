@@ -22,7 +22,7 @@ DUNE_CLIENTS = ROOT / ".envs" / "dune-client" / "bin" / "python"
 
 def python_of(contender: str) -> Path:
     """The interpreter whose environment has what the contender needs."""
-    return DUNE_CLIENTS if contender.startswith("dune_client") else OURS
+    return DUNE_CLIENTS if contender.startswith(("dune_client", "aiohttp")) else OURS
 
 
 @contextmanager

@@ -82,8 +82,8 @@ import asyncio
 import httpx
 async def main():
     client = httpx.AsyncClient(headers={"X-Dune-Api-Key": "key"}, timeout=10)
-    answer = await client.post(URL + "/api/v1/materialized-views/dune.my_team.result_x/refresh", json={})
-    answer.json()["execution_id"]
+    response = await client.post(URL + "/api/v1/materialized-views/dune.my_team.result_x/refresh", json={})
+    response.json()["execution_id"]
     await client.aclose()
 asyncio.run(main())
 """,

@@ -65,9 +65,9 @@ class Connection(asyncio.Protocol):
         head, blank_line, body = self._received.partition(b"\r\n\r\n")
         if blank_line and len(body) >= _content_length(head):
             self._received = b""
-            self._answer(head.split(b" ", 2)[1].decode())
+            self._respond(head.split(b" ", 2)[1].decode())
 
-    def _answer(self, path: str) -> None:
+    def _respond(self, path: str) -> None:
         steps = path.split("/")
         if steps[-1] == "status":
             body = self._executions.status(steps[-2])

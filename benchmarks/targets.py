@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .figures import Rounds
-from .virtual import Looks, Makespan
+from .virtual import Makespan, Polls
 
 
 class Measured(NamedTuple):
@@ -20,7 +20,7 @@ class Measured(NamedTuple):
     calls: Mapping[str, Rounds]
     waits: Rounds
     memory: Rounds
-    looks: Sequence[Looks]
+    polls: Sequence[Polls]
     makespans: Sequence[Makespan]
     scheduling: Rounds
     generation: Rounds
@@ -84,12 +84,12 @@ def targets(measured: Measured) -> list[Target]:
             digits=3,
         ),
     ]
-    ten_minutes = next(each for each in measured.looks if each.length == 600)
+    ten_minutes = next(each for each in measured.polls if each.length == 600)
     found += [
-        Target("polls of an execution of ten minutes: of once a second", ten_minutes.looks / 600, 0.1, digits=3),
+        Target("polls of an execution of ten minutes: of once a second", ten_minutes.polls / 600, 0.1, digits=3),
         Target(
             "lateness: of the limit (1 s, or 10 % of the length), worst length",
-            max(each.most_lateness / max(1.0, each.length / 10) for each in measured.looks),
+            max(each.most_lateness / max(1.0, each.length / 10) for each in measured.polls),
             1.0,
         ),
     ]

@@ -37,11 +37,11 @@ GROWTH = (100, 1_000, 10_000)
 PARALLEL = (3, 10)
 
 
-class Looks(NamedTuple):
+class Polls(NamedTuple):
     """The cost of following executions of about *length* seconds."""
 
     length: int
-    looks: float
+    polls: float
     mean_lateness: float
     most_lateness: float
 
@@ -56,7 +56,7 @@ class Makespan(NamedTuple):
     least: float
 
 
-def looks(length: int) -> Looks:
+def polls(length: int) -> Polls:
     """Follow executions from 90 % of *length* to all of it, one at a time, on the Free plan."""
     counts: list[int] = []
     lateness: list[float] = []
@@ -69,7 +69,7 @@ def looks(length: int) -> Looks:
         dune.run(watch(session, Watch(execution_id=begun.execution_id, how=begun.how, since=dune.now)))
         counts.append(sum(each.what.startswith("status") for each in dune.seen))
         lateness.append(dune.now - dune.ledger[0].ends)
-    return Looks(length, max(counts), sum(lateness) / TRIES, max(lateness))
+    return Polls(length, max(counts), sum(lateness) / TRIES, max(lateness))
 
 
 def makespans() -> list[Makespan]:

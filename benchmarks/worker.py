@@ -19,7 +19,7 @@ from typing import Any
 from .contenders import CONTENDERS, Async, Sync
 
 SETTLED = 5.0
-"""Seconds until executions that were started together have been looked at."""
+"""Seconds until executions that were started together have been polled."""
 
 
 def cost(work: Callable[[], object]) -> dict[str, float]:
@@ -49,21 +49,21 @@ def call(contender: Sync | Async, loop: asyncio.AbstractEventLoop, what: str, ti
 
 
 def follow(contender: Async, loop: asyncio.AbstractEventLoop, times: int) -> dict[str, float]:
-    """Start and follow so many executions at once; what it costs in all, the looks, and from start to end noticed."""
+    """Start and follow so many executions at once; what it costs in all, the polls, and from start to end noticed."""
     took: list[float] = []
-    looks: list[int] = []
+    polls: list[int] = []
 
     async def one() -> None:
         execution_id = await contender.refresh()
         began = time.perf_counter()
-        looks.append(await contender.follow(execution_id))
+        polls.append(await contender.follow(execution_id))
         took.append(time.perf_counter() - began)
 
     async def together() -> None:
         await asyncio.gather(*(one() for _ in range(times)))
 
     found = cost(lambda: loop.run_until_complete(together()))
-    return found | {"looks": sum(looks), "took": median(took)}
+    return found | {"polls": sum(polls), "took": median(took)}
 
 
 def memory(contender: Async, loop: asyncio.AbstractEventLoop, times: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from benchmarks.foresight import World, waits_of
 from benchmarks.processes import serving
 from benchmarks.report import write
 from benchmarks.targets import Measured, Target, targets
-from benchmarks.virtual import Looks, Makespan
+from benchmarks.virtual import Makespan, Polls
 
 OURS = [name for name in CONTENDERS if not name.startswith("dune_client")]  # which has an environment of its own
 
@@ -35,9 +35,9 @@ def test_a_contender_does_what_it_is_measured_at(name: str, url: str) -> None:
     async def main(contender: Async) -> tuple[list[str], int]:
         started = [await contender.refresh() for _ in range(2)]
         await contender.status()
-        looks = await contender.follow(started[0])
+        polls = await contender.follow(started[0])
         await contender.close()
-        return started, looks
+        return started, polls
 
     contender = CONTENDERS[name](url)
     if isinstance(contender, Sync):
@@ -45,8 +45,8 @@ def test_a_contender_does_what_it_is_measured_at(name: str, url: str) -> None:
         contender.status()
         contender.close()
     else:
-        started, looks = asyncio.run(main(contender))
-        assert looks >= 1
+        started, polls = asyncio.run(main(contender))
+        assert polls >= 1
     assert len(set(started)) == 2
     assert all(each.startswith("01") and len(each) == 26 for each in started)
 
@@ -115,9 +115,9 @@ def everything(cost: float) -> Measured:
         ),
         starts=rounds("python", *CONTENDERS, cpu=10, wall=10),
         calls={what: rounds(*CONTENDERS, cpu=10, wall=10) for what in ("refresh", "status")},
-        waits=rounds("httpx_alone_async", "matviews_async", "dune_client_async", cpu=10, looks=10, took=10),
+        waits=rounds("httpx_alone_async", "matviews_async", "dune_client_async", cpu=10, polls=10, took=10),
         memory=rounds("httpx_alone_async", "matviews_async", "dune_client_async", bytes=10),
-        looks=[Looks(600, 60, 1.0, 60.0)],
+        polls=[Polls(600, 60, 1.0, 60.0)],
         makespans=[Makespan("free", 3, 100.0, 100.0, 90.0)],
         scheduling=rounds("100", "10000", cpu=1),
         generation=rounds("generate", wall=1),
