@@ -27,7 +27,7 @@ from dune_matviews._execution.starting import start
 from dune_matviews._execution.watching import Watch, watch
 from dune_matviews._execution.wish import Wish
 from dune_matviews._http.rate_limits import PLANS
-from dune_matviews.forecasts import Range
+from dune_matviews.models import Range
 from tests.simulation import EPOCH, Dune
 
 from .report import table

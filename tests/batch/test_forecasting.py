@@ -20,7 +20,7 @@ from dune_matviews import (
 )
 from dune_matviews._batch.forecasting import forecast, played
 from dune_matviews._batch.graph import reads
-from dune_matviews._timing import Span, critical_path
+from dune_matviews._display.timing import Span, critical_path
 from dune_matviews.sandbox import DuneSandbox, Scenario
 from tests.batch.runs import refresh_all
 from tests.simulation import Dune, Fault

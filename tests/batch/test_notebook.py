@@ -14,9 +14,8 @@ import pytest
 from dune_matviews import ExecutionState, MatviewsClient
 from dune_matviews._batch.forecasting import forecast
 from dune_matviews._batch.graph import reads
-from dune_matviews._notebook import MOST_ROWS, Progress
-from dune_matviews.forecasts import Forecast, Range, ViewForecast
-from dune_matviews.models import ErrorDetail, ExecutionStatus, Matview, Schedule
+from dune_matviews._display.notebook import MOST_ROWS, Progress
+from dune_matviews.models import ErrorDetail, ExecutionStatus, Forecast, Matview, Range, Schedule, ViewForecast
 from dune_matviews.report import Outcome, ViewResult
 from dune_matviews.sandbox import DuneSandbox, Scenario
 from tests.batch.runs import refresh_all

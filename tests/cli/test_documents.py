@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dune_matviews import ExecutionState, ExecutionStatus, Outcome, RefreshReport, ViewResult
-from dune_matviews._plans import mistakes
 from dune_matviews.cli import _tables
 from dune_matviews.cli._app import app
 from dune_matviews.cli._exits import MEANING
+from dune_matviews.plan import _mistakes as mistakes
 from dune_matviews.plan import read_plan
 from dune_matviews.sandbox import DuneSandbox
 

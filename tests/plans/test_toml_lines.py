@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._plans.toml_lines import line_of
+from dune_matviews.plan._toml_lines import line_of
 
 TEXT = """\
 # a comment

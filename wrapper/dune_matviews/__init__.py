@@ -60,17 +60,19 @@ if TYPE_CHECKING:
     from ._validate import KEEP, IfLost, IfRunning, Keep, Seconds
     from .async_client import AsyncMatviewsClient, AsyncRefresh
     from .client import MatviewsClient, Refresh
-    from .forecasts import Forecast, Range, ViewForecast
     from .models import (
         Account,
         ErrorDetail,
         ExecutionState,
         ExecutionStatus,
+        Forecast,
         Freshness,
         Matview,
+        Range,
         Retry,
         Schedule,
         Usage,
+        ViewForecast,
     )
     from .report import Outcome, RefreshReport, StopReason, ViewResult
 
@@ -146,7 +148,7 @@ _LAZY = {
     "ErrorDetail": "models",
     "ExecutionState": "models",
     "ExecutionStatus": "models",
-    "Forecast": "forecasts",
+    "Forecast": "models",
     "Freshness": "models",
     "IfLost": "_validate",
     "IfRunning": "_validate",
@@ -159,7 +161,7 @@ _LAZY = {
     "Plan": "_http.rate_limits",
     "RateLimit": "_http.headers",
     "Refresh": "client",
-    "Range": "forecasts",
+    "Range": "models",
     "RefreshReport": "report",
     "RequestBudget": "_http.rate_limits",
     "Retry": "models",
@@ -169,7 +171,7 @@ _LAZY = {
     "SmallTierWarning": "_tiers",
     "StopReason": "report",
     "Usage": "models",
-    "ViewForecast": "forecasts",
+    "ViewForecast": "models",
     "ViewResult": "report",
 }
 

@@ -31,8 +31,8 @@ from ._execution.watching import Watch, result_of
 from ._execution.wish import Begun, Wish
 from ._flow.drivers import run, run_async
 from ._flow.effects import Flow, T
+from ._flow.log import log
 from ._http.settings import Settings
-from ._log import log
 from ._tiers import Performance, Tiers
 from ._validate import IF_LOST, IF_RUNNING, KEEP, Keep, Seconds
 from .errors import APIError, ForecastError, InvalidArgumentError, JournalError, RefreshError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ._execution.lineage import Lineage
     from ._http.async_transport import AsyncTransport
     from ._http.transports import SyncTransport
-    from .forecasts import Forecast
+    from .models import Forecast
     from .report import RefreshReport
 
 OLDEST = 3600.0
@@ -153,7 +153,7 @@ class Core:
         plan = Plan(found, {name: self.tiers.choose(by_name.get(name), stacklevel=3) for name in found})
         on_update = _validate.callback(options["on_update"], "on_update")
         if on_update is None and "IPython" in sys.modules:
-            from ._notebook import progress
+            from ._display.notebook import progress
 
             on_update = progress(len(found))
         journal = self._journal(options["journal"], options["run"])
@@ -433,6 +433,6 @@ class Handle:
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        from ._notebook import handle
+        from ._display.notebook import handle
 
         return handle(self.execution_id, self.name)

@@ -22,7 +22,7 @@ from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 if TYPE_CHECKING:
     import httpx
 
-    from .forecasts import Forecast
+    from .models import Forecast
     from .report import RefreshReport, ViewResult
 
 

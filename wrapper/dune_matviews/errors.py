@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ._http.headers import RateLimit
-    from .forecasts import Forecast
-    from .models import ExecutionStatus
+    from .models import ExecutionStatus, Forecast
     from .report import RefreshReport
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from ._timing import Span, critical_path
+from ._display.timing import Span, critical_path
 from .errors import RefreshesFailedError
 from .models import ErrorDetail, ExecutionState, ExecutionStatus
 from .remedies import Remedy, to_dict
@@ -276,13 +276,13 @@ class RefreshReport:
 
     def to_html(self) -> str:
         """One self-contained page, for a browser: outcomes, costs, a Gantt chart, the critical path and the lineage."""
-        from ._page import page
+        from ._display.page import page
 
         return page(self)
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        from ._page import section
+        from ._display.page import section
 
         return section(self)
 

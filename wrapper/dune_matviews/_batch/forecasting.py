@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from random import Random
 
+from .._display.timing import Span, critical_path
 from .._execution.session import Session
 from .._execution.views import past
 from .._flow.effects import Flow
-from .._timing import Span, critical_path
 from ..errors import NotFoundError, PermissionDeniedError
-from ..forecasts import Forecast, Range, ViewForecast
+from ..models import Forecast, Range, ViewForecast
 from .graph import Order
 
 ENOUGH = 3

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from .._log import log
+from .._flow.log import log
 from ..models import ExecutionStatus
 from ..report import Outcome, RefreshReport, StopReason, ViewResult
 

@@ -19,7 +19,7 @@ from .._execution.session import Session
 from .._execution.wish import PreventedError
 from .._flow.effects import Flow, Result
 from .._flow.interleave import Interleave
-from .._log import log
+from .._flow.log import log
 from ..errors import (
     AlreadyRunningError,
     AmbiguousRefreshError,

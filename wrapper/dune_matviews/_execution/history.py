@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._flow.effects import Flow, Work
-from .._log import log
+from .._flow.log import log
 from ..models import ExecutionState, ExecutionStatus
 from .forecast import Expected, Outlook, Past
 from .intents import unquoted

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .._flow.log import log
 from .._http.headers import limits, retirement
 from .._http.messages import Request
 from .._http.redaction import ApiKey
 from .._http.responses import printable
-from .._log import log
 from .session import Session
 
 

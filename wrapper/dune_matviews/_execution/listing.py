@@ -12,7 +12,7 @@ from typing import Any
 from .._api.scalars import moment
 from .._api.values import Definition, Page, Stored
 from .._flow.effects import Flow
-from .._log import log
+from .._flow.log import log
 from .requests import TimeLimit, read
 from .session import Session
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .._api.values import ViewHistory
 from .._flow.effects import Flow, Sleep
-from .._log import log
+from .._flow.log import log
 from ..errors import DuneError, NotFoundError
 from ..models import ExecutionStatus
 from .intents import Baseline, Intent, bare

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import attrs
 
 from .._flow.effects import Call, Flow, Sleep, T
+from .._flow.log import log
 from .._http.rate_limits import Bucket, Turn, Window
-from .._log import log
 from ..errors import APIError, DuneError, RateLimitError, RequestFailedError, ServerError, UnexpectedResponseError
 from ..models import ExecutionStatus, Retry
 from .pacing import backoff

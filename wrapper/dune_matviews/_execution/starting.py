@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from .._api.values import Definition, Started, ViewHistory
 from .._flow.effects import Call, Flow, Sleep, T
-from .._log import log
+from .._flow.log import log
 from ..errors import (
     AlreadyRunningError,
     AmbiguousRefreshError,

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from .._api.values import Definition, Stored, ViewHistory
 from .._flow.effects import Flow
+from .._flow.log import log
 from .._http.responses import printable
-from .._log import log
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
 from ..remedies import Advice, ChangeSetting, Setting

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import attrs
 
 from .._flow.effects import Flow, Sleep, noting
+from .._flow.log import log
 from .._http.responses import printable
-from .._log import log
 from ..errors import (
     APIError,
     CreditLimitError,

@@ -1,4 +1,4 @@
-"""Effects, flows, and the two drivers that carry them out: the only code that sleeps or awaits a flow.
+"""Effects, flows, and the two drivers that carry them out: the only code that sleeps or awaits a flow. And the log.
 
 This room must not know anything of Dune, of HTTP, or of the decisions that flows make.
 

@@ -23,7 +23,7 @@ import httpcore
 import httpx
 
 from .. import __version__
-from .._log import log
+from .._flow.log import log
 from ..errors import APIError, RequestFailedError
 from ..remedies import ChangeSetting, Remedy, Setting
 from .messages import OnNotice, Request, Response

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from ._timing import Span
+from .timing import Span
 
 if TYPE_CHECKING:
-    from .report import RefreshReport, ViewResult
+    from ..report import RefreshReport, ViewResult
 
 STYLE = """
 .dune{color-scheme:light dark;--ink:#1c2024;--soft:#60646c;--line:#d9dce0;

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, get_args
 from .._http.rate_limits import Plan
 from .._tiers import TIERS
 from .._validate import IF_LOST, IF_RUNNING
-from .durations import duration
-from .paths import expanded
-from .toml_lines import Step
+from ._durations import duration
+from ._paths import expanded
+from ._toml_lines import Step
 
 LONGEST_SHOWN = 100
 """Characters of a value in a message."""

@@ -34,11 +34,11 @@ from typing import Any
 
 import attrs
 
-from . import _validate
-from ._plans import durations, paths
-from ._plans.mistakes import mistakes, quoted
-from ._plans.toml_lines import line_of
-from .errors import InvalidArgumentError
+from .. import _validate
+from ..errors import InvalidArgumentError
+from . import _durations, _paths
+from ._mistakes import mistakes, quoted
+from ._toml_lines import line_of
 
 __all__ = ["RefreshPlan", "expand_path", "format_plan", "parse_duration", "read_plan"]
 
@@ -131,7 +131,7 @@ def parse_duration(text: str) -> timedelta:
         InvalidArgumentError: it names none. The message says why, and how to write one.
     """
     try:
-        return durations.duration(text)
+        return _durations.duration(text)
     except ValueError as problem:
         raise InvalidArgumentError(str(problem)) from problem
 
@@ -158,7 +158,7 @@ def expand_path(text: str) -> Path:
         InvalidArgumentError: it names a variable that is not set.
     """
     try:
-        return Path(paths.expanded(text))
+        return Path(_paths.expanded(text))
     except ValueError as problem:
         raise InvalidArgumentError(str(problem)) from problem
 
@@ -174,9 +174,9 @@ def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
 def _plan(data: dict[str, Any], folder: Path) -> RefreshPlan:
     views: dict[str, dict[str, Any]] = data["views"]
     options: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
-    options |= {key: durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
+    options |= {key: _durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
     if "journal" in data:
-        options["journal"] = folder / paths.expanded(data["journal"])
+        options["journal"] = folder / _paths.expanded(data["journal"])
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
     if tiers:
         options["performance"] = tiers

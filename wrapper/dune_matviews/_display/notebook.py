@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ._log import log
-from ._page import STYLE, bar, kind, text
-from ._timing import Span
+from .._flow.log import log
+from .page import STYLE, bar, kind, text
+from .timing import Span
 
 if TYPE_CHECKING:
-    from .forecasts import Forecast
-    from .models import ExecutionStatus, Matview
-    from .report import ViewResult
+    from ..models import ExecutionStatus, Forecast, Matview
+    from ..report import ViewResult
 
 MOST_ROWS = 30
 """The views that the progress of a run shows at once."""
