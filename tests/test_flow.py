@@ -11,7 +11,7 @@ import pytest
 
 from dune_matviews._flow.drivers import run, run_async
 from dune_matviews._flow.effects import Call, Flow, Overlap, Result, noting
-from dune_matviews._flow.interleave import Interleave
+from dune_matviews._flow.interleave import Interleave, Lead, Start
 
 
 def call(request: object) -> Call[Any]:
@@ -93,11 +93,14 @@ def test_a_slow_call_holds_up_no_other_flow() -> None:
 
 def side_by_side(*flows: Flow[Any]) -> Flow[None]:
     """A flow that interleaves others to their ends."""
-    together: Interleave[int, Any] = Interleave(lambda: 0.0)
-    for place, flow in enumerate(flows):
-        together.add(place, flow)
-    while len(together):
-        yield from together.step()
+    together: Interleave[int, Any] = Interleave(lambda: 0.0, len(flows), lambda keys: 0)
+
+    def lead() -> Lead[None]:
+        yield Start(dict(enumerate(flows)))
+        while together.keys:
+            yield Start({})
+
+    yield from together.led_by(lead())
 
 
 @pytest.mark.parametrize("order", [range(3), range(2, -1, -1)])

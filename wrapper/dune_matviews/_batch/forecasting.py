@@ -99,7 +99,7 @@ def played(
     spans: dict[str, Span] = {}
     running: list[tuple[float, str]] = []
     while True:
-        while len(running) < max(max_parallel, len(under_way)) and (name := order.take()) is not None:
+        for name in order.take(max(max_parallel, len(under_way)) - len(running)):
             spans[name] = Span(now, now + lengths[name])
             heapq.heappush(running, (spans[name].end, name))
         if not running:

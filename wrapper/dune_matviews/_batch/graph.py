@@ -84,11 +84,11 @@ class Order:
         """All views, those first that are to start first."""
         return sorted(self._rank, key=self._rank.__getitem__)
 
-    def take(self) -> str | None:
-        """The next view that may start; None while there is none."""
+    def take(self, most: int) -> list[str]:
+        """The next views that may start, at most so many."""
         for name in self._sorter.get_ready():
             heapq.heappush(self._ready, (*self._rank[name], name))
-        return heapq.heappop(self._ready)[-1] if self._ready else None
+        return [heapq.heappop(self._ready)[-1] for _ in range(min(most, len(self._ready)))]
 
     def done(self, name: str) -> None:
         """The view is fresh: those that read it need not wait for it any more."""

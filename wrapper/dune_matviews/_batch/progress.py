@@ -6,7 +6,7 @@ This module must not know order, requests or the journal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -46,7 +46,7 @@ class Progress:
         reads: Mapping[str, tuple[str, ...]],
         max_credits: float,
         on_update: OnUpdate | None,
-        now: Callable[[], datetime],
+        wall: Callable[[], float],
     ) -> None:
         self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in reads}
         self.stopped: str | None = None
@@ -56,10 +56,9 @@ class Progress:
         self._total = 0.0
         self._max_credits = max_credits
         self._on_update = on_update
-        self._times: dict[str, dict[str, datetime]] = {name: {} for name in self.results}
         self.foresee: Callable[[], dict[str, Any]] = dict
-        self._now = now
-        self._began = now()
+        self._wall = wall
+        self._began = self._now()
 
     def update(self, name: str, **changes: object) -> None:
         """Change the result of a view, and tell the caller."""
@@ -67,12 +66,12 @@ class Progress:
 
     def replace(self, name: str, result: ViewResult) -> None:
         """Take over the result of a view, and tell the caller."""
-        times = self._times[name]
+        requested_at, noticed_at = self.results[name].requested_at, self.results[name].noticed_at
         if result.outcome is Outcome.RUNNING:
-            times.setdefault("requested_at", self._now())
-        elif times and result.outcome not in _OPEN:
-            times.setdefault("noticed_at", self._now())
-        self.results[name] = result = attrs.evolve(result, **times)  # type: ignore[arg-type]
+            requested_at = requested_at or self._now()
+        elif requested_at is not None and result.outcome not in _OPEN:
+            noticed_at = noticed_at or self._now()
+        result = self.results[name] = attrs.evolve(result, requested_at=requested_at, noticed_at=noticed_at)
         if self._on_update is not None:
             try:
                 self._on_update(name, attrs.evolve(result, **self.foresee()))
@@ -81,8 +80,11 @@ class Progress:
 
     def note(self, name: str, execution_id: str) -> None:
         """Dune has named an execution: from now on the report has its id."""
-        self._times[name].setdefault("requested_at", self._now())
-        self.results[name] = attrs.evolve(self.results[name], outcome=Outcome.RUNNING, execution_id=execution_id)
+        before = self.results[name]
+        requested_at = before.requested_at or self._now()
+        self.results[name] = attrs.evolve(
+            before, outcome=Outcome.RUNNING, execution_id=execution_id, requested_at=requested_at
+        )
 
     def silence(self) -> None:
         """Tell the caller nothing more."""
@@ -124,3 +126,6 @@ class Progress:
         """The report, as of now."""
         cause = self._causes[0] if self._causes else None
         return RefreshReport(self.results, self._began, self._now(), cause, self._reads)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall(), UTC)

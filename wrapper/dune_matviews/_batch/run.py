@@ -6,7 +6,6 @@ This module must not know how one view is refreshed.
 from __future__ import annotations
 
 import math
-from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from .._execution.scouting import is_wanted
 from .._execution.session import Session
 from .._execution.wish import PreventedError
 from .._flow.effects import Flow, Result
-from .._flow.interleave import Interleave
+from .._flow.interleave import Interleave, Lead, Start
 from .._flow.log import log
 from ..errors import (
     AlreadyRunningError,
@@ -56,12 +55,15 @@ class Run:
         self._expected: dict[str, Expected] = {}
         self._foreseen: tuple[int, dict[str, Any]] = (0, {})
         self._waiting: list[str] = []
-        self._flows: Interleave[str, ViewResult] = Interleave(session.clock)
-        self._ended: deque[tuple[str, Result[ViewResult]]] = deque()
-        self._progress = Progress(plan.reads, limits.max_credits, on_update, self._now)
+        resting = session.intents.recovering  # a view in doubt has no execution, for all that is known
+        self._flows: Interleave[str, ViewResult] = Interleave(session.clock, limits.max_parallel, resting)
+        self._progress = Progress(plan.reads, limits.max_credits, on_update, session.wall)
 
     def flow(self) -> Flow[RefreshReport]:
         """Refresh every view. An exception that ends the run early carries the report so far, as `report`."""
+        return self._flows.led_by(self._lead())
+
+    def _lead(self) -> Lead[RefreshReport]:
         try:
             yield from self._carry_on()
         except CallerError as caught:
@@ -71,12 +73,11 @@ class Run:
             self._end_early(failure)
             raise
         finally:
-            self._flows.close()
             if self._journal is not None:
                 self._journal.close()
         return self._progress.report()
 
-    def _carry_on(self) -> Flow[None]:
+    def _carry_on(self) -> Lead[None]:
         limits, session = self._limits, self._session
         shared = Shared(
             session=session,
@@ -96,10 +97,11 @@ class Run:
         if self._expected:
             self._progress.foresee = self._foresee
         self._waiting = self._order.by_rank()[::-1]
-        while self._start_what_may(shared) or len(self._flows):
-            self._ended += yield from self._flows.step(shared.deadline)
-            while self._ended:
-                self._settle(*self._ended.popleft())
+        room = limits.max_parallel
+        while (ready := self._next(room)) or self._flows.keys:
+            room = yield Start({name: refreshed(name, shared) for name in ready}, shared.deadline)
+            while self._flows.ended:
+                self._settle(*self._flows.ended.popleft())
             if session.clock() >= shared.deadline:
                 self._progress.stop(StopReason.TIMEOUT, f"the timeout of {limits.timeout:g} s is over")
                 self._abandon()
@@ -120,16 +122,11 @@ class Run:
             )
         self._progress.spend(records.costs)
 
-    def _start_what_may(self, shared: Shared) -> bool:
-        """Start views while there is room and nothing speaks against it; whether any was started."""
-        started = False
+    def _next(self, room: int) -> list[str]:
+        """The next views to start, at most so many."""
         if self._learned > 1.5 * self._weighed:
             self._weigh()
-        while self._has_room() and (name := self._order.take()) is not None:
-            if self._progress.stopped is None or self._record(name) is not None:
-                self._flows.add(name, refreshed(name, shared))
-                started = True
-        return started
+        return self._order.take(room)
 
     def _weigh(self) -> None:
         """Order by the time that views are expected to take, as far as it is known."""
@@ -172,11 +169,6 @@ class Run:
             self._waiting.pop()
             self._learned += 1
         return None
-
-    def _has_room(self) -> bool:
-        """Fewer executions are under way than may be; a view in doubt has none, for all that is known."""
-        excess = len(self._flows) - self._limits.max_parallel
-        return excess < 0 or excess < self._session.intents.recovering(self._flows)
 
     def _record(self, name: str) -> Record | None:
         return None if self._journal is None else self._journal.records.of(name)
@@ -248,10 +240,10 @@ class Run:
 
     def _abandon(self) -> None:
         """Let go of everything under way, as it stands; responses that have arrived are taken in."""
-        self._ended += self._flows.close()
-        while self._ended:
+        self._flows.close()
+        while self._flows.ended:
             with suppress(Exception):  # something else ends the run already
-                self._settle(*self._ended.popleft())
+                self._settle(*self._flows.ended.popleft())
         for name, result in self._progress.results.items():
             record = self._record(name)
             if result.outcome not in (Outcome.RUNNING, Outcome.NOT_STARTED):

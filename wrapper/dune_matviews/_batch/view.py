@@ -122,6 +122,8 @@ class _View:
         shared, limits = self._shared, self._shared.limits
         record = None if shared.journal is None else shared.journal.records.of(self._name)
         is_overtaken = record is not None and self._is_overtaken(record)
+        if self._progress.stopped is not None and record is None:
+            raise PreventedError(self._progress.stopped)
         counts = record is not None and not (record.is_refused or record.is_earlier or is_overtaken)
         success = None
         if limits.max_age is not None and not counts and (record is None or not record.is_in_doubt):

@@ -6,14 +6,31 @@ This module must not know the purpose of the flows, nor when a new one is to be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Generic, TypeVar
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Hashable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import attrs
 
 from .effects import Call, Effect, Flow, Overlap, Result, Sleep, T, Work
 
 K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+
+class Start(NamedTuple):
+    """An effect of a lead: start *flows*, each under its key, and wait until it is *until*, the limit of every call.
+
+    The wait is over before that when a flow has ended, or there is more room. The lead receives the number of flows
+    that may be started now.
+    """
+
+    flows: Mapping[Any, Flow[Any]]
+    until: float = math.inf
+
+
+Lead = Generator[Effect | Start, Any, R]
+"""A flow that starts others."""
 
 
 @attrs.define
@@ -24,26 +41,41 @@ class _Member:
 
 
 class Interleave(Generic[K, T]):
-    """Flows that are under way, each under a key of the caller's. Every step goes through all of them."""
+    """Flows side by side, and the lead that starts them. They go on while it waits, and it while they do.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Attributes:
+        keys: those of the flows that are under way.
+        ended: the flows that have ended, in this order, for the lead to take out.
+    """
+
+    def __init__(self, clock: Callable[[], float], limit: int, resting: Callable[[Collection[K]], int]) -> None:
+        """*resting* tells how many of the flows under way do not count towards *limit*."""
         self._clock = clock
+        self._limit = limit
+        self._resting = resting
         self._members: dict[K, _Member] = {}  # those that wait for a task in the order of their tasks
         self._arrived: dict[K, Result[Any]] = {}
-        self._ended: list[tuple[K, Result[T]]] = []
+        self.keys: Collection[K] = self._members.keys()
+        self.ended: deque[tuple[K, Result[T]]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._members)
+    def led_by(self, lead: Lead[R]) -> Flow[R]:
+        """Carry out *lead* and the flows that it starts, and return its result. No flow outlives it."""
+        try:
+            effect = next(lead)
+            while True:
+                try:
+                    result = (yield from self._wait(effect)) if isinstance(effect, Start) else (yield effect)
+                except BaseException as failure:
+                    effect = lead.throw(failure)
+                else:
+                    effect = lead.send(result)
+        except StopIteration as stop:
+            return cast(R, stop.value)
+        finally:
+            self.close()
 
-    def add(self, key: K, flow: Flow[T]) -> None:
-        """Start *flow*."""
-        self._resume(key, flow, Result())
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._members)
-
-    def close(self) -> list[tuple[K, Result[T]]]:
-        """End every flow where it stands, or where the response that has arrived for it leads; return what ended there.
+    def close(self) -> None:
+        """End every flow where it stands, or where the response that has arrived for it leads.
 
         Nothing more is sent, but what a flow wants to have written is.
         """
@@ -56,23 +88,21 @@ class Interleave(Generic[K, T]):
         for member in self._members.values():
             member.flow.close()
         self._members.clear()
-        ended, self._ended = self._ended, []
-        return ended
 
-    def step(self, until: float = math.inf) -> Flow[list[tuple[K, Result[T]]]]:
-        """Let flows go on whose pause is over or whose call has ended; return those flows that ended.
-
-        Where there is none, wait for one, or until it is *until*, to which the time of every call is limited.
-        """
-        self._go_on()
-        if not self._ended:
-            now = self._clock()
-            seconds = max(min(min((each.due for each in self._members.values()), default=until), until) - now, 0.0)
-            tasks = {key: _within(each.task, until - now) for key, each in self._members.items() if each.task}
+    def _wait(self, start: Start) -> Flow[int]:
+        for key, flow in start.flows.items():
+            self._resume(key, flow, Result())
+        room = self._room()
+        while not self.ended and self._room() <= room and (now := self._clock()) < start.until:
+            due = min((each.due for each in self._members.values()), default=math.inf)
+            seconds = max(min(due, start.until) - now, 0.0)
+            tasks = {key: _within(each.task, start.until - now) for key, each in self._members.items() if each.task}
             yield Overlap(tasks, self._arrived, seconds) if tasks else Sleep(seconds)
             self._go_on()
-        ended, self._ended = self._ended, []
-        return ended
+        return self._room()
+
+    def _room(self) -> int:
+        return self._limit - len(self._members) + self._resting(self.keys)
 
     def _go_on(self) -> None:
         now = self._clock()
@@ -83,9 +113,9 @@ class Interleave(Generic[K, T]):
         try:
             effect: Effect = result.resume(flow)
         except StopIteration as stop:
-            self._ended.append((key, Result(stop.value)))
+            self.ended.append((key, Result(stop.value)))
         except Exception as failure:
-            self._ended.append((key, Result(failure=failure)))
+            self.ended.append((key, Result(failure=failure)))
         else:
             assert not isinstance(effect, Overlap), "flows are not interleaved twice"  # noqa: S101  # a slip of ours
             if isinstance(effect, Sleep):
