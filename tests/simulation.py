@@ -180,7 +180,7 @@ class Dune(Operations):
         return call.parse(call.request(call.timeout))
 
     async def send_async(self, call: Call[T]) -> T:
-        """The same for the asynchronous driver."""
+        """The same, as the drivers are handed it."""
         return self.send(call)
 
     # The operations, in place of those that reach a network.
@@ -300,7 +300,7 @@ class Dune(Operations):
 
 def driven_in_a_thread(dune: Dune, flow: Flow[T]) -> T:
     """Carry out a flow by the synchronous driver, in virtual time."""
-    return run(flow, dune.send, sleep=dune.rest)
+    return run(flow, dune.send_async, sleep=dune.rest)
 
 
 def driven_by_asyncio(dune: Dune, flow: Flow[T]) -> T:

@@ -28,16 +28,11 @@ def overlapping(*calls: Call[Any]) -> Flow[dict[Any, Result[Any]]]:
     return results
 
 
-def perform(each: Call[Any]) -> Any:
-    """Send a call: an exception is raised, a function called, anything else returned."""
+async def perform(each: Call[Any]) -> Any:
+    """Send a call: an exception is raised, a function called and its result awaited, anything else returned."""
     if isinstance(each.request, Exception):
         raise each.request
-    return each.request() if callable(each.request) else each.request
-
-
-async def perform_async(each: Call[Any]) -> Any:
-    """The same for the asynchronous driver; functions may have to be awaited."""
-    found = perform(each)
+    found = each.request() if callable(each.request) else each.request
     return await found if asyncio.iscoroutine(found) else found
 
 
@@ -47,7 +42,7 @@ def test_the_asynchronous_driver_overlaps_calls() -> None:
     async def main() -> dict[Any, Result[Any]]:
         both = asyncio.Barrier(2)
         async with asyncio.timeout(60):
-            return await run_async(overlapping(call(both.wait), call(both.wait)), perform_async)
+            return await run_async(overlapping(call(both.wait), call(both.wait)), perform)
 
     assert {result.result for result in asyncio.run(main()).values()} == {0, 1}
 
@@ -64,7 +59,7 @@ def test_one_failure_of_several_spoils_no_other() -> None:
     expected = {0: Result("yes"), 1: Result(failure=failure), 2: Result("yes")}
     flows = [overlapping(call("yes"), call(failure), call("yes")) for _ in range(2)]
     assert run(flows[0], perform) == expected
-    assert asyncio.run(run_async(flows[1], perform_async)) == expected
+    assert asyncio.run(run_async(flows[1], perform)) == expected
 
 
 def test_a_slow_call_holds_up_no_other_flow() -> None:
@@ -85,7 +80,7 @@ def test_a_slow_call_holds_up_no_other_flow() -> None:
             yield call(released.set)
 
         async with asyncio.timeout(60):
-            await run_async(side_by_side(slow(), busy()), perform_async)
+            await run_async(side_by_side(slow(), busy()), perform)
         return done
 
     assert asyncio.run(main()) == ["busy", "slow"]
@@ -115,7 +110,7 @@ def test_a_response_that_has_arrived_outlives_an_interruption(order: range) -> N
 
     async def main() -> None:
         requests.extend(["first", "second", asyncio.Event().wait])
-        task = asyncio.create_task(run_async(flow(), perform_async))
+        task = asyncio.create_task(run_async(flow(), perform))
         for _ in range(10):
             await asyncio.sleep(0)
         task.cancel()
@@ -130,7 +125,7 @@ def test_a_response_that_has_arrived_outlives_an_interruption(order: range) -> N
 def test_an_interruption_that_hits_the_driver_reaches_the_flow() -> None:
     """Ctrl-C between an effect and the flow reaches the flow, which adds its note."""
 
-    def hit(each: Call[Any]) -> None:
+    async def hit(each: Call[Any]) -> None:
         raise KeyboardInterrupt
 
     def flow(note: Callable[[], str]) -> Flow[None]:

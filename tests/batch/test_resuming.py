@@ -128,7 +128,7 @@ def test_a_refresh_whose_response_never_came_is_found_by_the_repeat(same_client:
 
     dune.fail("refresh", Fault(KeyboardInterrupt(), accepted=True))
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(run_of(dune, ["a", "b"], session=session, journal=store).flow(), dune.send, sleep=dune.rest)
+        run(run_of(dune, ["a", "b"], session=session, journal=store).flow(), dune.send_async, sleep=dune.rest)
     assert outcomes(report_of(caught.value))["a"] == "ambiguous"
     report = refresh_all(dune, ["a", "b"], session=session if same_client else None, journal=store)
     assert report.ok

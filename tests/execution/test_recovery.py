@@ -24,9 +24,9 @@ from dune_matviews._api.operations import Operations
 from dune_matviews._api.values import ViewHistory
 from dune_matviews._flow.drivers import run
 from dune_matviews._flow.effects import Call, Flow, Sleep
+from dune_matviews._http.failures import refusal
 from dune_matviews._http.messages import Response
 from dune_matviews._http.redaction import ApiKey
-from dune_matviews._http.responses import refusal
 from tests.execution.refreshing import (
     BAD_GATEWAY,
     GATEWAY_TIMEOUT,
@@ -485,7 +485,7 @@ def test_what_the_edge_says_never_reached_the_origin_is_sent_again(status: int) 
     """Cloudflare's own statement that it could not connect to the origin is as good as a refused connection."""
     headers = {"cf-ray": "8f0-FRA", "server": "cloudflare"}
     dune = Dune()
-    dune.fail("refresh", Fault(refusal(status, headers, b"", ApiKey("key"))))
+    dune.fail("refresh", Fault(refusal(status, headers, b"", None, ApiKey("key"))))
     assert dune.run(refresh(dune.session())) == "E1"
     assert (sent(dune), billed(dune)) == (2, 1)
 
@@ -505,7 +505,7 @@ def test_what_the_edge_says_never_reached_the_origin_is_sent_again(status: int) 
 def test_without_the_edges_own_headers_a_status_of_its_leaves_it_open(status: int, headers: dict[str, str]) -> None:
     """A status that anyone may send, or that is about a later stage than connecting, proves nothing."""
     dune = Dune()
-    dune.fail("refresh", Fault(refusal(status, headers, b"", ApiKey("key"))))
+    dune.fail("refresh", Fault(refusal(status, headers, b"", None, ApiKey("key"))))
     ambiguous(dune, refresh(dune.session()))
     assert (sent(dune), billed(dune)) == (1, 0)
 
@@ -593,7 +593,7 @@ def test_an_interrupted_refresh_is_joined_by_the_next() -> None:
     session = dune.session()
     dune.fail("refresh", Fault(KeyboardInterrupt(), accepted=True))
     with pytest.raises(KeyboardInterrupt):
-        run(refresh(session), dune.send, sleep=dune.rest)
+        run(refresh(session), dune.send_async, sleep=dune.rest)
     assert dune.run(refresh(session)) == "E1"
     assert (sent(dune), billed(dune)) == (1, 1)
 

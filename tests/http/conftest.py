@@ -13,6 +13,7 @@ import trustme
 
 from dune_matviews import MatviewsClient
 from dune_matviews._api.operations import Operations
+from dune_matviews._flow.drivers import completed
 from dune_matviews._flow.effects import Call
 
 CA = trustme.CA()
@@ -40,7 +41,7 @@ def send(runner: asyncio.Runner) -> Callable[..., Any]:
     def once(dune: Any, call: Call[Any] | None = None) -> Any:
         call = call or Operations().status("E")
         if isinstance(dune, MatviewsClient):
-            return dune._transport.send(call)
+            return completed(dune._transport.send(call))
         return runner.run(dune._inner._transport.send(call))
 
     return once

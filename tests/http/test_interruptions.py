@@ -145,7 +145,7 @@ def test_ctrl_c_at_any_line_harms_nobody(sandbox: DuneSandbox, is_connected: boo
         """Whether Ctrl-C has struck before the request was over."""
         sys.settrace(CtrlC(line))
         try:
-            dune._transport.send(Operations().refresh(VIEW, None))
+            completed(dune._transport.send(Operations().refresh(VIEW, None)))
         except KeyboardInterrupt:
             return True
         finally:
@@ -159,7 +159,7 @@ def test_ctrl_c_at_any_line_harms_nobody(sandbox: DuneSandbox, is_connected: boo
             while interrupted(dune):
                 interruptions += 1
                 line += 1
-                dune._transport.send(Operations().usage())
+                completed(dune._transport.send(Operations().usage()))
                 if not is_connected:
                     completed(dune._transport._pool.aclose())
 

@@ -21,6 +21,7 @@ import pytest
 
 from dune_matviews import AmbiguousRefreshError, AsyncMatviewsClient, MatviewsClient, RequestFailedError
 from dune_matviews._api.operations import Operations
+from dune_matviews._flow.drivers import completed
 from dune_matviews._http.connections import Connection
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.http.servers import Server, hold, serving, wait_for
@@ -119,7 +120,7 @@ def test_ctrl_c_at_any_line_leaves_no_key(sandbox: DuneSandbox) -> None:
             line += 1 + line // 100
             sys.settrace(CtrlC(line))
             try:
-                dune._transport.send(Operations().usage())
+                completed(dune._transport.send(Operations().usage()))
             except KeyboardInterrupt as interruption:
                 sys.settrace(None)
                 assert_keyless(interruption)
@@ -146,7 +147,7 @@ def test_an_error_that_was_handled_before_keeps_its_variables(monkeypatch: pytes
     except ValueError as error:
         monkeypatch.setattr(Connection, "connect_tcp", strike)
         with MatviewsClient(KEY) as dune, pytest.raises(KeyboardInterrupt) as caught:
-            dune._transport.send(Operations().usage())
+            completed(dune._transport.send(Operations().usage()))
         assert caught.value.__context__ is error
         assert error.__traceback__ is not None
         assert error.__traceback__.tb_next is not None

@@ -40,8 +40,7 @@ from dune_matviews import (
     UnexpectedResponseError,
     WaitTimeoutError,
 )
-from dune_matviews._http.redaction import ApiKey, redact_record
-from dune_matviews._http.responses import printable
+from dune_matviews._http.redaction import ApiKey, printable, redact_record
 from dune_matviews.sandbox import DuneSandbox, Fault
 from tests.skipping import SkippedTime
 
@@ -360,7 +359,7 @@ def test_the_key_is_found_in_any_text(text: str) -> None:
 def test_a_million_texts_that_may_be_escapes_are_searched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A response of many texts with a `%` costs one search, not one for each text."""
     monkeypatch.setattr(ApiKey, "redact", lambda key, text: pytest.fail("a text was searched by itself"))
-    assert ApiKey(KEY).redact_json(json.dumps(["%"] * 100_000)) == ["%"] * 100_000
+    assert ApiKey(KEY).redact_json(json.dumps(["%"] * 100_000).encode()) == ["%"] * 100_000
 
 
 def test_a_key_that_names_a_property_is_redacted(connect_through: Connect) -> None:
@@ -382,7 +381,7 @@ def test_a_json_text_that_is_not_gone_through_has_nothing_to_redact(
     """A JSON text, whole or cut off, in which the quick search finds nothing, has nothing for the thorough one."""
     secret = ApiKey(key)
     value = {"message": "".join([*parts, key[:length]]), "notes": [{"deep": key.join(parts)}]}
-    found = secret.redact_json(json.dumps(value, ensure_ascii=ascii_only))
+    found = secret.redact_json(json.dumps(value, ensure_ascii=ascii_only).encode())
     assert found == secret._redacted(value)
 
 

@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from .._api.values import Node
 from .._flow.effects import Flow
-from .._http.responses import printable
+from .._http.redaction import printable
 from ..errors import UnexpectedResponseError
 from ..remedies import Advice
 from .intents import bare, unquoted

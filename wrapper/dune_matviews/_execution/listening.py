@@ -11,7 +11,6 @@ from .._flow.log import log
 from .._http.headers import limits, retirement
 from .._http.messages import Request
 from .._http.redaction import ApiKey
-from .._http.responses import printable
 from .session import Session
 
 
@@ -35,7 +34,7 @@ class Listener:
             return
         since = f" since {found.since:%Y-%m-%d}" if found.since else ""
         until = f", and goes on {found.until:%Y-%m-%d}" if found.until else ""
-        link = f"; see {printable(self._key.redact(found.link))}" if found.link else ""
+        link = f"; see {self._key.printable(found.link)}" if found.link else ""
         log.warning(
             "Dune says that the operation '%s' is deprecated%s%s%s. Look for a newer version of dune-matviews.",
             *(operation, since, until, link),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .._api.values import Definition, Stored, ViewHistory
 from .._flow.effects import Flow
 from .._flow.log import log
-from .._http.responses import printable
+from .._http.redaction import printable
 from ..errors import DuneError, InvalidArgumentError, NotFoundError, UnexpectedResponseError
 from ..models import Account, ExecutionStatus, Freshness, Matview, Usage
 from ..remedies import Advice, ChangeSetting, Setting

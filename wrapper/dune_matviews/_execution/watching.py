@@ -14,7 +14,7 @@ import attrs
 
 from .._flow.effects import Flow, Sleep, noting
 from .._flow.log import log
-from .._http.responses import printable
+from .._http.redaction import printable
 from ..errors import (
     APIError,
     CreditLimitError,

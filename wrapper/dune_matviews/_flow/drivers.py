@@ -16,12 +16,11 @@ from .effects import Call, Effect, Flow, Overlap, Result, Sleep, T, Work
 if TYPE_CHECKING:
     from asyncio import Task
 
-Send = Callable[[Call[Any]], Any]
-SendAsync = Callable[[Call[Any]], Awaitable[Any]]
+Send = Callable[[Call[Any]], Awaitable[Any]]
 
 
 def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sleep) -> T:
-    """Carry out *flow* in this thread, and return its result."""
+    """Carry out *flow* in this thread, and return its result. *send* never waits for an event loop: it blocks."""
 
     async def carry_out(effect: Effect) -> Any:
         if isinstance(effect, Sleep):
@@ -33,7 +32,7 @@ def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sl
         return await perform(effect)
 
     async def perform(task: Call[Any] | Work[Any]) -> Any:
-        return task.function() if isinstance(task, Work) else send(task)
+        return task.function() if isinstance(task, Work) else await send(task)
 
     return completed(_drive(flow, carry_out))
 
@@ -47,7 +46,7 @@ def completed(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a coroutine of the synchronous client has waited")
 
 
-async def run_async(flow: Flow[T], send: SendAsync, *, sleep: Callable[[float], Awaitable[object]] | None = None) -> T:
+async def run_async(flow: Flow[T], send: Send, *, sleep: Callable[[float], Awaitable[object]] | None = None) -> T:
     """Carry out *flow* in the running asyncio task, and return its result."""
     import asyncio  # 40 ms that the synchronous client does not need
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import httpx
 from ..errors import ConfigurationError
 from . import transports
 from .connections import Route, as_httpx
-from .exchange import Exchange, Trace
+from .exchange import Exchange
 from .settings import Settings
 from .transports import Pool, Transport
 
@@ -39,8 +39,10 @@ class _Connection(httpcore.AsyncNetworkBackend):
         self.http = route.connect_async(self)
 
     async def carry_out(self, exchange: Exchange) -> None:
+        if self._socket is None:
+            exchange.request.extensions["trace"] = _trace(exchange)
         async with limit(exchange.seconds):
-            request = self._route.request(exchange.signed(None if self._socket else _trace(exchange)))
+            request = self._route.request(exchange.request)
             async with aclosing(await self.http.handle_async_request(request)) as response:
                 await _read(exchange, as_httpx(response))
 
@@ -73,7 +75,7 @@ class _Slots:
         self._free.release()
 
 
-def _trace(exchange: Exchange) -> Trace:
+def _trace(exchange: Exchange) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
     async def trace(event: str, info: Mapping[str, Any]) -> None:
         exchange.trace(event, info)
 
@@ -102,8 +104,8 @@ class AsyncTransport(Transport):
         return await self._exchange(await self._own_pool(), call)
 
     async def _through_own(self, exchange: Exchange) -> None:
-        request = exchange.signed(_trace(exchange))
-        async with aclosing(await self._own.send(request, stream=True, follow_redirects=False)) as response:
+        exchange.request.extensions["trace"] = _trace(exchange)
+        async with aclosing(await self._own.send(exchange.request, stream=True, follow_redirects=False)) as response:
             await _read(exchange, response)
 
     async def _own_pool(self) -> Pool:

@@ -128,8 +128,9 @@ class Connection(httpcore.NetworkBackend):
     async def carry_out(self, exchange: Exchange) -> None:
         """Send the request and take in its response, without ever waiting for the event loop."""
         self._deadline = exchange.deadline
-        request = self._route.request(exchange.signed(None if self._socket else exchange.trace))
-        with closing(self.http.handle_request(request)) as response:
+        if self._socket is None:
+            exchange.request.extensions["trace"] = exchange.trace
+        with closing(self.http.handle_request(self._route.request(exchange.request))) as response:
             exchange.read(as_httpx(response))
 
     async def aclose(self) -> None:

@@ -9,11 +9,9 @@ of it would show the key.
 from __future__ import annotations
 
 import logging
-import re
-import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
@@ -25,18 +23,17 @@ import httpx
 from .. import __version__
 from .._flow.log import log
 from ..errors import APIError, RequestFailedError
-from ..remedies import ChangeSetting, Remedy, Setting
+from .failures import lost, refusal, unreadable
 from .messages import OnNotice, Request, Response
 from .redaction import clear_ended_frames
-from .responses import printable, refusal, success
 from .settings import Settings
 
 KEY_HEADER = "X-Dune-Api-Key"
 
-Trace = Callable[[str, Mapping[str, Any]], object]
-"""What httpcore's `trace` extension calls at each of its steps."""
-
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": f"dune-matviews/{__version__}"}
+
+_REQUEST_IDS = ("x-request-id", "cf-ray")
+"""Headers by which Dune's support can find a request."""
 
 _NOTICES = frozenset({"ratelimit", "ratelimit-policy", "deprecation", "sunset"})
 
@@ -44,9 +41,6 @@ _url = lru_cache(maxsize=256)(httpx.URL)  # parsing one costs as much as all tha
 
 # How the names of httpcore's steps begin that make a connection, apart from the requests that it sends to a proxy.
 _CONNECTING = ("connection.", "proxy.", "socks.")
-
-# Another transport than httpx's may give a reset the name of any other timeout.
-_LATE = (TimeoutError, httpcore.TimeoutException, httpx.ReadTimeout, httpx.WriteTimeout)
 
 
 class Exchange:
@@ -59,6 +53,7 @@ class Exchange:
     def __init__(self, settings: Settings, request: Request, seconds: float, on_notice: OnNotice) -> None:
         parts = {**request.parts, "url": _url(settings.base_url + request.parts["url"])}
         self.request = httpx.Request(headers=_HEADERS | parts.pop("headers", {}), **parts)
+        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self._key = settings.api_key
@@ -74,13 +69,9 @@ class Exchange:
     def __enter__(self) -> Self:
         return self
 
-    def signed(self, trace: Trace | None) -> httpx.Request:
-        """The request, with the key. *trace* passes httpcore's steps to `trace`; an open connection needs none."""
-        self.request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), self.seconds)
-        if trace is not None:
-            self.request.extensions["trace"] = trace
+    def sign(self) -> None:
+        """Give the request the key."""
         self.request.headers[KEY_HEADER] = self._key.reveal()
-        return self.request
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take in a step of httpcore. As long as all steps were those of connecting, nothing has been sent."""
@@ -149,20 +140,22 @@ class Exchange:
         response, failure = self._response, self._failure
         if response is None or (response.is_success and failure is not None):
             self._note(type(failure).__name__)
-            return self._lost(failure, sent=response is not None or not self._is_unsent(failure))
-        self._note(response.status_code)
-        read = success if response.is_success else refusal
-        return read(response.status_code, response.headers, bytes(self._body), self._key)
-
-    def _lost(self, failure: Exception | None, *, sent: bool) -> RequestFailedError:
-        if isinstance(failure, _LATE) or (isinstance(failure, httpx.TimeoutException) and not sent):
-            problem = f"no response within {round(self.seconds, 3):g} s" if sent else "no connection in time"
+            sent = response is not None or not self._is_unsent(failure)
+            return lost(self.request, failure, self.seconds, self._key, sent=sent)
+        status, headers, body = response.status_code, response.headers, bytes(self._body)
+        self._note(status)
+        request_id = next((self._key.printable(headers[name]) for name in _REQUEST_IDS if name in headers), None)
+        if not response.is_success:
+            return refusal(status, headers, body, request_id, self._key)
+        try:
+            found = self._key.redact_json(body)
+        except (ValueError, RecursionError) as problem:  # no cause of our error: it holds the body as it came
+            reason = f"the body is no JSON ({type(problem).__name__})" if body else "the body is empty"
         else:
-            problem = printable(self._key.redact(str(failure))).rstrip(".") or type(failure).__name__
-        message = f"{self.request.method} {self.request.url.copy_with(query=None)} failed: {problem}."
-        lasting = None if sent else _lasting(failure)
-        remedy = lasting or (None if sent else _REACH)
-        return RequestFailedError(message, sent=sent, is_transient=lasting is None, remedy=remedy)
+            if isinstance(found, dict):
+                return Response(status, headers, found, request_id)
+            reason = "the body is no JSON object"
+        return unreadable(reason, status, body, request_id, self._key)
 
     def _is_unsent(self, failure: Exception | None) -> bool:
         """httpcore was connecting, or had not begun to, for want of a connection; other transports prove nothing."""
@@ -188,32 +181,3 @@ class _GivenUpError(Exception):
 def _take_key_out(request: httpx.Request) -> None:
     with suppress(KeyError):  # a hook of the caller's may have been quicker
         del request.headers[KEY_HEADER]
-
-
-def _lasting(failure: Exception | None) -> Remedy | None:
-    """How to mend a failure that will not pass by itself; None for one that may."""
-    if isinstance(failure, httpx.ProxyError | httpcore.ProxyError):
-        if re.match(r"5\d\d |Proxy Server could not connect: ", str(failure)):  # httpcore tells it in no other way
-            return None
-        return ChangeSetting(
-            "The proxy refuses the connection. Check {} or {}, which also takes a user and a password "
-            "(http://user:password@host:port), or name the host in {}.",
-            tuple(Setting(variable=each) for each in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")),
-        )
-    cause: BaseException | None = failure
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return ChangeSetting(
-                "The server's certificate is not trusted here. If a proxy or gateway of yours signs certificates, set "
-                "{} to a file with its certificate authority.",
-                (Setting(variable="SSL_CERT_FILE"),),
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None
-
-
-_REACH = ChangeSetting(
-    "Check {}, and that this machine reaches that host: a proxy is named by {}.",
-    (Setting("base_url", variable="DUNE_API_BASE_URL"), Setting(variable="HTTPS_PROXY")),
-)
-"""What to do about a connection that could not be made."""

@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 REDACTED = "***"
 
+LONGEST_MESSAGE = 300
+LONGEST_BODY = 20_000
+
 # A server may well send back half a key, where its response is cut; fewer characters than these give nothing away.
 _TELLING = 8
 
@@ -53,8 +56,16 @@ class ApiKey:
                 return text[:-length] + REDACTED
         return text
 
-    def redact_json(self, text: str) -> Any:
-        """The JSON value that *text* is, without the key in any text that is for people."""
+    def printable(self, text: str) -> str:
+        """*text* as a part of a message: without the key, on one line, printable, and not too long."""
+        return printable(self.redact(text))
+
+    def redact_json(self, body: bytes) -> Any:
+        """The JSON value that *body* is, without the key in any text that is for people.
+
+        In UTF-8 alone: Python would accept other encodings, in which a key cannot be found.
+        """
+        text = body.decode().removeprefix("\ufeff")
         value = json.loads(text)
         beginning = self.reveal()[:_TELLING]
         if beginning not in text and not self._may_be_escaped(text):
@@ -91,6 +102,12 @@ class ApiKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key is not pickled; create the client where it is used")
+
+
+def printable(text: str) -> str:
+    """A text of the server's as a part of a message: on one line, printable, and not too long."""
+    words = " ".join("".join(each if each.isprintable() else " " for each in text[:LONGEST_BODY]).split())
+    return words if len(words) <= LONGEST_MESSAGE else words[: LONGEST_MESSAGE - 1] + "…"
 
 
 def _spellings(character: str) -> str:

@@ -21,7 +21,7 @@ from .._flow.drivers import completed
 from ..errors import ClientClosedError, InvalidArgumentError, RequestFailedError
 from .connections import Connection, Route
 from .exchange import Exchange
-from .messages import OnNotice
+from .messages import OnNotice, Request
 from .redaction import keep_out_of_logs
 from .settings import Settings
 
@@ -109,27 +109,27 @@ class Transport:
                 raise RequestFailedError("No connection was free for the request in the time that was left.")
             if call.before is not None:
                 call.before()
-            exchange = Exchange(self._settings, call.request, min(self._settings.timeout, left), self.on_notice)
-            if self._own is None:
-                await self._carry_out(exchange, pool, call.request.is_billed)
-            else:
-                with exchange:
-                    await self._through_own(exchange)
+            exchange = await self._carried_out(pool, call.request, min(self._settings.timeout, left))
         finally:
             if slot is not None:
                 del slot
                 pool.slots.call_next()
         return call.parse(exchange.outcome())
 
-    async def _carry_out(self, exchange: Exchange, pool: Pool, is_billed: bool) -> None:
-        connection = await pool.take(is_billed)
+    async def _carried_out(self, pool: Pool, request: Request, seconds: float) -> Exchange:
+        connection = None if self._own else await pool.take(request.is_billed)
+        is_clean = False
         try:
-            with exchange:
-                await connection.carry_out(exchange)
+            with Exchange(self._settings, request, seconds, self.on_notice) as exchange:
+                exchange.sign()
+                await (connection.carry_out(exchange) if connection else self._through_own(exchange))
+            is_clean = exchange.is_clean
         finally:
-            await pool.give_back(connection, exchange.is_clean)
-            if self.is_closed:
-                await pool.aclose()
+            if connection is not None:
+                await pool.give_back(connection, is_clean)
+                if self.is_closed:
+                    await pool.aclose()
+        return exchange
 
     async def _through_own(self, exchange: Exchange) -> None:
         raise NotImplementedError
@@ -142,13 +142,13 @@ class SyncTransport(Transport):
         super().__init__(settings, own, httpx.Client)
         self._pool = self._new_pool()
 
-    def send(self, call: Call[T]) -> T:
+    async def send(self, call: Call[T]) -> T:
         """Send *call* once, as soon as a connection is free for it."""
-        return completed(self._exchange(self._own_pool(), call))
+        return await self._exchange(self._own_pool(), call)
 
     async def _through_own(self, exchange: Exchange) -> None:
-        request = exchange.signed(exchange.trace)
-        with closing(self._own.send(request, stream=True, follow_redirects=False)) as response:
+        exchange.request.extensions["trace"] = exchange.trace
+        with closing(self._own.send(exchange.request, stream=True, follow_redirects=False)) as response:
             exchange.read(response)
 
     def _new_pool(self) -> Pool:
