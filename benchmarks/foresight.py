@@ -150,7 +150,7 @@ def remember(session: Session, past: dict[str, list[float]]) -> None:
                 ended_at=ended,
                 cost_credits=length / 60,
             )
-            session.history.add(name, status)
+            session.history.add(status, name)
 
 
 def _graph(kind: str, random: Random) -> Views:

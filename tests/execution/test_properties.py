@@ -300,7 +300,7 @@ def test_after_an_interruption_nothing_more_is_sent(
         return rest
 
     try:
-        run(flow, dune.send, sleep=interrupt_at(place))
+        run(flow, dune.send_async, sleep=interrupt_at(place))
     except KeyboardInterrupt as caught:
         assert caught is interruption
         before = len(dune.seen)

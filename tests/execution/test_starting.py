@@ -199,7 +199,7 @@ def test_an_interruption_sends_nothing_more_and_leaves_a_note(interruption: type
     dune = Dune()
     dune.fail("refresh", Fault(interruption(), accepted=True))
     with pytest.raises(interruption) as caught:
-        run(refresh(dune.session()), dune.send, sleep=dune.rest)
+        run(refresh(dune.session()), dune.send_async, sleep=dune.rest)
     assert len(dune.seen) == 2
     (note,) = caught.value.__notes__
     assert note.startswith(
@@ -234,7 +234,7 @@ def test_an_interruption_after_the_response_names_the_execution(caplog: pytest.L
     logger.addHandler(handler)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
-            run(refresh(dune.session()), dune.send, sleep=dune.rest)
+            run(refresh(dune.session()), dune.send_async, sleep=dune.rest)
     finally:
         logger.removeHandler(handler)
     assert caught.value.__notes__ == ["The refresh goes on. Follow it with attach('E1')."]

@@ -172,7 +172,7 @@ def test_an_interrupted_upsert_has_a_note_that_can_be_followed() -> None:
     dune = Dune()
     dune.fail("upsert", Fault(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(upsert(dune.session()), dune.send)
+        run(upsert(dune.session()), dune.send_async)
     (note,) = caught.value.__notes__
     assert "get() of its full name" in note
 

@@ -29,7 +29,8 @@ from dune_matviews import (
     WaitTimeoutError,
 )
 from dune_matviews._api.scalars import number
-from dune_matviews._execution.watching import cancel, status
+from dune_matviews._execution.requests import status
+from dune_matviews._execution.watching import cancel
 from tests.execution.refreshing import (
     BAD_GATEWAY,
     LOST,

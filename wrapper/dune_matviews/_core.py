@@ -19,7 +19,7 @@ import attrs
 
 from . import _validate
 from ._api.values import Definition, Page
-from ._execution import listing, views, watching
+from ._execution import listing, requests, views, watching
 from ._execution.intents import How
 from ._execution.journal import Journal, Store
 from ._execution.listening import Listener
@@ -295,7 +295,7 @@ class Core:
         return self.session.clock() - (age if 0.0 < age < OLDEST else 0.0)
 
     def poll(self, execution: Execution) -> Flow[ExecutionStatus]:
-        found = yield from watching.status(self.session, execution.execution_id, execution.view)
+        found = yield from requests.status(self.session, execution.execution_id, execution.view)
         yield from execution.record(found)
         return found
 

@@ -31,12 +31,16 @@ class ExecutionState(StrEnum):
     @property
     def is_finished(self) -> bool:
         """True if the state is final. For an unknown state, only `ExecutionStatus.is_finished` can tell."""
-        return self not in (ExecutionState.PENDING, ExecutionState.EXECUTING, ExecutionState.UNKNOWN)
+        return self in FINISHED
 
     @property
     def succeeded(self) -> bool:
         """True if the table is complete and fresh. `COMPLETED_PARTIAL` truncates only the stored query result."""
         return self in (ExecutionState.COMPLETED, ExecutionState.COMPLETED_PARTIAL)
+
+
+FINISHED = frozenset(ExecutionState) - {ExecutionState.PENDING, ExecutionState.EXECUTING, ExecutionState.UNKNOWN}
+"""The final states."""
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ from dune_api.types import Unset
 from .._http.headers import http_date
 from .._http.messages import Response
 from ..errors import DuneError, UnexpectedResponseError
-from ..models import Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
+from ..models import FINISHED, Account, ErrorDetail, ExecutionState, ExecutionStatus, Matview, Schedule, Usage
 from .scalars import amount, day, integer, moment, number, text
 from .values import Node, Page, Started, Stored, ViewHistory
 
@@ -243,7 +243,7 @@ def status(response: Response, execution_id: str) -> ExecutionStatus:
     return ExecutionStatus(
         execution_id=execution_id,
         state=state,
-        is_finished=told if state is ExecutionState.UNKNOWN else state.is_finished,
+        is_finished=told if state is ExecutionState.UNKNOWN else state in FINISHED,
         query_id=integer(found.query_id),
         queue_position=integer(found.queue_position),
         submitted_at=moment(found.submitted_at),

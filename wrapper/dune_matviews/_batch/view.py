@@ -14,11 +14,11 @@ import attrs
 from .._execution.journal import Journal
 from .._execution.pacing import Watched
 from .._execution.records import Record
-from .._execution.requests import time_limit
+from .._execution.requests import status, time_limit
 from .._execution.session import Session
 from .._execution.starting import start
 from .._execution.views import Success, last_success
-from .._execution.watching import Watch, result_of, status, watch
+from .._execution.watching import Watch, result_of, watch
 from .._execution.wish import Begun, PreventedError, Wish
 from .._flow.effects import Flow, Sleep
 from .._validate import IfLost, IfRunning

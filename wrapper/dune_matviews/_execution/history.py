@@ -7,7 +7,7 @@ wrong with it is no error.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from .._flow.effects import Flow, Work
 from .._flow.log import log
 from ..models import ExecutionState, ExecutionStatus
 from .forecast import Expected, Outlook, Past
-from .intents import unquoted
+from .intents import REMEMBERED, unquoted
 
 KEPT = 20
 """Executions of a view that are remembered."""
@@ -39,7 +39,7 @@ class History:
         self.unread: dict[str, list[str]] = {}
         self._views: defaultdict[str, list[ExecutionStatus]] = defaultdict(list)
         self._by_id: dict[str, ExecutionStatus] = {}
-        self._seen: set[str] = set()
+        self._over: OrderedDict[str, None] = OrderedDict()  # as Dune itself has told: a file proves nothing
         self._unwritten: list[str] = []
         self._outlook: Outlook | None = None
         self._outlook_of = 0
@@ -51,20 +51,32 @@ class History:
         return execution_id in self._by_id
 
     def seen(self, execution_id: str) -> ExecutionStatus | None:
-        """An execution whose end this client was told by Dune itself: a file proves nothing."""
-        return self._by_id.get(execution_id) if execution_id in self._seen else None
+        """An execution whose end this client was told by Dune itself, if it is still remembered."""
+        return self._by_id.get(execution_id) if self.is_over(execution_id) else None
+
+    def is_over(self, execution_id: str) -> bool:
+        """The execution has been seen to end: nothing about it changes any more."""
+        return execution_id in self._over
+
+    def end(self, execution_id: str) -> None:
+        """The execution is over, with any end."""
+        self._over[execution_id] = None
+        if len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
 
     def of(self, view: str) -> list[ExecutionStatus]:
         """The executions of a view, the latest first."""
         return list(self._views.get(unquoted(view), ()))
 
-    def add(self, view: str, status: ExecutionStatus) -> None:
-        """Remember an execution that has ended."""
-        if self._take(view, status) and self.path is not None:
+    def add(self, status: ExecutionStatus, view: str | None) -> None:
+        """Remember an execution if it has ended: with its *view*, as the view's past."""
+        if not status.is_finished:
+            return
+        self.end(status.execution_id)
+        if view is not None and self._take(view, status) and self.path is not None:
             self._unwritten.append(_line(view, status))
-        if status.is_finished and status.execution_id in self._by_id:
+        if status.execution_id in self._by_id:
             self._by_id[status.execution_id] = status
-            self._seen.add(status.execution_id)
 
     def expected(self, view: str) -> Expected | None:
         """What the view's past says of its next execution; None where it has none."""
@@ -95,7 +107,7 @@ class History:
             yield from Work(self._save).done()
 
     def _take(self, view: str, status: ExecutionStatus) -> bool:
-        if not status.is_finished or status.execution_id in self._by_id:
+        if status.execution_id in self._by_id:
             return False
         known = self._views[unquoted(view)]
         known.append(status)
@@ -103,7 +115,6 @@ class History:
         self._by_id[status.execution_id] = status
         for each in known[KEPT:]:
             self._by_id.pop(each.execution_id, None)
-            self._seen.discard(each.execution_id)
         del known[KEPT:]
         return True
 

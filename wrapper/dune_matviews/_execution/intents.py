@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import Enum, auto
 from threading import RLock
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import attrs
 
 from .._api.values import Definition
 from ..errors import AmbiguousRefreshError
-
-T = TypeVar("T")
 
 How = Literal["response", "inferred", "adopted"]
 """How the id of an execution is known: by Dune's response to our request, by its history of the view, or it was there
@@ -124,7 +122,6 @@ class Intents:
     def __init__(self) -> None:
         self._open: list[Intent] = []
         self._held: OrderedDict[str, tuple[str, str | None]] = OrderedDict()  # id: view, and token if by response
-        self._finished: OrderedDict[str, None] = OrderedDict()
         self._lock = RLock()
 
     def start_over(self, now: float) -> None:
@@ -184,35 +181,21 @@ class Intents:
             if intent in self._open:
                 self._open.remove(intent)
             if how == "response" or execution_id not in self._held:
-                _remember(self._held, execution_id, (intent.view, intent.token if how == "response" else None))
+                self._held[execution_id] = intent.view, intent.token if how == "response" else None
+                if len(self._held) > REMEMBERED:
+                    self._held.popitem(last=False)
 
     def owner(self, execution_id: str) -> str | None:
         """The token of the intent whose response named this execution."""
         return self._held.get(execution_id, ("", None))[1]
 
-    def under_way(self, view: str) -> list[str]:
-        """Executions of the view that this client has started or found and not seen end, latest first."""
+    def held(self, view: str) -> list[str]:
+        """Executions of the view that this client has started or found, latest first."""
         with self._lock:
-            held = [each for each, (name, _) in self._held.items() if same_view(name, view)]
-        return [each for each in reversed(held) if each not in self._finished]
-
-    def finish(self, execution_id: str) -> None:
-        """The execution has ended."""
-        with self._lock:
-            _remember(self._finished, execution_id, None)
-
-    def is_finished(self, execution_id: str) -> bool:
-        """The execution has been seen to end: nothing about it changes any more."""
-        return execution_id in self._finished
+            return [each for each, (name, _) in reversed(self._held.items()) if same_view(name, view)]
 
     def _of(self, view: str) -> Iterator[Intent]:
         return (each for each in self._open if same_view(each.view, view))
-
-
-def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
-    memory[key] = value
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)
 
 
 def same_view(one: str, other: str) -> bool:

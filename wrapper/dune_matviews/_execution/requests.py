@@ -6,7 +6,8 @@ This module must not know the meaning of a request; only whether a duplicate may
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import attrs
 
@@ -107,8 +108,28 @@ def poll(
 ) -> Flow[ExecutionStatus]:
     """Read the status of an execution, and remember its end if it has ended: with its *view*, as the view's past."""
     status = yield from read(session, session.operations.status(execution_id, view), limit)
-    session.ended(view, status)
+    session.history.add(status, view)
     return status
+
+
+def status(session: Session, execution_id: str, view: str | None) -> Flow[ExecutionStatus]:
+    """Poll an execution once, for a caller who asks for its status: errors name it."""
+    try:
+        return (yield from poll(session, execution_id, view))
+    except DuneError as failure:
+        failure.execution_id, failure.view = execution_id, view
+        raise
+
+
+@contextmanager
+def about(execution_id: str, view: str | None) -> Generator[None]:
+    """Errors name the execution that they are about, and its view."""
+    try:
+        yield
+    except DuneError as failure:
+        failure.execution_id = execution_id
+        failure.view = view
+        raise
 
 
 def admitted(session: Session, bucket: Bucket, limit: TimeLimit) -> Flow[None]:

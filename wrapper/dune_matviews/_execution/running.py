@@ -34,12 +34,11 @@ def find_running(session: Session, wish: Wish) -> Flow[tuple[str | None, tuple[V
     limit = time_limit(session, wish.deadline)
     read_at = session.clock()
     history = yield from read(session, session.operations.history(wish.view), limit)
-    own = session.intents.under_way(wish.view)
+    own = session.under_way(wish.view)
     for execution_id in [*own, *(each for each in newest_first(history.ids)[:RECENT] if each not in own)]:
         made = ulid_moment(execution_id)
         age = history.date - made if history.date is not None and made is not None else None
-        over = session.intents.is_finished(execution_id) or session.history.seen(execution_id) is not None
-        if over or (age is not None and age > LONGEST_EXECUTION):
+        if session.history.is_over(execution_id) or (age is not None and age > LONGEST_EXECUTION):
             continue
         try:
             status = yield from poll(session, execution_id, wish.view, limit)

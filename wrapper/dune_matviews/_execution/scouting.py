@@ -37,7 +37,7 @@ def read_one(session: Session, view: str, deadline: float) -> Flow[None]:
     with suppress(DuneError):
         if unread is None:
             found = yield from read(session, session.operations.history(view), limit)
-            under_way = session.intents.under_way(view)
+            under_way = session.under_way(view)
             left = [each for each in newest_first(found.ids) if each not in under_way]
             history.unread[view] = [each for each in left if each not in history][: ENOUGH + 1]
         elif unread:

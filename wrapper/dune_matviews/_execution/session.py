@@ -20,7 +20,7 @@ from .pacing import Pace
 
 if TYPE_CHECKING:
     from .._api.operations import Operations
-    from ..models import ExecutionStatus, Retry
+    from ..models import Retry
 
 
 @attrs.frozen(kw_only=True)
@@ -75,12 +75,9 @@ class Session:
     def __attrs_post_init__(self) -> None:
         _sessions.add(self)
 
-    def ended(self, view: str | None, status: ExecutionStatus) -> None:
-        """Take in an execution that has ended, if it has."""
-        if status.is_finished:
-            self.intents.finish(status.execution_id)
-            if view is not None:
-                self.history.add(view, status)
+    def under_way(self, view: str) -> list[str]:
+        """Executions of the view that this client has started or found and not seen end, latest first."""
+        return [each for each in self.intents.held(view) if not self.history.is_over(each)]
 
     def start_over(self) -> None:
         """In a forked child."""

@@ -442,7 +442,7 @@ class _Start:
         if (
             finding.candidates
             and intent is not self._intent
-            and all(map(self._intents.is_finished, finding.candidates))
+            and all(map(self._session.history.is_over, finding.candidates))
         ):
             self._intents.close(intent)  # all have ended, so its own has
             return None

@@ -33,7 +33,7 @@ from .forecast import Expected
 from .intents import How
 from .pacing import Watched
 from .recovery import ulid_moment
-from .requests import LAST_TRY, TimeLimit, is_transient, read
+from .requests import LAST_TRY, TimeLimit, about, is_transient, read
 from .running import MAY_BE_UNKNOWN
 from .scouting import LAZY, is_wanted, read_one
 from .session import Session
@@ -80,14 +80,6 @@ class Watch:
     def fields(self) -> dict[str, str | None]:
         """For its log records."""
         return {"view": self.view, "execution_id": self.execution_id}
-
-
-def status(session: Session, execution_id: str, view: str | None) -> Flow[ExecutionStatus]:
-    """Poll an execution once."""
-    with about(execution_id, view):
-        found = yield from read(session, session.operations.status(execution_id, view))
-    session.ended(view, found)
-    return found
 
 
 def cancel(session: Session, execution_id: str, view: str | None) -> Flow[bool]:
@@ -153,7 +145,7 @@ class _Watching(Watched):
             except NotFoundError:
                 if self._status is None and self._is_new() and session.clock() - began < session.times.not_yet:
                     return None
-                session.intents.finish(watched.execution_id)  # over long ago, or never there: nobody follows it now
+                session.history.end(watched.execution_id)  # over long ago, or never there: nobody follows it now
                 raise
 
     def _expected(self) -> Expected | None:
@@ -183,7 +175,7 @@ class _Watching(Watched):
         """Take in a status, tell the caller, and keep to the cap; whether the execution has ended."""
         session, watched = self._session, self._watched
         status = self._status = self._costed(status)
-        session.ended(watched.view, status)
+        session.history.add(status, watched.view)
         if watched.on_update is not None:
             watched.on_update(status)
         if status.is_finished:
@@ -311,14 +303,3 @@ def _next_poll(polled_at: float, due: float, deadline: float, timeout: float) ->
         return due
     last_poll = deadline - min(LAST_TRY, timeout / 10)
     return last_poll if polled_at < last_poll else deadline
-
-
-@contextmanager
-def about(execution_id: str, view: str | None) -> Generator[None]:
-    """Errors name the execution that they are about, and its view."""
-    try:
-        yield
-    except DuneError as failure:
-        failure.execution_id = execution_id
-        failure.view = view
-        raise

@@ -27,12 +27,9 @@ def run(flow: Flow[T], send: Send, *, sleep: Callable[[float], object] = time.sl
             return sleep(effect.seconds)
         if isinstance(effect, Overlap):  # in turn: the one that has waited longest
             key, task = next(iter(effect.tasks.items()))
-            effect.results[key] = await _result_of(perform(task))
+            effect.results[key] = await _result_of(carry_out(task))
             return None
-        return await perform(effect)
-
-    async def perform(task: Call[Any] | Work[Any]) -> Any:
-        return task.function() if isinstance(task, Work) else await send(task)
+        return effect.function() if isinstance(effect, Work) else await send(effect)
 
     return completed(_drive(flow, carry_out))
 

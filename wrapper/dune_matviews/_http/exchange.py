@@ -127,12 +127,12 @@ class Exchange:
         """The response, if it is a success and complete; else our error is raised."""
         try:
             found = self._found()
+            if isinstance(found, Response):
+                return found
             cause = self._cause()
         except BaseException as interruption:
             clear_ended_frames(interruption, self._earlier)
             raise
-        if isinstance(found, Response):
-            return found
         raise found from cause
 
     def _found(self) -> Response | APIError | RequestFailedError:
@@ -144,7 +144,8 @@ class Exchange:
             return lost(self.request, failure, self.seconds, self._key, sent=sent)
         status, headers, body = response.status_code, response.headers, bytes(self._body)
         self._note(status)
-        request_id = next((self._key.printable(headers[name]) for name in _REQUEST_IDS if name in headers), None)
+        told_by = next((each for each in _REQUEST_IDS if each in headers), None)
+        request_id = None if told_by is None else self._key.printable(headers[told_by])
         if not response.is_success:
             return refusal(status, headers, body, request_id, self._key)
         try:

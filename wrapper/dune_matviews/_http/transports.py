@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -142,9 +142,9 @@ class SyncTransport(Transport):
         super().__init__(settings, own, httpx.Client)
         self._pool = self._new_pool()
 
-    async def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T]) -> Coroutine[Any, Any, T]:
         """Send *call* once, as soon as a connection is free for it."""
-        return await self._exchange(self._own_pool(), call)
+        return self._exchange(self._own_pool(), call)
 
     async def _through_own(self, exchange: Exchange) -> None:
         exchange.request.extensions["trace"] = exchange.trace
