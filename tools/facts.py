@@ -13,7 +13,7 @@ from tools.document import COMBINATIONS, Document, ToolError, find, operations, 
 from tools.generate import ROOT, given_classes, load
 from tools.leniency import known_values
 from tools.sources import require_as_recorded
-from tools.wrapper import CONTRACT, ENDPOINTS, READERS, TIERS, Facts, read_facts
+from tools.wrapper import CONTRACT, ENDPOINTS, READERS, STATES, TIERS, Facts, read_facts
 
 OTHERWISE = "If Dune only declares it wrongly, correct that in overlay.yaml."
 
@@ -144,7 +144,7 @@ def _states(document: Document, schema: str, states: Mapping[str, list[str]]) ->
     named = set(re.findall(r"QUERY_STATE_[A-Z_]+", json.dumps(state)))
     for name in sorted(named.difference(*states.values())):
         yield (
-            f"{schema} names the state {name}, which `_STATES` in {READERS} does not know: add it there, and to "
+            f"{schema} names the state {name}, which `_STATES` in {STATES} does not know: add it there, and to "
             "`ExecutionState` in models.py if it is none of those, with what it means for a refresh."
         )
     listed = set(known_values(state))
@@ -152,7 +152,7 @@ def _states(document: Document, schema: str, states: Mapping[str, list[str]]) ->
         if listed and not listed.intersection(names):
             yield (
                 f"{schema} no longer lists the state {' or '.join(names)}, which is {meaning} to `_STATES` in "
-                f"{READERS}. Is it called otherwise now? Then add that name there. {OTHERWISE}"
+                f"{STATES}. Is it called otherwise now? Then add that name there. {OTHERWISE}"
             )
 
 

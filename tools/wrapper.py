@@ -11,7 +11,9 @@ from tools.document import Document, ToolError, operations, resolve, schema_name
 
 WRAPPER = Path("wrapper", "dune_matviews")
 CONTRACT = Path("tools", "contract.py")
-ENDPOINTS, READERS, TIERS = (WRAPPER / name for name in ("_api/operations.py", "_api/parsing.py", "_tiers.py"))
+ENDPOINTS, READERS, STATES, TIERS = (
+    WRAPPER / name for name in ("_api/operations.py", "_api", "_api/parsing.py", "_tiers.py")
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Used:
 def read_facts(root: Path) -> Facts:
     """Read the facts from the wrapper's code."""
     states: dict[str, list[str]] = {}
-    table = cast(ast.Dict, _constant(root / READERS, "_STATES"))
+    table = cast(ast.Dict, _constant(root / STATES, "_STATES"))
     for key, value in zip(table.keys, table.values, strict=True):
         states.setdefault(ast.unparse(value), []).append(cast(str, cast(ast.Constant, key).value))
     operations, sends, reads = (_value(root / CONTRACT, name) for name in ("OPERATIONS", "SENDS", "READS"))

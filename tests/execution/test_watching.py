@@ -28,7 +28,7 @@ from dune_matviews import (
     ServerError,
     WaitTimeoutError,
 )
-from dune_matviews._api.scalars import number
+from dune_matviews._api.parsing import number
 from dune_matviews._execution.requests import status
 from dune_matviews._execution.watching import cancel
 from tests.execution.refreshing import (

@@ -12,9 +12,9 @@ from tests.spec.pages import CALL, SPEC
 from tools.document import Document, parse
 from tools.generate import CONFIG, ROOT, TEMPLATES, produce
 from tools.sources import PAGES, RECORD, digest, written
-from tools.wrapper import CONTRACT, ENDPOINTS, READERS
+from tools.wrapper import CONTRACT, ENDPOINTS, STATES
 
-OURS = ("additions.yaml", "overlay.yaml", PAGES, CONFIG, *TEMPLATES, CONTRACT, READERS, ENDPOINTS)
+OURS = ("additions.yaml", "overlay.yaml", PAGES, CONFIG, *TEMPLATES, CONTRACT, STATES, ENDPOINTS)
 PAGE = "refresh-materialized-view.md"
 # A correction that tests can rely on: each of the real ones goes once Dune has mended what it corrects.
 ACTION = {

@@ -15,7 +15,7 @@ from dune_api.types import UNSET, Unset
 from .._flow.effects import Call
 from .._http.messages import Request, Response
 from ..models import Account, ExecutionStatus, Matview, Usage
-from . import parsing
+from . import describing, parsing
 from .values import Definition, Node, Page, Started, Stored, ViewHistory
 
 T = TypeVar("T")
@@ -61,18 +61,18 @@ class Operations:
 
     def matview(self, name: str) -> Call[Matview]:
         """`GET /v1/materialized-views/{name}`: the view as it stands."""
-        return _get(name, lambda response: parsing.matview(response, name))
+        return _get(name, lambda response: describing.matview(response, name))
 
     def stored(self, name: str) -> Call[Stored]:
         """`GET /v1/materialized-views/{name}`: the parts that an upsert has to send again."""
-        return _get(name, lambda response: parsing.stored(response, name))
+        return _get(name, lambda response: describing.stored(response, name))
 
     def page(self, offset: int) -> Call[Page]:
         """`GET /v1/materialized-views`."""
         from dune_api.api.materialized_views import list_materialized_views_request
 
         parts = list_materialized_views_request(limit=VIEWS_A_PAGE, offset=offset)
-        return _call("list", parts, parsing.page, max_bytes=PAGE_BYTES)
+        return _call("list", parts, describing.page, max_bytes=PAGE_BYTES)
 
     def upsert(self, view: Definition) -> Call[Started]:
         """`POST /v1/materialized-views`."""
@@ -101,20 +101,20 @@ class Operations:
         """`GET /v1/query/{query_id}/pipeline`."""
         from dune_api.api.queries import get_query_pipeline_request
 
-        return _call("pipeline", get_query_pipeline_request(query_id), parsing.nodes)
+        return _call("pipeline", get_query_pipeline_request(query_id), describing.nodes)
 
     def usage(self) -> Call[Usage]:
         """`POST /v1/usage`, for the present billing period."""
         from dune_api.api.usage import get_usage_request
         from dune_api.models import UsageRequest
 
-        return _call("usage", get_usage_request(body=UsageRequest()), parsing.usage)
+        return _call("usage", get_usage_request(body=UsageRequest()), describing.usage)
 
     def whoami(self) -> Call[Account]:
         """`GET /whoami`."""
         from dune_api.api.account import get_whoami_request
 
-        return _call("whoami", get_whoami_request(), parsing.whoami)
+        return _call("whoami", get_whoami_request(), describing.whoami)
 
 
 _WHAT_MAY_FOLLOW = (

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from .._api.scalars import moment
 from .._api.values import Definition, Page, Stored
 from .._flow.effects import Flow
 from .._flow.log import log
@@ -67,5 +66,7 @@ def is_same(part: str, one: Any, other: Any) -> bool:
 
 def _second(text: str | None) -> datetime | None:
     """Dune may keep no fractions of a second."""
+    from .._api.parsing import moment  # the generated code, which the first client has loaded
+
     found = moment(text)
     return found and found.replace(microsecond=0)
