@@ -18,7 +18,15 @@ from typing import Any, Literal, NamedTuple, cast
 
 import attrs
 
-from dune_matviews import ExecutionState, ExecutionStatus, Matview, NotFoundError, RateLimitError, RequestFailedError
+from dune_matviews import (
+    ExecutionState,
+    ExecutionStatus,
+    Matview,
+    NotFoundError,
+    RateLimitError,
+    RefreshReport,
+    RequestFailedError,
+)
 from dune_matviews._api.operations import Operations
 from dune_matviews._api.values import Definition, Page, Started, Stored, ViewHistory
 from dune_matviews._core import Core
@@ -203,11 +211,31 @@ class Job:
 class _Core(Core):
     """A client's core that knows the journals it has open, as the system knows a process's files."""
 
-    def _journal(self, store: Any, label: str | None) -> Journal | None:
-        journal = super()._journal(store, label)
+    def journal(self, store: Any, label: str | None) -> Journal | None:
+        journal = super().journal(store, label)
         if journal is not None:
             cast(Any, self.settings).append(journal)
         return journal
+
+
+DEFAULTS = {"timeout": None, "if_running": "start", "if_lost": "raise", "retry_failed": False}
+
+
+def refresh(
+    core: Core, name: str, *, performance: Any = None, journal: Any = None, run: Any = None, **terms: Any
+) -> Flow[Any]:
+    """The flow of a client's `refresh`."""
+    return core.refresh(name, performance, core.terms(**(DEFAULTS | terms)), core.journal(journal, run))
+
+
+def refresh_all(
+    core: Core, views: object, *, journal: Any = None, run: Any = None, **options: Any
+) -> Flow[RefreshReport]:
+    """The flow of a client's `refresh_all`."""
+    limits = {name: options.pop(name, None) for name in ("max_credits", "max_age")}
+    limits |= {"max_parallel": options.pop("max_parallel", 3)}
+    terms = core.terms(**(DEFAULTS | options))
+    return core.refresh_all(views, None, core.limits(terms=terms, **limits), None, core.journal(journal, run), None)
 
 
 @attrs.define(eq=False)

@@ -30,21 +30,11 @@ from dune_matviews._execution.records import Records
 from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
 from dune_matviews._tiers import Tiers
 from tests.simulation import Dune, Fault
+from tests.world import refresh, refresh_all
 
 BASE, DAILY, WEEKLY = (f"dune.my_team.result_{name}" for name in ("base", "daily", "weekly"))
 LOST = RequestFailedError("no response within 10 s", sent=True)
 HOUR = 3600.0
-
-REFRESH: dict[str, Any] = {
-    "performance": None,
-    "if_running": "start",
-    "timeout": None,
-    "journal": None,
-    "run": None,
-    "retry_failed": False,
-    "if_lost": "raise",
-}
-REFRESH_ALL = REFRESH | {"max_parallel": 3, "max_credits": None, "max_age": None, "on_update": None}
 
 
 class Client:
@@ -57,7 +47,7 @@ class Client:
 
     def flow(self, name: str = BASE, **options: object) -> Flow[Execution]:
         """A refresh."""
-        return self.core.refresh(name, REFRESH | options)
+        return refresh(self.core, name, **options)
 
     def refresh(self, name: str = BASE, **options: object) -> str:
         """The id of a refresh."""
@@ -71,7 +61,7 @@ class Client:
 
     def refresh_all(self, views: object, **options: object) -> RefreshReport:
         """The report of a run."""
-        return self._dune.run(self.core.refresh_all(views, REFRESH_ALL | options))
+        return self._dune.run(refresh_all(self.core, views, **options))
 
 
 class Lines(list[str]):
@@ -492,7 +482,7 @@ def test_a_run_that_crashes_anywhere_pays_each_view_once(done: bool) -> None:
     for step in count():
         dune, store = Dune(length=3), Lines()
         reached = Reached(store)
-        flow = Client(dune).core.refresh_all(views, REFRESH_ALL | {"journal": reached})
+        flow = refresh_all(Client(dune).core, views, journal=reached)
         if not killed(dune, flow, reached, step, done=done):
             break
         report = Client(dune).refresh_all(views, journal=store)

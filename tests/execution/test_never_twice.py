@@ -16,6 +16,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from dune_matviews import AmbiguousRefreshError, ExecutionState, JournalError, Outcome, RefreshReport
+from dune_matviews._core import Parts
 from dune_matviews._execution.intents import bare
 from dune_matviews._flow.effects import Flow
 from tests.world import (
@@ -33,6 +34,8 @@ from tests.world import (
     Put,
     World,
     canonical,
+    refresh,
+    refresh_all,
 )
 
 A, B, C = VIEWS
@@ -200,7 +203,7 @@ class Play:
         if isinstance(action, Refresh):
             self.call(process, action)
         elif isinstance(action, Upsert):
-            flow = lambda job: process.core.upsert(action.view, 7, False, None, None, None)  # noqa: E731
+            flow = lambda job: process.core.upsert(action.view, None, Parts(7, False, None, None))  # noqa: E731
             self.jobs.append(self.world.begin(process, f"call {len(self.jobs)}", flow))
         elif action.kind == "suspended":
             process.suspend(action.seconds)
@@ -216,7 +219,7 @@ class Play:
         if action.journal is not None and not self.is_calm and action not in self.again:
             self.again.append(action)
         key = action.journal or f"call {len(self.jobs)}"
-        options = action._asdict() | {"performance": None, "timeout": None}
+        options = {name: value for name, value in action._asdict().items() if name != "who"}
         name, run = action.journal, None
         if name is not None and name.startswith("file"):
             run = name.removeprefix("file ")
@@ -244,14 +247,15 @@ class Play:
 
 
 def _one(job: Job, options: dict[str, Any]) -> Flow[Any]:
-    core = job.process.core
-    job.execution = yield from core.refresh(options["view"], options)
-    return (yield from core.watch(job.execution, None, options["max_credits"], None))
+    core, terms = job.process.core, {**options}
+    name, cap, _ = (terms.pop(each) for each in ("view", "max_credits", "max_age"))
+    job.execution = yield from refresh(core, name, **terms)
+    return (yield from core.watch(job.execution, None, cap, None))
 
 
 def _all(job: Job, options: dict[str, Any]) -> Flow[Any]:
-    more = {"max_parallel": 2, "on_update": None}
-    return (yield from job.process.core.refresh_all(READS, options | more))
+    given = {name: value for name, value in options.items() if name != "view"}
+    return (yield from refresh_all(job.process.core, READS, max_parallel=2, **given))
 
 
 # What has to hold.

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from .errors import InvalidArgumentError
@@ -126,18 +127,20 @@ def count(value: object, what: str) -> int:
     return int(found)
 
 
-def path(value: object, what: str) -> str:
+def path(value: object, what: str) -> Path:
     """A file's path."""
     if not isinstance(value, str | os.PathLike):
         raise InvalidArgumentError(f"must be a path, not {value!r}", argument=what)
-    return os.fsdecode(value)
+    return Path(os.fsdecode(value))
 
 
-def store(value: object, what: str) -> Any:
-    """A journal's store: an object with `read` and `append`."""
+def store(value: object) -> Any:
+    """A journal's store: a path, or an object with `read` and `append`."""
+    if isinstance(value, str | os.PathLike):
+        return path(value, "journal")
     if not callable(getattr(value, "read", None)) or not callable(getattr(value, "append", None)):
         raise InvalidArgumentError(
-            f"must be a path, or have read() and append(line); {value!r} is neither", argument=what
+            f"must be a path, or have read() and append(line); {value!r} is neither", argument="journal"
         )
     return value
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from ._core import Core, Handle, JournalLike, described, not_pickled
+from ._core import Client, Core, Handle, JournalLike, Parts
 from ._http.rate_limits import Plan, RequestBudget
 from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .report import RefreshReport, ViewResult
 
 
-class AsyncMatviewsClient:
+class AsyncMatviewsClient(Client):
     """`MatviewsClient` for asyncio: the same arguments, methods and promises, with `await` and `async with`.
 
     >>> import asyncio
@@ -74,16 +74,9 @@ class AsyncMatviewsClient:
         if_lost: IfLost = "raise",
     ) -> AsyncRefresh:
         """Start a refresh of a view; see `MatviewsClient.refresh`."""
-        options = {
-            "performance": performance,
-            "if_running": if_running,
-            "timeout": timeout,
-            "journal": journal,
-            "run": run,
-            "retry_failed": retry_failed,
-            "if_lost": if_lost,
-        }
-        return AsyncRefresh(self._core, await self._core.run_async(self._core.refresh(name, options)))
+        terms = self._core.terms(timeout, if_running, if_lost, retry_failed)
+        flow = self._core.refresh(name, performance, terms, self._core.journal(journal, run))
+        return AsyncRefresh(self._core, await self._core.run_async(flow))
 
     def attach(self, execution_id: str, name: str | None = None) -> AsyncRefresh:
         """Return the handle of an execution that was started earlier or elsewhere; see `MatviewsClient.attach`."""
@@ -107,21 +100,11 @@ class AsyncMatviewsClient:
         on_update: Callable[[str, ViewResult], object] | None = None,
     ) -> RefreshReport:
         """Refresh each view once, after the views it reads; see `MatviewsClient.refresh_all`."""
-        options = {
-            "performance": performance,
-            "max_parallel": max_parallel,
-            "max_credits": max_credits,
-            "max_forecast": max_forecast,
-            "max_age": max_age,
-            "timeout": timeout,
-            "journal": journal,
-            "run": run,
-            "retry_failed": retry_failed,
-            "if_running": if_running,
-            "if_lost": if_lost,
-            "on_update": on_update,
-        }
-        return await self._core.run_async(self._core.refresh_all(views, options))
+        terms = self._core.terms(timeout, if_running, if_lost, retry_failed)
+        limits = self._core.limits(max_parallel, max_credits, max_age, terms)
+        store = self._core.journal(journal, run)
+        flow = self._core.refresh_all(views, performance, limits, max_forecast, store, on_update)
+        return await self._core.run_async(flow)
 
     async def forecast(
         self,
@@ -162,10 +145,8 @@ class AsyncMatviewsClient:
         expires_at: datetime | None = None,
     ) -> AsyncRefresh:
         """Create a view, or replace the one of that name; see `MatviewsClient.upsert`."""
-        started = await self._core.run_async(
-            self._core.upsert(name, query_id, is_private, performance, cron_expression, expires_at)
-        )
-        return AsyncRefresh(self._core, started)
+        flow = self._core.upsert(name, performance, Parts(query_id, is_private, cron_expression, expires_at))
+        return AsyncRefresh(self._core, await self._core.run_async(flow))
 
     async def update(
         self,
@@ -178,10 +159,8 @@ class AsyncMatviewsClient:
         expires_at: datetime | Keep | None = KEEP,
     ) -> AsyncRefresh:
         """Change parts of a view and keep the others; see `MatviewsClient.update`."""
-        started = await self._core.run_async(
-            self._core.update(name, query_id, is_private, performance, cron_expression, expires_at)
-        )
-        return AsyncRefresh(self._core, started)
+        flow = self._core.update(name, performance, Parts(query_id, is_private, cron_expression, expires_at))
+        return AsyncRefresh(self._core, await self._core.run_async(flow))
 
     async def delete(self, name: str) -> None:
         """Delete a view and its table; see `MatviewsClient.delete`."""
@@ -214,12 +193,6 @@ class AsyncMatviewsClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
-
-    def __repr__(self) -> str:
-        return described(self)
 
 
 class AsyncRefresh(Handle):

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from ._core import Core, Handle, JournalLike, described, not_pickled
+from ._core import Client, Core, Handle, JournalLike, Parts
 from ._http.rate_limits import Plan, RequestBudget
 from ._http.settings import Settings
 from ._tiers import Performance, SmallTier, Tiers
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .report import RefreshReport, ViewResult
 
 
-class MatviewsClient:
+class MatviewsClient(Client):
     """Refreshes Dune's materialized views and follows their executions.
 
     >>> from dune_matviews import MatviewsClient
@@ -132,16 +132,9 @@ class MatviewsClient:
             JournalError: the journal is unusable, or another process is making this refresh; nothing was sent.
             AlreadyRunningError: `if_running="refuse"`, and an execution is under way.
         """
-        options = {
-            "performance": performance,
-            "if_running": if_running,
-            "timeout": timeout,
-            "journal": journal,
-            "run": run,
-            "retry_failed": retry_failed,
-            "if_lost": if_lost,
-        }
-        return Refresh(self._core, self._core.run(self._core.refresh(name, options)))
+        terms = self._core.terms(timeout, if_running, if_lost, retry_failed)
+        flow = self._core.refresh(name, performance, terms, self._core.journal(journal, run))
+        return Refresh(self._core, self._core.run(flow))
 
     def attach(self, execution_id: str, name: str | None = None) -> Refresh:
         """Return the handle of an execution that was started earlier or elsewhere; sends nothing.
@@ -212,21 +205,11 @@ class MatviewsClient:
             JournalError: the journal is unusable; nothing was sent.
             ForecastError: the forecast exceeds *max_forecast*; nothing was started.
         """
-        options = {
-            "performance": performance,
-            "max_parallel": max_parallel,
-            "max_credits": max_credits,
-            "max_forecast": max_forecast,
-            "max_age": max_age,
-            "timeout": timeout,
-            "journal": journal,
-            "run": run,
-            "retry_failed": retry_failed,
-            "if_running": if_running,
-            "if_lost": if_lost,
-            "on_update": on_update,
-        }
-        return self._core.run(self._core.refresh_all(views, options))
+        terms = self._core.terms(timeout, if_running, if_lost, retry_failed)
+        limits = self._core.limits(max_parallel, max_credits, max_age, terms)
+        store = self._core.journal(journal, run)
+        flow = self._core.refresh_all(views, performance, limits, max_forecast, store, on_update)
+        return self._core.run(flow)
 
     def forecast(
         self,
@@ -336,10 +319,8 @@ class MatviewsClient:
             InvalidArgumentError: an argument is invalid; nothing was sent.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
-        started = self._core.run(
-            self._core.upsert(name, query_id, is_private, performance, cron_expression, expires_at)
-        )
-        return Refresh(self._core, started)
+        flow = self._core.upsert(name, performance, Parts(query_id, is_private, cron_expression, expires_at))
+        return Refresh(self._core, self._core.run(flow))
 
     def update(
         self,
@@ -378,10 +359,8 @@ class MatviewsClient:
             UnexpectedResponseError: Dune does not report a part that must be sent again; nothing was changed.
             APIError, RequestFailedError, AmbiguousRefreshError: as for `refresh`.
         """
-        started = self._core.run(
-            self._core.update(name, query_id, is_private, performance, cron_expression, expires_at)
-        )
-        return Refresh(self._core, started)
+        flow = self._core.update(name, performance, Parts(query_id, is_private, cron_expression, expires_at))
+        return Refresh(self._core, self._core.run(flow))
 
     def delete(self, name: str) -> None:
         """Delete a view and its table (`DELETE /v1/materialized-views/{name}`); this cannot be undone.
@@ -467,12 +446,6 @@ class MatviewsClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def __reduce__(self) -> NoReturn:
-        not_pickled(self)
-
-    def __repr__(self) -> str:
-        return described(self)
 
 
 class Refresh(Handle):

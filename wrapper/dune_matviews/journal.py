@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 from os import PathLike
-from pathlib import Path
 
 import attrs
 
@@ -108,9 +107,7 @@ def resolve(journal: str | PathLike[str] | Store, name: str, execution_id: str |
 
 
 def _opened(journal: str | PathLike[str] | Store) -> Journal:
-    is_path = isinstance(journal, str | PathLike)
-    store = Path(_validate.path(journal, "journal")) if is_path else _validate.store(journal, "journal")
-    found = Journal(store, wall=time.time)
+    found = Journal(_validate.store(journal), wall=time.time)
     found.read()
     return found
 

@@ -79,7 +79,7 @@ def read_plan(path: str | PathLike[str]) -> RefreshPlan:
         InvalidArgumentError: the file cannot be read, or has mistakes. The message has a line for each of them, with
             the file and the number of the line.
     """
-    file = Path(_validate.path(path, "path"))
+    file = _validate.path(path, "path")
     text = _text_of(file)
     if _TOO_DEEP.search(text):
         raise InvalidArgumentError(f"{file}: a name has more than {_DEEPEST} parts; put names with dots in quotes")
