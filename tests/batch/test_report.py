@@ -7,6 +7,7 @@ import json
 import pickle
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,16 @@ def test_the_table_has_a_line_for_each_view_and_one_for_the_totals() -> None:
         "prices        fresh           -                 -",
         "history       canceled   2h 03m  1,234.57 credits  max_credits=1000 was passed",
         "1 succeeded, 1 failed, 1 canceled, 1 skipped, 1 fresh; 1m 20s, 1,247.47 credits",
+    ]
+
+
+def test_the_text_says_where_the_time_went() -> None:
+    """Below the totals, the time along the critical path is divided into its parts."""
+    requested, noticed = NOON + timedelta(seconds=2), NOON + timedelta(seconds=67)
+    told = attrs.evolve(SUCCESS, requested_at=requested, noticed_at=noticed)
+    assert str(report(told)).splitlines()[1:] == [
+        "1 succeeded; 1m 20s, 12.50 credits",
+        "Time spent: waiting 2.0s, queued 0.0s, executing 1m 05s, noticing 0.0s",
     ]
 
 

@@ -95,17 +95,29 @@ def test_the_table_of_the_manual_is_what_a_run_prints() -> None:
     def ran(outcome: Outcome, at: float, starts: float, ends: float, cost: float, why: str | None) -> ViewResult:
         submitted, started, ended = (began + timedelta(seconds=seconds) for seconds in (at, starts, ends))
         status = ExecutionStatus(
-            execution_id="", state=ExecutionState.COMPLETED, is_finished=True, submitted_at=submitted
+            execution_id="",
+            state=ExecutionState.COMPLETED,
+            is_finished=True,
+            submitted_at=submitted,
+            started_at=started,
+            ended_at=ended,
         )
         return ViewResult(
-            outcome=outcome, reason=why, status=status, started_at=started, ended_at=ended, cost_credits=cost
+            outcome=outcome,
+            reason=why,
+            status=status,
+            started_at=started,
+            ended_at=ended,
+            cost_credits=cost,
+            requested_at=submitted,
+            noticed_at=ended + timedelta(seconds=1),
         )
 
     failure = "The refresh failed (execution 01JJX…): mismatched input 'FORM'"
     report = RefreshReport(
         {
             BASE: ran(Outcome.SUCCEEDED, 0, 20, 150, 12.5, None),
-            DAILY: ran(Outcome.FAILED, 151, 166, 270, 4.2, failure),
+            DAILY: ran(Outcome.FAILED, 151, 166, 269, 4.2, failure),
             "dune.my_team.result_weekly": ViewResult(
                 outcome=Outcome.SKIPPED, reason=f"it reads {DAILY}, which is failed"
             ),

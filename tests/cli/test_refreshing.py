@@ -39,10 +39,11 @@ def test_a_refresh_is_told_line_by_line(shell: Shell, dune: DuneSandbox) -> None
     told = events(done.out)
     assert told[0] == [DAILY, "started", "execution", charge.execution_id]
     assert told[-1] == [DAILY, "succeeded", "0.0s", "1.00", "credits"]
-    header, row, totals = done.out.splitlines()[-3:]
+    header, row, totals, time = done.out.splitlines()[-4:]
     assert header.split()[:4] == ["VIEW", "OUTCOME", "TOOK", "CREDITS"]
     assert row.split()[:4] == [DAILY, "succeeded", "0.0s", "1.00"]
     assert totals.startswith("1 succeeded; ")
+    assert time.startswith("Time spent: waiting ")
     assert "\x1b" not in done.out
     assert done.err == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from dune_matviews import ErrorDetail, ExecutionState, ExecutionStatus, Outcome, RefreshReport, StopReason, ViewResult
@@ -114,6 +115,18 @@ def test_what_ran_in_an_earlier_run_has_no_bar() -> None:
         "VIEW  OUTCOME      TOOK  CREDITS",
         "v     succeeded  9h 00m        -",
         "1 succeeded; 0.0s, 0.00 credits",
+    ]
+
+
+def test_the_last_line_says_where_the_time_went() -> None:
+    """The time along the critical path is divided into waiting, the queue, executing, and noticing ends."""
+    base = ran(Outcome.SUCCEEDED, 5, 10, 60, 12.5)
+    requested, noticed = NOON + timedelta(seconds=5), NOON + timedelta(seconds=61.5)
+    view = attrs.evolve(base, requested_at=requested, noticed_at=noticed)
+    report = RefreshReport({"v": view}, NOON, NOON + timedelta(seconds=62))
+    assert _tables.table(report, Look()).splitlines()[-2:] == [
+        "1 succeeded; 1m 02s, 12.50 credits",
+        "Time spent: waiting 5.0s, queued 5.0s, executing 50.0s, noticing 1.5s",
     ]
 
 

@@ -183,7 +183,7 @@ def _read_only_reads(reads: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple
 
 @attrs.frozen
 class RefreshReport:
-    """The report of `refresh_all`, view by view. `print(report)` shows it as a table.
+    """The report of `refresh_all`, view by view. `print(report)` shows a table, the totals, and where the time went.
 
     Attributes:
         results: the result of each view by its name, read-only.
@@ -278,17 +278,20 @@ class RefreshReport:
         """One self-contained page, for a browser: outcomes, costs, a Gantt chart, the critical path and the lineage."""
         from ._display.page import page
 
-        return page(self)
+        return page(self, self._totals())
 
     def _repr_html_(self) -> str:
         """For notebooks."""
         from ._display.page import section
 
-        return section(self)
+        return section(self, self._totals())
 
     def __str__(self) -> str:
         rows = [_row(name, result) for name, result in self.results.items()]
-        return "\n".join([*_aligned(rows), self._totals()])
+        lines = [*_aligned(rows), self._totals()]
+        if any((spent := self.time_spent).values()):
+            lines += [f"Time spent: {', '.join(f'{part} {_duration(seconds)}' for part, seconds in spent.items())}"]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._totals()}>"

@@ -34,26 +34,26 @@ STYLE = """
 """
 
 
-def page(report: RefreshReport) -> str:
+def page(report: RefreshReport, totals: str) -> str:
     """The whole page."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         "<title>Refresh report</title><style>:root{color-scheme:light dark}body{margin:0}</style>"
-        f"{section(report)}</html>"
+        f"{section(report, totals)}</html>"
     )
 
 
-def section(report: RefreshReport) -> str:
+def section(report: RefreshReport, totals: str) -> str:
     """The part of the page that a notebook shows, too."""
-    return "".join(_section(report))
+    return "".join(_section(report, totals))
 
 
-def _section(report: RefreshReport) -> Iterator[str]:
+def _section(report: RefreshReport, totals: str) -> Iterator[str]:
     verdict = '<span class="good">all views are fresh</span>' if report.ok else '<span class="bad">not all fresh</span>'
     yield f'<style>{STYLE}</style><main class="dune"><h1>Refresh report: {verdict}</h1>'
-    yield f"<p>{text(str(report).splitlines()[-1])}, from {report.started_at:%Y-%m-%d %H:%M:%S %Z}"
+    yield f"<p>{text(totals)}, from {report.started_at:%Y-%m-%d %H:%M:%S %Z}"
     yield f"; stopped by {text(report.stopped_by.value)}.</p>" if report.stopped_by else ".</p>"
     path, spans = report.critical_path, report.spans
     if path:

@@ -70,10 +70,14 @@ def table(report: RefreshReport, look: Look) -> str:
 
 
 def totals(report: RefreshReport) -> str:
-    """The number of views by outcome, the duration, and the cost."""
+    """The number of views by outcome, the duration, and the cost; below it, where the time went."""
     counts = Counter(map(outcome, report.results.values()))
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no views"
-    return f"{outcomes}; {_text.lasted(report.seconds)}, {_text.credits(report.cost_credits)}"
+    told = f"{outcomes}; {_text.lasted(report.seconds)}, {_text.credits(report.cost_credits)}"
+    spent = report.time_spent
+    if not any(spent.values()):
+        return told
+    return f"{told}\nTime spent: {', '.join(f'{part} {_text.lasted(seconds)}' for part, seconds in spent.items())}"
 
 
 def axis_of(results: Mapping[str, ViewResult]) -> Axis | None:
