@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from dune_matviews import JournalError, Outcome, ViewResult
 from dune_matviews._execution import file_store
-from dune_matviews._execution.intents import Baseline, How, Intent, Permit
+from dune_matviews._execution.intents import Baseline, How, Intent
 from dune_matviews._execution.journal import Journal, Store
 from dune_matviews._flow.drivers import run
 from dune_matviews._flow.effects import Flow, T
@@ -61,8 +61,7 @@ def opened(store: Store | Path, label: str | None = None) -> Iterator[Journal]:
 
 def intent(view: str = BASE, token: str = "t", replaces: str | None = None) -> Intent:
     """An intent whose turn to be sent has come."""
-    permit = Permit(0.0, 0.0, MOMENT)
-    return Intent(view, "large", token=token, replaces=replaces, baseline=Baseline(("E0",), MOMENT), permit=permit)
+    return Intent(view, "large", token=token, replaces=replaces, baseline=Baseline(("E0",), MOMENT), ends=MOMENT)
 
 
 def success(execution_id: str = "E1") -> ViewResult:

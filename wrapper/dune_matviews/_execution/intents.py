@@ -41,20 +41,6 @@ class Baseline(NamedTuple):
     read_at: float = 0.0
 
 
-class Permit(NamedTuple):
-    """The right to send, for so many seconds after both moments.
-
-    Attributes:
-        clock: when it was written, by the monotonic clock.
-        wall: the same by the wall clock, in seconds since 1970.
-        ends: the moment after which it permits nothing: the later one of this computer's and Dune's clock.
-    """
-
-    clock: float
-    wall: float
-    ends: datetime
-
-
 def new_token() -> str:
     """A token that no other intent has, of any process."""
     return os.urandom(8).hex()
@@ -85,11 +71,11 @@ class Intent:
         token: tells this intent, and each of its requests that a journal permits, from all others.
         replaces: the token of the claim in a journal whose place it takes.
         baseline: the view's history before the first request; None where it could not be read.
-        permit: the latest right to send.
+        ends: the moment after which nothing is sent for it; None before it is claimed.
         stage: how far it has come.
         quiet_since: the moment since which no request for it can have left, by this process's monotonic clock.
         error: the failure of its latest recovery.
-        execution_id: the execution that fulfils it; None while it is open.
+        execution_id, how: the execution that fulfils it, None while it is open, and how that is known.
     """
 
     view: str
@@ -99,21 +85,16 @@ class Intent:
     token: str = attrs.field(factory=new_token)
     replaces: str | None = None
     baseline: Baseline | None = None
-    permit: Permit | None = None
+    ends: datetime | None = None
     stage: Stage = Stage.PREPARING
     quiet_since: float = 0.0
     error: AmbiguousRefreshError | None = None
     execution_id: str | None = None
+    how: How = "response"
 
     def supersede(self) -> None:
         """Take the place of the claim so far."""
         self.replaces, self.token = self.token, new_token()
-
-    def begin_anew(self, tier: str | None, not_before: datetime | None) -> None:
-        """Be another intent of the same view: the one so far is settled."""
-        self.supersede()
-        self.stage, self.tier, self.not_before = Stage.PREPARING, tier, not_before
-        self.baseline = self.permit = self.execution_id = None
 
 
 class Intents:
@@ -131,18 +112,18 @@ class Intents:
         for intent in self._open:
             intent.stage, intent.quiet_since = Stage.LOST, now
 
-    def begin(self, intent: Intent, *, alone: bool) -> Intent | None:
+    def begin(self, intent: Intent, *, alone: bool, left: Intent | None = None) -> Intent | None:
         """Open *intent*, or return another intent of its view that is in the way.
 
-        A lost one always is; one in flight is in the way of an intent that has to be *alone*.
+        A lost one always is, as is the one that others have *left* behind, which is open from now on; one in flight is
+        in the way of an intent that has to be *alone*.
         """
         with self._lock:
             for other in self._of(intent.view):
                 if other is not intent and (alone or other.stage in (Stage.RECOVERING, Stage.LOST)):
                     return other
-            if intent not in self._open:
-                self._open.append(intent)
-            return None
+            self._open.append(left or intent)
+            return left
 
     def take(self, intent: Intent) -> bool:
         """Begin the recovery of a lost intent; False if another caller has begun it already."""
@@ -177,7 +158,7 @@ class Intents:
     def hold(self, execution_id: str, intent: Intent, how: How) -> None:
         """The intent is over, and this is its execution."""
         with self._lock:
-            intent.execution_id = execution_id
+            intent.execution_id, intent.how = execution_id, how
             if intent in self._open:
                 self._open.remove(intent)
             if how == "response" or execution_id not in self._held:

@@ -147,9 +147,9 @@ class Journal:
             )
 
     def _intend(self, intent: Intent) -> bool:
-        baseline, permit = intent.baseline, intent.permit
+        baseline, ends = intent.baseline, intent.ends
         assert baseline is not None  # noqa: S101  # with a journal nothing is sent without one
-        assert permit is not None  # noqa: S101  # an intent is recorded just before it is sent
+        assert ends is not None  # noqa: S101  # an intent is recorded just before it is sent
         known = self.records.of(intent.view)
         if known is not None and known.token == intent.token:
             intent.supersede()  # so that a process about to replace the previous claim notices this one
@@ -159,7 +159,7 @@ class Journal:
             tier=intent.tier,
             baseline=list(baseline.ids),
             baseline_date=baseline.date and baseline.date.isoformat(),
-            ends=permit.ends.isoformat(),
+            ends=ends.isoformat(),
         )
 
     def _claim(self, intent: Intent, **line: object) -> bool:

@@ -11,15 +11,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from .._api.values import ViewHistory
+from .._api.values import Definition, ViewHistory
 from .._flow.effects import Flow, Sleep
 from .._flow.log import log
-from ..errors import DuneError, NotFoundError
+from ..errors import DuneError
 from ..models import ExecutionStatus
-from .intents import Baseline, Intent, bare
+from .baseline import read_history
+from .intents import Intent, bare
 from .journal import Journal
-from .listing import full_name
-from .requests import TimeLimit, poll, read
+from .listing import full_name, is_as_sent
+from .requests import TimeLimit, poll, read, time_limit
 from .session import Session
 
 SHORT_LIST = 10
@@ -33,18 +34,10 @@ class Finding(NamedTuple):
     is_absent: bool = False
     doubt: str = ""
 
-
-def baseline_of(history: ViewHistory, read_at: float) -> Baseline | None:
-    """The baseline that a view's history is, read at that moment; None where a cache told it, or it was left out."""
-    return None if history.is_cached or not history.is_stated else Baseline(history.ids, history.date, read_at)
-
-
-def read_history(session: Session, view: str, limit: TimeLimit) -> Flow[ViewHistory]:
-    """The view's history; that of a view that does not exist is empty."""
-    try:
-        return (yield from read(session, session.operations.history(view), limit))
-    except NotFoundError:
-        return ViewHistory((), None)
+    @property
+    def execution_id(self) -> str | None:
+        """The execution, if there is no doubt which it is."""
+        return self.candidates[0] if len(self.candidates) == 1 and not self.doubt else None
 
 
 class Recovery:
@@ -76,10 +69,15 @@ class Recovery:
             if finding.candidates:
                 until = min(until, began + seconds)
             is_over = looked_at >= until or session.clock() >= deadline
-            if finding.is_absent or (len(finding.candidates) == 1 and not finding.doubt) or is_over:
-                return finding
+            if finding.is_absent or finding.execution_id is not None or is_over:
+                break
             now = session.clock()
             yield Sleep(max(min(max(1.0, (now - began) / 10), until - now), 0.0))
+        return (
+            (yield from self._as_sent(finding, intent.sent, deadline))
+            if finding.candidates and intent.sent
+            else finding
+        )
 
     def _look(self, until: float, deadline: float) -> Flow[Finding]:
         session, intent = self._session, self._intent
@@ -110,6 +108,16 @@ class Recovery:
         if is_open or not self._is_whole(history):
             return Finding(doubt="the history of the view does not tell")
         return Finding(is_absent=self._is_proven(history, looked_at), doubt="its execution is not listed")
+
+    def _as_sent(self, finding: Finding, definition: Definition, deadline: float) -> Flow[Finding]:
+        """An upsert's execution is found only if the view is as it was sent: others refresh it, too."""
+        session = self._session
+        try:
+            call = session.operations.stored(self._intent.view)
+            stored = yield from read(session, call, time_limit(session, deadline))
+        except DuneError as failure:
+            return Finding(doubt=f"the view cannot be read ({failure.problem.rstrip('.')})")
+        return finding if is_as_sent(stored, definition) else Finding(doubt="the view is not as it was to be")
 
     def _history(self, limit: TimeLimit) -> Flow[ViewHistory]:
         session, intent = self._session, self._intent
@@ -158,9 +166,9 @@ class Recovery:
         watched = looked_at - intent.quiet_since
         if watched >= session.times.proof:
             return True
-        if history.date is None or intent.permit is None or watched < session.times.least_proof:
+        if history.date is None or intent.ends is None or watched < session.times.least_proof:
             return False
-        return history.date >= intent.permit.ends + timedelta(seconds=session.times.proof)
+        return history.date >= intent.ends + timedelta(seconds=session.times.proof)
 
 
 def state_if_kept(

@@ -16,10 +16,10 @@ import attrs
 from .. import _tiers
 from .._api.values import Definition, ViewHistory
 from .._validate import IfLost, IfRunning
-from ..errors import BadRequestError, DuneError, JournalError, NotFoundError
-from ..remedies import Adopt, Advice, Attach, LookAt, Note, Remedy
+from ..errors import BadRequestError, JournalError, NotFoundError
+from ..remedies import Adopt, Advice, LookAt, Remedy
 from ..report import ViewResult
-from .intents import How, Intent, Stage, bare
+from .intents import How, Intent, bare
 
 
 @attrs.frozen(kw_only=True)
@@ -84,22 +84,6 @@ class Begun(NamedTuple):
 def way_back(view: str, *, is_refresh: bool) -> Remedy:
     """How a user learns whether a request was accepted. An upsert must not be followed by a refresh of the old view."""
     return Adopt(view) if is_refresh else LookAt(view if "." in view else None)
-
-
-@contextmanager
-def noting_doubt(intent: Intent) -> Generator[None]:
-    """Let an interruption pass on unchanged, with a note (PEP 678) on the refresh that it leaves behind."""
-    try:
-        yield
-    except DuneError:
-        raise
-    except BaseException as interruption:
-        if intent.execution_id is not None:
-            interruption.add_note(Note("The refresh goes on.", Attach((intent.execution_id,))))
-        elif intent.stage is not Stage.PREPARING:
-            way = way_back(intent.view, is_refresh=intent.sent is None)
-            interruption.add_note(Note(f"A refresh of {intent.view} may have started.", way))
-        raise
 
 
 @contextmanager
