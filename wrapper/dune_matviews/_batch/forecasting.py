@@ -1,4 +1,4 @@
-"""What a run would take and cost: read the past of its views, and play the run through, in the run's own order.
+"""What a run would take and cost, or what is left of one: play it through in its own order, by the past of its views.
 
 This module must not know how a view is refreshed; it starts nothing.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 from .._display.timing import Span, critical_path
+from .._execution.scouting import is_wanted
 from .._execution.session import Session
 from .._execution.views import past
 from .._flow.effects import Flow
 from ..errors import NotFoundError, PermissionDeniedError
 from ..models import Forecast, Range, ViewForecast
+from ..report import Outcome, ViewResult
 from .graph import Order
 
 ENOUGH = 3
@@ -84,6 +87,73 @@ def _played(found: dict[str, ViewForecast], due: Reads, max_parallel: int, sessi
         critical_path=critical_path(due, usual),
         max_parallel=max_parallel,
     )
+
+
+class Foresight:
+    """What the past says of a run under way: the order of its views, the past worth reading, its end and its cost."""
+
+    def __init__(
+        self, session: Session, reads: Reads, max_parallel: int, order: Order, results: Mapping[str, ViewResult]
+    ) -> None:
+        """*order* is by the expected time of views from now on; *results* are those of the run, as they come in."""
+        self._session = session
+        self._reads = reads
+        self._max_parallel = max_parallel
+        self._order = order
+        self._results = results
+        self._weigh()
+        self._unread = order.by_rank()[::-1]
+        self._weighed = 0
+        self._rest: dict[str, Any] = {}
+        self._updates = 0
+
+    def unread(self) -> str | None:
+        """A view that waits, and whose past is not read yet; the first ones first."""
+        while self._unread and not self._is_unread(self._unread[-1]):
+            self._unread.pop()
+        read = len(self._reads) - len(self._unread)
+        if read > 1.5 * self._weighed:
+            self._weighed = read
+            self._weigh()
+        return self._unread[-1] if self._unread else None
+
+    def rest(self) -> dict[str, Any]:
+        """The expected end and cost of the rest, as fields of a `ViewResult`: anew for every twentieth of the views."""
+        if self._updates % (len(self._reads) // 20 + 1) == 0 and self._expected:
+            self._rest = self._played()
+        self._updates += 1
+        return self._rest
+
+    def _is_unread(self, name: str) -> bool:
+        return self._results[name].outcome is Outcome.NOT_STARTED and is_wanted(self._session, name, 1)
+
+    def _weigh(self) -> None:
+        """Order by the time that views are expected to take, as far as their own past says it."""
+        self._expected = self._session.history.expectations(self._reads) or {}
+        if self._expected:
+            self._order.weigh({name: each.seconds.mean for name, each in self._expected.items() if each.known})
+
+    def _played(self) -> dict[str, Any]:
+        now = datetime.fromtimestamp(self._session.wall(), UTC)
+        lengths: dict[str, float] = {}
+        costs: list[float] = []
+        running: list[str] = []
+        for name, result in self._results.items():
+            expected = self._expected[name]
+            if result.outcome is Outcome.NOT_STARTED:
+                lengths[name] = expected.seconds.mean
+            elif result.outcome is Outcome.RUNNING:
+                age = (now - (result.requested_at or now)).total_seconds()
+                lengths[name] = expected.end(age) - age
+                running.append(name)
+            else:
+                continue
+            if expected.credits is not None:
+                costs.append(max(expected.credits.mean - (result.cost_credits or 0.0), 0.0))
+        reads = {name: tuple(each for each in self._reads[name] if each in lengths) for name in lengths}
+        spans = played(reads, lengths, lengths, self._max_parallel, running)
+        seconds = max((each.end for each in spans.values()), default=0.0)
+        return {"run_ends_at": now + timedelta(seconds=seconds), "run_credits_to_come": math.fsum(costs)}
 
 
 def played(

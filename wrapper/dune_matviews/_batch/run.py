@@ -5,15 +5,10 @@ This module must not know how one view is refreshed.
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from .._execution.forecast import Expected
 from .._execution.journal import Journal
 from .._execution.records import Record
-from .._execution.scouting import is_wanted
 from .._execution.session import Session
 from .._execution.wish import PreventedError
 from .._flow.effects import Flow, Result
@@ -29,7 +24,7 @@ from ..errors import (
 )
 from ..remedies import Adopt, SettleJournal
 from ..report import Outcome, RefreshReport, StopReason, ViewResult
-from .forecasting import played
+from .forecasting import Foresight
 from .graph import Order
 from .progress import CallerError, OnUpdate, Progress
 from .view import Limits, Plan, Shared, refreshed
@@ -51,10 +46,6 @@ class Run:
         self._limits = limits
         self._journal = journal
         self._order = Order(plan.reads)
-        self._learned = self._weighed = 0
-        self._expected: dict[str, Expected] = {}
-        self._foreseen: tuple[int, dict[str, Any]] = (0, {})
-        self._waiting: list[str] = []
         resting = session.intents.recovering  # a view in doubt has no execution, for all that is known
         self._flows: Interleave[str, ViewResult] = Interleave(session.clock, limits.max_parallel, resting)
         self._progress = Progress(plan.reads, limits.max_credits, on_update, session.wall)
@@ -78,31 +69,28 @@ class Run:
         return self._progress.report()
 
     def _carry_on(self) -> Lead[None]:
-        limits, session = self._limits, self._session
+        limits, session, reads = self._limits, self._session, self._plan.reads
+        deadline = session.clock() + limits.timeout
+        if self._journal is not None:
+            yield from self._journal.opened()
+            self._take_over(self._journal)
+        foresight = Foresight(session, reads, limits.max_parallel, self._order, self._progress.results)
+        self._progress.foresee = foresight.rest
         shared = Shared(
             session=session,
             plan=self._plan,
             limits=limits,
             progress=self._progress,
             journal=self._journal,
-            deadline=session.clock() + limits.timeout,
-            unknown=self._unknown,
+            deadline=deadline,
+            unread=foresight.unread,
         )
-        if self._journal is not None:
-            yield from self._journal.opened()
-            self._take_over(self._journal)
-        if len(session.history):
-            self._weigh()
-            self._expected = session.history.expectations(self._plan.reads) or {}
-        if self._expected:
-            self._progress.foresee = self._foresee
-        self._waiting = self._order.by_rank()[::-1]
         room = limits.max_parallel
-        while (ready := self._next(room)) or self._flows.keys:
-            room = yield Start({name: refreshed(name, shared) for name in ready}, shared.deadline)
+        while (ready := self._order.take(room)) or self._flows.keys:
+            room = yield Start({name: refreshed(name, shared) for name in ready}, deadline)
             while self._flows.ended:
                 self._settle(*self._flows.ended.popleft())
-            if session.clock() >= shared.deadline:
+            if session.clock() >= deadline:
                 self._progress.stop(StopReason.TIMEOUT, f"the timeout of {limits.timeout:g} s is over")
                 self._abandon()
                 break
@@ -121,54 +109,6 @@ class Run:
                 remedy=SettleJournal(str(journal.path) if journal.path else None, missing[0]),
             )
         self._progress.spend(records.costs)
-
-    def _next(self, room: int) -> list[str]:
-        """The next views to start, at most so many."""
-        if self._learned > 1.5 * self._weighed:
-            self._weigh()
-        return self._order.take(room)
-
-    def _weigh(self) -> None:
-        """Order by the time that views are expected to take, as far as it is known."""
-        self._weighed = self._learned
-        found = ((name, self._session.history.expected(name)) for name in self._plan.reads)
-        self._order.weigh({name: each.seconds.mean for name, each in found if each is not None})
-
-    def _foresee(self) -> dict[str, Any]:
-        """What is expected of the whole run, computed anew once a twentieth of its views has ended or begun."""
-        results, now = self._progress.results, self._now()
-        left = {name: each for name, each in results.items() if each.outcome in (Outcome.NOT_STARTED, Outcome.RUNNING)}
-        running = [name for name, each in left.items() if each.outcome is Outcome.RUNNING]
-        moves = 2 * (len(results) - len(left)) + len(running) + 1
-        moved, found = self._foreseen
-        if moves - moved <= len(results) // 20 and found:
-            return found
-        lengths = {name: self._expected[name].seconds.mean for name in left}
-        for name in running:
-            age = (now - (left[name].requested_at or now)).total_seconds()
-            lengths[name] = self._expected[name].end(age) - age
-        reads = {name: tuple(each for each in self._plan.reads[name] if each in left) for name in left}
-        spans = played(reads, lengths, lengths, self._limits.max_parallel, running)
-        costs = {name: each.credits.mean for name, each in self._expected.items() if each.credits}
-        found = {
-            "run_ends_at": now + timedelta(seconds=max((each.end for each in spans.values()), default=0.0)),
-            "run_credits_to_come": math.fsum(
-                max(costs.get(name, 0.0) - (each.cost_credits or 0.0), 0.0) for name, each in left.items()
-            ),
-        }
-        self._foreseen = moves, found
-        return found
-
-    def _unknown(self) -> str | None:
-        """A view that waits, and whose past is not read yet; the first ones first."""
-        results = self._progress.results
-        while self._waiting:
-            name = self._waiting[-1]
-            if results[name].outcome is Outcome.NOT_STARTED and is_wanted(self._session, name, 1):
-                return name
-            self._waiting.pop()
-            self._learned += 1
-        return None
 
     def _record(self, name: str) -> Record | None:
         return None if self._journal is None else self._journal.records.of(name)
@@ -258,6 +198,3 @@ class Run:
                 doubt = result.reason or "a refresh may have been started"
                 reason, remedy = f"{self._progress.stopped}; {doubt}", result.remedy or Adopt(name)
                 self._progress.update(name, outcome=Outcome.AMBIGUOUS, reason=reason, remedy=remedy)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._session.wall(), UTC)

@@ -66,7 +66,7 @@ class Shared:
 
     Attributes:
         deadline: when the run is given up, by the session's clock.
-        unknown: names a view that waits, and whose past would tell when it has to start.
+        unread: names a view that waits, and whose past is worth reading.
         fresh_since: when each view that is fresh became so, by Dune's clock.
     """
 
@@ -76,7 +76,7 @@ class Shared:
     progress: Progress
     journal: Journal | None
     deadline: float
-    unknown: Callable[[], str | None]
+    unread: Callable[[], str | None]
     fresh_since: dict[str, datetime] = attrs.field(factory=dict)
 
 
@@ -196,7 +196,7 @@ class _View:
             how=begun.how,
             since=self._session.clock(),
             allowance=lambda: self._progress.allowance(execution_id),
-            others=self._shared.unknown,
+            others=self._shared.unread,
             pause=self._session.pace.eager_pause,
             on_update=lambda found: self._progress.see(self._name, found),
         )
