@@ -37,6 +37,8 @@ class Progress:
 
     Attributes:
         results: the result of each view by its name.
+        costs: the credits that each execution has cost so far.
+        credits_left: the credits that all of them together may still cost.
         stopped: why nothing more is started, for people; None while the run goes on.
         foresee: what is expected of the whole run, as the fields of a `ViewResult` that is told.
     """
@@ -49,11 +51,11 @@ class Progress:
         wall: Callable[[], float],
     ) -> None:
         self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in reads}
+        self.costs: dict[str, float] = {}
+        self.credits_left = max_credits
         self.stopped: str | None = None
         self._reads = reads
         self._causes: list[StopReason] = []
-        self._costs: dict[str, float] = {}
-        self._total = 0.0
         self._max_credits = max_credits
         self._on_update = on_update
         self.foresee: Callable[[], dict[str, Any]] = dict
@@ -100,14 +102,11 @@ class Progress:
     def spend(self, costs: Mapping[str, float]) -> None:
         """Count the cost of executions so far, and start nothing more once all together are too much."""
         for execution_id, cost in costs.items():
-            self._total += cost - self._costs.get(execution_id, 0.0)
-            self._costs[execution_id] = cost
-        if round(self._total, 9) > self._max_credits:  # such as 0.1 + 0.2, and 0.3
-            self.stop(StopReason.CREDITS, f"{self._total:g} credits are over the cap of {self._max_credits:g}")
-
-    def allowance(self, execution_id: str) -> float:
-        """The most that an execution may cost: the rest of the run's budget."""
-        return round(self._max_credits - self._total + self._costs.get(execution_id, 0.0), 9)
+            self.credits_left -= cost - self.costs.get(execution_id, 0.0)
+            self.costs[execution_id] = cost
+        if round(self.credits_left, 9) < 0:  # such as 0.3 - (0.1 + 0.2)
+            total = self._max_credits - self.credits_left
+            self.stop(StopReason.CREDITS, f"{total:g} credits are over the cap of {self._max_credits:g}")
 
     def stop(self, cause: StopReason, reason: str) -> None:
         """Start nothing more; the first reason counts."""

@@ -27,7 +27,7 @@ from ..report import Outcome, RefreshReport, StopReason, ViewResult
 from .forecasting import Foresight
 from .graph import Order
 from .progress import CallerError, OnUpdate, Progress
-from .view import Limits, Plan, Shared, refreshed
+from .view import Limits, Plan, Refresher
 
 
 class Run:
@@ -76,7 +76,7 @@ class Run:
             self._take_over(self._journal)
         foresight = Foresight(session, reads, limits.max_parallel, self._order, self._progress.results)
         self._progress.foresee = foresight.rest
-        shared = Shared(
+        refresher = Refresher(
             session=session,
             plan=self._plan,
             limits=limits,
@@ -87,7 +87,7 @@ class Run:
         )
         room = limits.max_parallel
         while (ready := self._order.take(room)) or self._flows.keys:
-            room = yield Start({name: refreshed(name, shared) for name in ready}, deadline)
+            room = yield Start({name: refresher.refreshed(name) for name in ready}, deadline)
             while self._flows.ended:
                 self._settle(*self._flows.ended.popleft())
             if session.clock() >= deadline:
