@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-import attrs
-
 from .._flow.effects import Call, Flow, Sleep, T
 from .._flow.log import log
 from .._http.rate_limits import Bucket, Turn, Window
@@ -29,12 +27,14 @@ LAST_TRY = 1.0
 """Seconds before a deadline at which something is tried a last time."""
 
 
-@attrs.define(eq=False)
 class TimeLimit:
     """Until when something is retried. Waiting for the request budget moves *retry_until*, but no deadline."""
 
-    retry_until: float
-    deadline: float = math.inf
+    __slots__ = ("deadline", "retry_until")
+
+    def __init__(self, retry_until: float, deadline: float = math.inf) -> None:
+        self.retry_until = retry_until
+        self.deadline = deadline
 
     def left(self, now: float) -> float:
         """Seconds."""

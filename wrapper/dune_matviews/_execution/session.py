@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 import attrs
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from ..models import Retry
 
 
-@attrs.frozen(kw_only=True)
-class Times:
+class Times(NamedTuple):
     """How long evidence takes, in seconds.
 
     Attributes:
@@ -42,6 +41,9 @@ class Times:
     looking: float = 60.0
     not_yet: float = 60.0
     slack: float = 5.0
+
+
+TIMES = Times()
 
 
 @attrs.define(eq=False)
@@ -68,7 +70,7 @@ class Session:
     wall: Callable[[], float] = time.time
     jitter: Callable[[], float] = random.random
     on_retry: Callable[[Retry], object] | None = None
-    times: Times = Times()
+    times: Times = TIMES
     intents: Intents = attrs.field(factory=Intents, init=False)
     history: History = attrs.field(factory=History, init=False)
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import attrs
 
@@ -50,8 +51,7 @@ _FREE = (ExecutionState.PENDING, ExecutionState.CANCELED)
 """States in which an execution may have no cost because it has cost nothing."""
 
 
-@attrs.frozen(kw_only=True)
-class Watch:
+class Watch(NamedTuple):
     """An execution to poll, and the terms.
 
     Attributes:

@@ -13,21 +13,19 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-
-import attrs
+from typing import NamedTuple
 
 LONGEST_WINDOW = 3600
 """Seconds: a quota over a longer time says nothing about the pace of requests, and nobody waits so long for one."""
 
 _LONGEST_HEADER = 2_000
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_MEMBER = re.compile(rf"(?:{_QUOTED}|[^,])+")
-_POLICY = re.compile(rf"(?P<name>{_QUOTED}|[A-Za-z*][\w:/.*-]*)(?P<parameters>[^\"]*)")
-_PARAMETER = re.compile(r"(?P<key>[a-z*][\w.*-]*)=(?P<value>[0-9]{1,9})")
+_MEMBER = rf"(?:{_QUOTED}|[^,])+"
+_POLICY = rf"(?P<name>{_QUOTED}|[A-Za-z*][\w:/.*-]*)(?P<parameters>[^\"]*)"
+_PARAMETER = r"(?P<key>[a-z*][\w.*-]*)=(?P<value>[0-9]{1,9})"
 
 
-@attrs.frozen
-class RateLimit:
+class RateLimit(NamedTuple):
     """A limit on requests, as a response announced it.
 
     Attributes:
@@ -43,8 +41,7 @@ class RateLimit:
     spent_for: int = 0
 
 
-@attrs.frozen
-class Retirement:
+class Retirement(NamedTuple):
     """That an operation will go.
 
     Attributes:
@@ -80,8 +77,8 @@ def _policies(header: str) -> Mapping[str, Mapping[str, int]]:
     """The members of a list, by name, each with its parameters that are numbers."""
     found: dict[str, dict[str, int]] = {}
     refused = set[str]()
-    for member in _MEMBER.findall(header[:_LONGEST_HEADER]):
-        match = _POLICY.fullmatch(member.strip())
+    for member in re.findall(_MEMBER, header[:_LONGEST_HEADER]):
+        match = re.fullmatch(_POLICY, member.strip())
         if match is None:
             continue
         name, parameters = match["name"].strip('"'), _parameters(match["parameters"])
@@ -91,7 +88,7 @@ def _policies(header: str) -> Mapping[str, Mapping[str, int]]:
 
 
 def _parameters(text: str) -> dict[str, int]:
-    matches = (_PARAMETER.fullmatch(each.strip()) for each in text.split(";"))
+    matches = (re.fullmatch(_PARAMETER, each.strip()) for each in text.split(";"))
     return {match["key"]: int(match["value"]) for match in matches if match}
 
 

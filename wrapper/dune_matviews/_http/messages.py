@@ -6,15 +6,12 @@ This module must not know httpx, nor the meaning of any request.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from .rate_limits import Bucket
 
 
-@attrs.frozen
-class Request:
+class Request(NamedTuple):
     """A request, as the generated code builds it.
 
     Attributes:
@@ -32,8 +29,7 @@ class Request:
     max_bytes: int = 1_000_000
 
 
-@attrs.frozen(repr=False)  # headers may echo the key
-class Response:
+class Response(NamedTuple):
     """A success, read to its end.
 
     Attributes:
@@ -47,6 +43,9 @@ class Response:
     headers: Mapping[str, str]
     payload: dict[str, Any]
     request_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status_code}>"  # headers may echo the key
 
 
 OnNotice = Callable[[Request, Mapping[str, str]], object]

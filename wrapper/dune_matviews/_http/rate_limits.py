@@ -9,9 +9,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from threading import RLock
-from typing import Literal
-
-import attrs
+from typing import Literal, NamedTuple
 
 MARGIN = 1.0
 """Seconds added to each window, because requests travel unevenly."""
@@ -23,8 +21,7 @@ Bucket = Literal["low", "high"]
 """Dune counts two kinds of requests apart: `low` (execute, write) and `high` (status, get, cancel)."""
 
 
-@attrs.frozen
-class RequestBudget:
+class RequestBudget(NamedTuple):
     """How many requests a minute an account may make: `low` (execute, write) and `high` (status, get, cancel)."""
 
     low: int
@@ -41,11 +38,13 @@ PLANS: dict[str, RequestBudget] = {
 }
 
 
-@attrs.define
 class Turn:
     """A request's place in a window: it may leave at *start*, which moves when the window changes meanwhile."""
 
-    start: float
+    __slots__ = ("start",)
+
+    def __init__(self, start: float) -> None:
+        self.start = start
 
 
 class Window:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Self
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .._validate import Seconds, brief, seconds
 from ..errors import ConfigurationError, DuneError, InvalidArgumentError
@@ -37,8 +35,7 @@ _URL = re.compile(
 )
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """One client's settings, ready for use: seconds, a base URL that ends in `/api`, a budget or None.
 
     *learns* says that the budget is that of a plan, which Dune may know better.
