@@ -6,7 +6,6 @@ import pickle
 from datetime import timedelta
 from typing import Any, get_args
 
-import attrs
 import pytest
 
 from dune_matviews import ConfigurationError, InvalidArgumentError, MatviewsClient, Plan, RequestBudget
@@ -195,7 +194,7 @@ def test_the_key_shows_nowhere() -> None:
     secret = "s3cret-key"
     with MatviewsClient(secret) as dune:
         found = dune._core.settings
-        shown = [repr(dune), repr(vars(dune)), repr(found), str(attrs.asdict(found)), repr(vars(dune._transport))]
+        shown = [repr(dune), repr(vars(dune)), repr(found), str(found._asdict()), repr(vars(dune._transport))]
         assert not any(secret in text for text in shown)
         for held in (found.api_key, found, dune):
             with pytest.raises(TypeError):
