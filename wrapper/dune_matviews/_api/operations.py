@@ -35,7 +35,7 @@ class Operations:
         from dune_api.api.materialized_views import refresh_materialized_view_request
         from dune_api.models import RefreshRequest
 
-        _load_what_may_follow()
+        _load(_AFTER_A_REFRESH)
         body = RefreshRequest(performance=_or_unset(performance))
         parts = refresh_materialized_view_request(name, body=body)
         return _call("refresh", parts, parsing.started, view=name, bucket="low", is_billed=True)
@@ -79,7 +79,7 @@ class Operations:
         from dune_api.api.materialized_views import upsert_materialized_view_request
         from dune_api.models import UpsertRequest
 
-        _load_what_may_follow()
+        _load(_AFTER_AN_UPSERT)
         body = UpsertRequest(
             name=view.name,
             query_id=view.query_id,
@@ -117,34 +117,31 @@ class Operations:
         return _call("whoami", get_whoami_request(), describing.whoami)
 
 
-_WHAT_MAY_FOLLOW = (
+_AFTER_A_REFRESH = (
     "CancelExecutionResponse",
     "ExecutionError",
     "ExecutionStatusResponse",
-    "MatviewListElement",
-    "MatviewListResponse",
     "MatviewResponse",
     "MatviewSchedule",
     "RefreshResponse",
     "ResultMetadata",
     "SyntaxErrorMetadata",
-    "UpsertResponse",
 )
+_AFTER_AN_UPSERT = (*_AFTER_A_REFRESH, "MatviewListElement", "MatviewListResponse", "UpsertResponse")
 
 
 @cache
-def _load_what_may_follow() -> None:
+def _load(names: tuple[str, ...]) -> None:
     """Import all that can be needed once money has been spent: by then, an upgrade in place may have moved it away."""
     import html  # noqa: F401  # for pages of proxies in place of a response
 
     from dune_api import models
     from dune_api.api import executions, materialized_views
 
-    for room, names in ((models, _WHAT_MAY_FOLLOW), (executions, executions.__all__)):
-        for name in names:
+    requests = ("get_materialized_view_request", "list_materialized_views_request")
+    for room, these in ((models, names), (executions, executions.__all__), (materialized_views, requests)):
+        for name in these:
             getattr(room, name)
-    for name in ("get_materialized_view_request", "list_materialized_views_request"):
-        getattr(materialized_views, name)
 
 
 def _get(name: str, parse: Callable[[Response], T]) -> Call[T]:
