@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import attrs
 
@@ -51,7 +50,8 @@ _FREE = (ExecutionState.PENDING, ExecutionState.CANCELED)
 """States in which an execution may have no cost because it has cost nothing."""
 
 
-class Watch(NamedTuple):
+@attrs.frozen(kw_only=True)
+class Watch:
     """An execution to poll, and the terms.
 
     Attributes:
