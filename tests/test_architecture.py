@@ -54,7 +54,7 @@ ALLOWED = {
     "report": {"_display", "attrs", "errors", "models", "remedies"},
     "_validate": {"errors"},
     "_tiers": {"_validate", "errors", "remedies"},
-    "_http": {"__init__", "_flow", "_validate", "attrs", "errors", "httpcore", "httpx", "remedies"},
+    "_http": {"__init__", "_flow", "_validate", "errors", "httpcore", "httpx", "remedies"},
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
     "_execution": {
         *{"_api", "_flow", "_http", "_tiers", "_validate"},
