@@ -140,49 +140,22 @@ __all__ = [
     "WaitTimeoutError",
 ]
 
-_LAZY = {
-    "KEEP": "_validate",
-    "Account": "models",
-    "AsyncMatviewsClient": "async_client",
-    "AsyncRefresh": "async_client",
-    "ErrorDetail": "models",
-    "ExecutionState": "models",
-    "ExecutionStatus": "models",
-    "Forecast": "models",
-    "Freshness": "models",
-    "IfLost": "_validate",
-    "IfRunning": "_validate",
-    "JournalLike": "_core",
-    "Keep": "_validate",
-    "Matview": "models",
-    "MatviewsClient": "client",
-    "Outcome": "report",
-    "Performance": "_tiers",
-    "Plan": "_http.rate_limits",
-    "RateLimit": "_http.headers",
-    "Refresh": "client",
-    "Range": "models",
-    "RefreshReport": "report",
-    "RequestBudget": "_http.rate_limits",
-    "Retry": "models",
-    "Schedule": "models",
-    "Seconds": "_validate",
-    "SmallTier": "_tiers",
-    "SmallTierWarning": "_tiers",
-    "StopReason": "report",
-    "Usage": "models",
-    "ViewForecast": "models",
-    "ViewResult": "report",
-}
+_LAZY = (
+    *("models", "report", "_validate", "_tiers", "_http.rate_limits", "_http.headers", "_core"),
+    *("client", "async_client"),
+)
+"""The modules that define the names above, except the errors."""
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-        return found
+        for module in _LAZY if name in __all__ else ():
+            found = vars(import_module(f".{module}", __name__))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -83,14 +83,11 @@ class DuneError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are rebuilt from their positional arguments alone, which ours do not consist of.
-        return _rebuilt, (type(self), self.args, dict(self.__dict__))
+        return _new, (type(self),), {**vars(self), "args": self.args}
 
 
-def _rebuilt(cls: type[DuneError], args: tuple[object, ...], state: dict[str, Any]) -> DuneError:
-    error = cls.__new__(cls, *args)
-    error.args = args  # which OSError, a base of one of ours, leaves to __init__
-    error.__dict__.update(state)
-    return error
+def _new(cls: type[DuneError]) -> DuneError:
+    return cls.__new__(cls)
 
 
 class ConfigurationError(DuneError):

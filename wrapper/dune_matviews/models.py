@@ -301,19 +301,9 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for `json.dumps`: a range is an object of `expected`, `low` and `high`."""
-        return {
-            "seconds": self.seconds and self.seconds._asdict(),
-            "cost_credits": self.cost_credits and self.cost_credits._asdict(),
-            "critical_path": list(self.critical_path),
-            "max_parallel": self.max_parallel,
-            "views": {
-                name: {
-                    field: found._asdict() if isinstance(found := getattr(each, field), Range) else found
-                    for field in (one.name for one in attrs.fields(ViewForecast))
-                }
-                for name, each in self.views.items()
-            },
-        }
+        return attrs.asdict(
+            self, value_serializer=lambda _, field, value: value._asdict() if isinstance(value, Range) else value
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks."""

@@ -94,6 +94,12 @@ class ViewResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for `json.dumps`: times as ISO 8601 strings, and only the state and error of the status."""
+        later = {
+            "requested_at": self.requested_at and self.requested_at.isoformat(),
+            "noticed_at": self.noticed_at and self.noticed_at.isoformat(),
+            "run_ends_at": self.run_ends_at and self.run_ends_at.isoformat(),
+            "run_credits_to_come": self.run_credits_to_come,
+        }
         return {
             "outcome": self.outcome.value,
             "reason": self.reason,
@@ -103,12 +109,7 @@ class ViewResult:
             "started_at": self.started_at and self.started_at.isoformat(),
             "ended_at": self.ended_at and self.ended_at.isoformat(),
             "cost_credits": self.cost_credits,
-            **{
-                name: moment.isoformat()
-                for name in ("requested_at", "noticed_at", "run_ends_at")
-                if (moment := getattr(self, name)) is not None
-            },
-            **({} if self.run_credits_to_come is None else {"run_credits_to_come": self.run_credits_to_come}),
+            **{name: value for name, value in later.items() if value is not None},
         }
 
     @classmethod
@@ -118,30 +119,26 @@ class ViewResult:
         Raises:
             ValueError: *data* is not such a result.
         """
-        execution_id, status, cost = data.get("execution_id"), data.get("status"), data.get("cost_credits")
-        _check_texts(data, "outcome", "reason", "execution_id", "started_at", "ended_at")
-        if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float)):
-            raise ValueError("a result whose cost is not a number")
+        cost, status = _part(data, "cost_credits", int, float), _part(data, "status", dict)
         if cost is not None and not 0 <= cost <= sys.float_info.max:
             raise ValueError("a result whose cost is out of range")
-        if status is not None and not isinstance(status, Mapping):
-            raise ValueError("a result whose status is not an object")
-        outcome = Outcome(str(data.get("outcome")))
-        return cls(
-            outcome=outcome,
-            reason=data.get("reason"),
-            execution_id=execution_id,
-            status=None if status is None else _status_from_dict(status, execution_id, outcome is not Outcome.RUNNING),
-            started_at=_moment(data.get("started_at")),
-            ended_at=_moment(data.get("ended_at")),
+        result = cls(
+            outcome=Outcome(_part(data, "outcome", str)),
+            reason=_part(data, "reason", str),
+            execution_id=_part(data, "execution_id", str),
+            started_at=_moment(_part(data, "started_at", str)),
+            ended_at=_moment(_part(data, "ended_at", str)),
             cost_credits=cost,
         )
+        return result if status is None else attrs.evolve(result, status=_status_from_dict(status, result))
 
 
-def _check_texts(data: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        if not isinstance(data.get(name), str | None):
-            raise ValueError(f"a result whose {name} is not a text")
+def _part(data: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """A part of a result, of one of these types; None if it is missing."""
+    value = data.get(name)
+    if value is not None and type(value) not in kinds:
+        raise ValueError(f"a result whose {name} is a {type(value).__name__}")
+    return value
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -151,21 +148,13 @@ def _moment(text: str | None) -> datetime | None:
     return moment
 
 
-def _status_from_dict(data: Mapping[str, Any], execution_id: str | None, is_finished: bool) -> ExecutionStatus:
-    _check_texts(data, "state")
-    error, detail = data.get("error"), None
-    if error is not None:
-        if not isinstance(error, Mapping):
-            raise ValueError("a result whose error is not an object")
-        _check_texts(error, "type", "message")
-        if not all(isinstance(error.get(place), int | None) for place in ("line", "column")):
-            raise ValueError("a result whose error has a place that is not a number")
-        detail = ErrorDetail(**{field.name: error.get(field.name) for field in attrs.fields(ErrorDetail)})
+def _status_from_dict(data: Mapping[str, Any], result: ViewResult) -> ExecutionStatus:
+    error, kinds = _part(data, "error", dict), {"type": str, "message": str, "line": int, "column": int}
     return ExecutionStatus(
-        execution_id=execution_id or "",
-        state=ExecutionState(str(data.get("state"))),
-        is_finished=is_finished,
-        error=detail,
+        execution_id=result.execution_id or "",
+        state=ExecutionState(_part(data, "state", str)),
+        is_finished=result.outcome is not Outcome.RUNNING,
+        error=None if error is None else ErrorDetail(**{name: _part(error, name, kinds[name]) for name in kinds}),
     )
 
 
@@ -314,10 +303,11 @@ def _row(name: str, result: ViewResult) -> tuple[str, ...]:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    sides = (str.ljust, str.ljust, str.rjust, str.rjust, str.ljust)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  ".join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+        yield "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><", widths, strict=True)
+        ).rstrip()
 
 
 def _complaint(results: Mapping[str, ViewResult]) -> Iterator[str]:

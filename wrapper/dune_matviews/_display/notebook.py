@@ -1,7 +1,6 @@
 """The displays of a notebook: views, executions, forecasts, and the progress of a run.
 
-This module must not know how these are made. It uses IPython only where a kernel of it runs already. All text of others
-goes through `text`.
+This module must not know how these are made. It uses IPython only where a kernel of it runs already.
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .._flow.log import log
-from .page import STYLE, bar, kind, text
+from .elements import STYLE, bar, facts, reason, table, text, value
+from .page import kind
 from .timing import Span
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ MOST_ROWS = 30
 def view(shown: Matview) -> str:
     """A materialized view."""
     schedule = shown.schedule
-    facts = {
+    known = {
         "Query": shown.query_id and str(shown.query_id),
         "Private": shown.is_private,
         "Bytes": shown.size_bytes,
@@ -36,13 +34,13 @@ def view(shown: Matview) -> str:
         "Schedule": schedule and schedule.cron_expression,
         "Next refresh": schedule and schedule.next_run_at,
     }
-    return _section(f"View {text(shown.name)}", _facts(facts))
+    return _section(f"View {text(shown.name)}", facts(known))
 
 
 def execution(shown: ExecutionStatus) -> str:
     """The status of an execution."""
     error, color = shown.error, "good" if shown.succeeded else "bad" if shown.is_finished else "idle"
-    facts = {
+    known = {
         "Error": error and ": ".join(filter(None, (error.type, error.message))),
         "Place in the queue": shown.queue_position,
         "Submitted": shown.submitted_at,
@@ -53,12 +51,12 @@ def execution(shown: ExecutionStatus) -> str:
         "Bytes": shown.size_bytes,
     }
     title = f'Execution {text(shown.execution_id)}: <span class="{color}">{text(shown.state.value)}</span>'
-    return _section(title, _facts(facts))
+    return _section(title, facts(known))
 
 
 def handle(execution_id: str, name: str | None) -> str:
     """An execution that can be followed."""
-    return _section(f"Execution {text(execution_id)}", _facts({"View": name}))
+    return _section(f"Execution {text(execution_id)}", facts({"View": name}))
 
 
 def forecast(shown: Forecast) -> str:
@@ -66,15 +64,15 @@ def forecast(shown: Forecast) -> str:
     whole = max((each.ends_after for each in shown.views.values()), default=0.0)
     verdicts = {True: "refresh", False: "fresh", None: "impossible"}
     rows = [
-        f'<td class="v">{text(name)}<td>{verdicts[each.refreshes]}{_why(each.reason)}<td>{_fact(each.seconds)}'
-        f'<td>{_fact(each.cost_credits)}<td class="lane">'
+        f'<td class="v">{text(name)}<td>{verdicts[each.refreshes]}{reason(each.reason)}<td>{value(each.seconds)}'
+        f'<td>{value(each.cost_credits)}<td class="lane">'
         + bar(Span(each.starts_after, each.ends_after), whole if each.refreshes else 0.0, name in shown.critical_path)
         for name, each in shown.views.items()
     ]
     time, cost = shown.seconds, shown.cost_credits
     told = f"{'unknown time' if time is None else f'{time} s'}, {'unknown cost' if cost is None else f'{cost} credits'}"
     heads = ("View", "Verdict", "Seconds", "Credits", "Gantt chart, critical path in blue")
-    return _section(f"Forecast: {told}", f"<p>At most {shown.max_parallel} at once.</p>{_table(heads, rows)}")
+    return _section(f"Forecast: {told}", f"<p>At most {shown.max_parallel} at once.</p>{table(heads, rows)}")
 
 
 def progress(views: int) -> Progress | None:
@@ -124,47 +122,22 @@ class Progress:
 
     def _repr_html_(self) -> str:
         """Views under way first, then those that failed, as many as have room."""
-        ranks = {"running": 0, "idle": 2, "good": 3}
+        order = ("bad", "idle", "good")
         rows = sorted(
-            self._results.items(), key=lambda row: ranks.get(row[1].outcome.value, ranks.get(kind(row[1]), 1))
+            self._results.items(), key=lambda row: (row[1].outcome.value != "running", order.index(kind(row[1])))
         )
         drawn = [
-            f'<td class="v">{text(name)}<td><span class="{kind(each)}">{text(_state(each))}</span>{_why(each.reason)}'
-            f'<td class="n">{_fact(each.cost_credits)}'
+            f'<td class="v">{text(name)}<td><span class="{kind(each)}">{text(_state(each))}</span>{reason(each.reason)}'
+            f'<td class="n">{value(each.cost_credits)}'
             for name, each in rows[:MOST_ROWS]
         ]
         more = f"<p>And {len(rows) - MOST_ROWS} others.</p>" if len(rows) > MOST_ROWS else ""
-        return _section(f"Refresh: {text(repr(self))}", _table(("View", "State", "Credits"), drawn) + more)
+        return _section(f"Refresh: {text(repr(self))}", table(("View", "State", "Credits"), drawn) + more)
 
 
 def _state(result: ViewResult) -> str:
-    is_running = result.outcome.value == "running" and result.status is not None
-    return result.status.state.value if is_running and result.status else result.outcome.value
+    return result.status.state.value if result.status and result.outcome.value == "running" else result.outcome.value
 
 
 def _section(title: str, body: str) -> str:
     return f'<style>{STYLE}</style><div class="dune"><h2>{title}</h2>{body}</div>'
-
-
-def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{each}' for each in heads)
-    return f"<table><thead><tr>{head}<tbody>{''.join(f'<tr>{row}' for row in rows)}</table>"
-
-
-def _facts(facts: Mapping[str, object]) -> str:
-    rows = (f'<tr><th scope="row">{name}<td>{_fact(each)}' for name, each in facts.items() if each is not None)
-    return f"<table><tbody>{''.join(rows)}</table>"
-
-
-def _fact(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return text(f"{value:%Y-%m-%d %H:%M:%S %Z}")
-    return text(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value))
-
-
-def _why(reason: str | None) -> str:
-    return f'<div class="why">{text(reason)}</div>' if reason else ""

@@ -25,7 +25,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from graphlib import TopologicalSorter
 from itertools import islice
 from os import PathLike
@@ -36,8 +35,9 @@ import attrs
 
 from .. import _validate
 from ..errors import InvalidArgumentError
-from . import _durations, _paths
+from ._durations import parse_duration
 from ._mistakes import mistakes, quoted
+from ._paths import expand_path
 from ._toml_lines import line_of
 
 __all__ = ["RefreshPlan", "expand_path", "format_plan", "parse_duration", "read_plan"]
@@ -121,21 +121,6 @@ def format_plan(views: Mapping[str, Iterable[str]]) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def parse_duration(text: str) -> timedelta:
-    """The length of time that *text* names as plan files do: `90s`, `30m`, `6h`, `2d` or `1h30m`.
-
-    >>> parse_duration("1h30m")
-    datetime.timedelta(seconds=5400)
-
-    Raises:
-        InvalidArgumentError: it names none. The message says why, and how to write one.
-    """
-    try:
-        return _durations.duration(text)
-    except ValueError as problem:
-        raise InvalidArgumentError(str(problem)) from problem
-
-
 def _text_of(file: Path) -> str:
     try:
         with file.open("rb") as opened:
@@ -151,18 +136,6 @@ def _text_of(file: Path) -> str:
         raise InvalidArgumentError(f"{file}:{line}: this is no UTF-8 text") from problem
 
 
-def expand_path(text: str) -> Path:
-    """The path that *text* names as plan files do: with `~` for a home, and variables of the environment.
-
-    Raises:
-        InvalidArgumentError: it names a variable that is not set.
-    """
-    try:
-        return Path(_paths.expanded(text))
-    except ValueError as problem:
-        raise InvalidArgumentError(str(problem)) from problem
-
-
 def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
     """The line and the message of a mistake that the parser found."""
     message = str(problem)
@@ -174,9 +147,9 @@ def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
 def _plan(data: dict[str, Any], folder: Path) -> RefreshPlan:
     views: dict[str, dict[str, Any]] = data["views"]
     options: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
-    options |= {key: _durations.duration(data[key]) for key in ("max_age", "timeout") if key in data}
+    options |= {key: parse_duration(data[key]) for key in ("max_age", "timeout") if key in data}
     if "journal" in data:
-        options["journal"] = folder / _paths.expanded(data["journal"])
+        options["journal"] = folder / expand_path(data["journal"])
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
     if tiers:
         options["performance"] = tiers

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from ..errors import InvalidArgumentError
+
 LONGEST = timedelta(days=3650)
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -17,25 +19,28 @@ _DURATION = re.compile(
 _FORMS = "write it like 90s, 30m, 6h, 2d or 1h30m"
 
 
-def duration(text: str) -> timedelta:
-    """The length of time that *text* names; above zero, and at most ten years.
+def parse_duration(text: str) -> timedelta:
+    """The length of time that *text* names as plan files do: `90s`, `30m`, `6h`, `2d` or `1h30m`; at most ten years.
+
+    >>> parse_duration("1h30m")
+    datetime.timedelta(seconds=5400)
 
     Raises:
-        ValueError: it names none. The message says why, and how to write one.
+        InvalidArgumentError: it names none. The message says why, and how to write one.
     """
     text = text.strip()
     if re.fullmatch(_NUMBER, text, re.ASCII):
-        raise ValueError(f"{text!r} has no unit: write {text}s, {text}m, {text}h or {text}d")
+        raise InvalidArgumentError(f"{text!r} has no unit: write {text}s, {text}m, {text}h or {text}d")
     match = _DURATION.fullmatch(text)
     parts = {unit: number for unit, number in (match.groupdict() if match else {}).items() if number is not None}
     if not parts:
-        raise ValueError(f"{text!r} is no length of time: {_FORMS}")
+        raise InvalidArgumentError(f"{text!r} is no length of time: {_FORMS}")
     try:
         found = timedelta(**{unit: float(number) for unit, number in parts.items()})
     except OverflowError:
         found = timedelta.max
     if not found:
-        raise ValueError(f"{text!r} is no time at all: it must be above zero")
+        raise InvalidArgumentError(f"{text!r} is no time at all: it must be above zero")
     if found > LONGEST:
-        raise ValueError(f"{text!r} is more than {LONGEST.days} days")
+        raise InvalidArgumentError(f"{text!r} is more than {LONGEST.days} days")
     return found

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, get_args
 from .._http.rate_limits import Plan
 from .._tiers import TIERS
 from .._validate import IF_LOST, IF_RUNNING
-from ._durations import duration
-from ._paths import expanded
+from ..errors import InvalidArgumentError
+from ._durations import parse_duration
+from ._paths import expand_path
 from ._toml_lines import Step
 
 LONGEST_SHOWN = 100
@@ -124,66 +125,45 @@ Check = Callable[[Any], str | None]
 """Says what is wrong with a value, to be read after its key; None if nothing is."""
 
 
+def _must(be: str, fits: Callable[[Any], bool]) -> Check:
+    return lambda value: None if fits(value) else f"must be {be}, not {shown(value)}"
+
+
 def _one_of(words: tuple[str, ...]) -> Check:
+    return _must(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+def _text(be: str, parse: Callable[[str], object]) -> Check:
     def check(value: Any) -> str | None:
-        return None if value in words else f"must be one of {', '.join(words)}, not {shown(value)}"
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            return f"must be {be}, not {shown(value)}"
+        try:
+            parse(value)
+        except InvalidArgumentError as problem:
+            return f"cannot be used: {problem}"
+        return None
 
     return check
 
 
-def _count(value: Any) -> str | None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return None if fits else f"must be a whole number, one or more, not {shown(value)}"
-
-
-def _credits(value: Any) -> str | None:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-    return None if fits else f"must be a number of credits, zero or more, not {shown(value)}"
-
-
-def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else f"must be true or false, not {shown(value)}"
-
-
-def _time(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return f'must be a text such as "90s", "30m", "6h" or "2d", not {shown(value)}'
-    try:
-        duration(value)
-    except ValueError as problem:
-        return f"cannot be used: {problem}"
-    return None
-
-
-def _file(value: Any) -> str | None:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        return f"must be the path of a file, not {shown(value)}"
-    try:
-        expanded(value)
-    except ValueError as problem:
-        return f"cannot be used: {problem}"
-    return None
-
-
-def _table(value: Any) -> str | None:
-    return None if isinstance(value, dict) else "must be a table of views"
-
-
-def _names(value: Any) -> str | None:
-    return None if isinstance(value, list) else f"must be an array of names of views, not {shown(value)}"
-
+_TIME = _text('a text such as "90s", "30m", "6h" or "2d"', parse_duration)
 
 OF_THE_RUN: Mapping[str, Check] = {
-    "views": _table,
+    "views": _must("a table of views", lambda value: isinstance(value, dict)),
     "performance": _one_of(TIERS),
-    "max_parallel": _count,
-    "max_credits": _credits,
-    "max_age": _time,
-    "timeout": _time,
-    "journal": _file,
+    "max_parallel": _must("a whole number, one or more", lambda value: type(value) is int and value >= 1),
+    "max_credits": _must(
+        "a number of credits, zero or more", lambda value: type(value) in (int, float) and 0 <= value < math.inf
+    ),
+    "max_age": _TIME,
+    "timeout": _TIME,
+    "journal": _text("the path of a file", expand_path),
     "if_running": _one_of(IF_RUNNING),
     "dune_plan": _one_of(get_args(Plan)),
     "if_lost": _one_of(IF_LOST),
-    "retry_failed": _flag,
+    "retry_failed": _must("true or false", lambda value: isinstance(value, bool)),
 }
-OF_A_VIEW: Mapping[str, Check] = {"reads": _names, "performance": _one_of(TIERS)}
+OF_A_VIEW: Mapping[str, Check] = {
+    "reads": _must("an array of names of views", lambda value: isinstance(value, list)),
+    "performance": _one_of(TIERS),
+}

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+
+from ..errors import InvalidArgumentError
 
 
-def expanded(text: str) -> str:
-    """*text* with homes and variables of the environment in their places.
+def expand_path(text: str) -> Path:
+    """The path that *text* names as plan files do: with `~` for a home, and variables of the environment.
 
     Raises:
-        ValueError: it names a variable that is not set. The message says which.
+        InvalidArgumentError: it names a variable that is not set.
     """
     found = os.path.expanduser(os.path.expandvars(text))
     if unset := re.search(r"\$(?:\w+|\{[^}]*\})", found):
-        raise ValueError(f"{text!r} names a variable that is not set: {unset[0]}")
-    return found
+        raise InvalidArgumentError(f"{text!r} names a variable that is not set: {unset[0]}")
+    return Path(found)
