@@ -58,7 +58,7 @@ ALLOWED = {
     "_api": {"_flow", "_http", "dateutil", "dune_api", "errors", "models"},
     "_execution": {
         *{"_api", "_flow", "_http", "_tiers", "_validate"},
-        *{"attrs", "cronsim", "errors", "models", "remedies", "report"},
+        *{"attrs", "errors", "models", "remedies", "report"},
     },
     "_batch": {
         *{"_display", "_execution", "_flow", "_validate"},

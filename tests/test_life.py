@@ -14,6 +14,7 @@ import pytest
 from dune_matviews import (
     KEEP,
     AmbiguousRefreshError,
+    BadRequestError,
     ClientClosedError,
     Freshness,
     InvalidArgumentError,
@@ -143,15 +144,14 @@ def test_every_bare_name_that_dune_takes_is_sent(dune: MatviewsClient, sandbox: 
         ({"query_id": True}, "number of a saved query"),
         ({"is_private": 1}, "True or False"),
         ({"performance": "huge"}, "'small', 'medium', 'large'"),
-        ({"cron_expression": "* * * * *"}, "every 15 minutes"),
-        ({"cron_expression": "0 0 1 * *"}, "more than a week"),
-        ({"cron_expression": "@daily"}, "five fields"),
+        ({"cron_expression": " "}, "five fields"),
+        ({"cron_expression": 15}, "five fields"),
         ({"cron_expression": "0 0 * * *", "expires_at": datetime(2027, 1, 1)}, "time zone"),
         ({"cron_expression": "0 0 * * *", "expires_at": "2027-01-01"}, "time zone"),
         ({"expires_at": TOMORROW}, "ends a schedule"),
     ],
 )
-def test_what_dune_would_refuse_is_refused_before(
+def test_what_dune_would_refuse_or_misread_is_refused_before(
     dune: MatviewsClient, sandbox: DuneSandbox, arguments: dict[str, Any], problem: str
 ) -> None:
     """The rule is in the message, and nothing is sent."""
@@ -160,6 +160,19 @@ def test_what_dune_would_refuse_is_refused_before(
     with pytest.raises(InvalidArgumentError, match=problem):
         dune.update(VIEW, **cast(dict[str, Any], {"cron_expression": None} | arguments))
     assert sandbox.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [("* * * * *", "at least 15 minutes"), ("0 0 1 * *", "once a week"), ("@daily", "five fields")],
+)
+def test_a_wrong_schedule_is_refused_by_dune_at_no_cost(
+    dune: MatviewsClient, sandbox: DuneSandbox, expression: str, problem: str
+) -> None:
+    """Dune knows its own rules for schedules: its words reach the caller, and nothing is billed."""
+    with pytest.raises(BadRequestError, match=problem):
+        dune.upsert(BARE, 1, cron_expression=expression)
+    assert sandbox.ledger == ()
 
 
 def test_a_404_to_an_upsert_is_about_the_query(dune: MatviewsClient, sandbox: DuneSandbox) -> None:

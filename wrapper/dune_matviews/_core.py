@@ -254,8 +254,6 @@ class Core:
 
     def _checked(self, parts: Parts) -> dict[str, Any]:
         """The parts that are not kept, as an upsert sends them."""
-        from ._execution.cron import cron
-
         query_id, is_private, cron_expression, expires_at = parts
         found: dict[str, Any] = {}
         if query_id is not KEEP:
@@ -263,7 +261,7 @@ class Core:
         if is_private is not KEEP:
             found["is_private"] = _validate.flag(is_private, "is_private")
         if cron_expression is not KEEP:
-            found["cron_expression"] = None if cron_expression is None else cron(cron_expression)
+            found["cron_expression"] = None if cron_expression is None else _validate.cron(cron_expression)
         if expires_at is not KEEP:
             found["expires_at"] = None if expires_at is None else self._to_come(expires_at)
         return found

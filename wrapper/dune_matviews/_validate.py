@@ -182,6 +182,15 @@ def query_id(value: object) -> int:
     return value
 
 
+def cron(value: object) -> str:
+    """A cron expression. Dune refuses a wrong one at no cost; a blank one might count as no schedule, and be billed."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentError(
+            f"must be a str of five fields, such as '0 */6 * * *', not {value!r}", argument="cron_expression"
+        )
+    return value
+
+
 def flag(value: object, what: str) -> bool:
     """True or False, rather than a value that is merely truthy or falsy."""
     if not isinstance(value, bool):
