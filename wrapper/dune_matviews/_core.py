@@ -157,11 +157,21 @@ class Core:
         try:
             if journal is not None:
                 yield from journal.opened()
-            begun = yield from start(self.session, wish, journal)
-            return self._execution(begun, wish.view, journal)
+            return (yield from self._started(start(self.session, wish, journal), wish.view, journal))
         finally:
             if journal is not None:
                 journal.close()
+
+    def _started(self, flow: Flow[Begun], view: str, journal: Journal | None = None) -> Flow[Execution]:
+        begun = yield from flow
+        assert begun.execution_id is not None  # noqa: S101  # only runs accept several candidates
+        return Execution(
+            execution_id=begun.execution_id,
+            view=begun.name or view,
+            how=begun.how,
+            since=self.session.clock(),
+            journal=journal,
+        )
 
     def limits(self, max_parallel: int, max_credits: float | None, max_age: Seconds | None, terms: Terms) -> Limits:
         from ._batch.view import Limits  # a single refresh does not need it
@@ -239,7 +249,8 @@ class Core:
             performance=self.tiers.choose(performance, stacklevel=3),
             **self._checked(parts),
         )
-        return self._upserted(views.upsert(self.session, Wish(view=view.name, tier=view.performance, definition=view)))
+        wish = Wish(view=view.name, tier=view.performance, definition=view)
+        return self._started(views.upsert(self.session, wish), view.name)
 
     def update(self, name: str, performance: str | Keep | None, parts: Parts) -> Flow[Execution]:
         if parts.cron_expression is None and isinstance(parts.expires_at, datetime):
@@ -250,7 +261,7 @@ class Core:
             changes["performance"] = self.tiers.choose(performance, stacklevel=3, by_default=False)
         if not changes:
             raise InvalidArgumentError("An update that changes nothing would be billed; a refresh refreshes.")
-        return self._upserted(views.update(self.session, name, changes, self.tiers.check))
+        return self._started(views.update(self.session, name, changes, self.tiers.check), name)
 
     def _checked(self, parts: Parts) -> dict[str, Any]:
         """The parts that are not kept, as an upsert sends them."""
@@ -290,19 +301,6 @@ class Core:
 
     def whoami(self) -> Flow[Account]:
         return views.whoami(self.session)
-
-    def _upserted(self, flow: Flow[Begun]) -> Flow[Execution]:
-        return self._execution((yield from flow), "")
-
-    def _execution(self, begun: Begun, view: str, journal: Journal | None = None) -> Execution:
-        assert begun.execution_id is not None  # noqa: S101  # only runs accept several candidates
-        return Execution(
-            execution_id=begun.execution_id,
-            view=begun.name or view,
-            how=begun.how,
-            since=self.session.clock(),
-            journal=journal,
-        )
 
     def attach(self, execution_id: str, name: str | None) -> Execution:
         self.transport.check_open()

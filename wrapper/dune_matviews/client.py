@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from os import PathLike
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ._core import Client, Core, Handle, JournalLike, Parts
@@ -442,9 +441,7 @@ class MatviewsClient(Client):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

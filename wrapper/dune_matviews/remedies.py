@@ -130,11 +130,7 @@ class Note(str):
 
 def to_dict(remedy: Remedy) -> dict[str, Any]:
     """A remedy as plain data, ready for `json.dumps`: its `type`, and its attributes."""
-    fields = remedy._asdict()
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in remedy._asdict().items()}
     if isinstance(remedy, ChangeSetting):
         fields["settings"] = [each._asdict() for each in remedy.settings]
-    return {"type": type(remedy).__name__, **{name: _plain(value) for name, value in fields.items()}}
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    return {"type": type(remedy).__name__, **fields}
