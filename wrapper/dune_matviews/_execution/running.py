@@ -1,6 +1,6 @@
 """Finding the execution of a view that is under way.
 
-This module must not know the reason for the question, nor the use made of its answer.
+This module must not know the reason for the question, nor the use made of what it finds.
 """
 
 from __future__ import annotations

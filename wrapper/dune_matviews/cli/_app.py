@@ -21,7 +21,7 @@ from . import _checking, _defining, _executions, _helping, _history, _journal, _
 from ._exits import MEANING, Exit
 from ._failures import failure, warned
 from ._options import Group, options_of_dune
-from ._output import Answer, Output, write
+from ._output import Output, Result, write
 from ._settings import Settings
 
 NAME = "dune-matviews"
@@ -69,24 +69,24 @@ def run(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: name the executions that go on
     warnings.showwarning = lambda warning, *_, **__: output.warning(warned(warning))
     try:
-        answer = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
+        result = app.main(list(arguments), NAME, standalone_mode=False, obj=Settings(output))
     except click.exceptions.NoArgsIsHelpError as no_arguments:
         write(sys.stderr, no_arguments.format_message())
         return Exit.USAGE
     except (Exception, KeyboardInterrupt) as error:
-        answer = _failed(error, output)
-    if isinstance(answer, Answer):
-        return output.answer(answer)
-    return int(answer or 0)  # --help and --version have printed already
+        result = _failed(error, output)
+    if isinstance(result, Result):
+        return output.finish(result)
+    return int(result or 0)  # --help and --version have printed already
 
 
-def _failed(error: BaseException, output: Output) -> Answer:
+def _failed(error: BaseException, output: Output) -> Result:
     found = failure(error)
     if output.debug:
         write(sys.stderr, "".join(traceback.format_exception(error)).rstrip("\n"))
     for line in found.message.splitlines():  # more than one for a plan file with more than one mistake
         output.error(line)
-    return Answer(found.code, found.document, hints=found.hints)
+    return Result(found.code, found.document, hints=found.hints)
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

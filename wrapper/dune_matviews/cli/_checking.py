@@ -16,7 +16,7 @@ from dune_matviews import APIError, AuthenticationError, NotFoundError, Permissi
 from . import _data, _names, _remedies, _text
 from ._exits import Exit
 from ._options import Command, options_of_dune, plan_of
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import Duration, Name
 
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 @click.option("--max-age", type=Duration(), metavar="TIME", help="A view that was refreshed longer ago is stale.")
 @options_of_dune
 @click.pass_obj
-def check(settings: Settings, names: tuple[str, ...], max_age: timedelta | None) -> Answer:
+def check(settings: Settings, names: tuple[str, ...], max_age: timedelta | None) -> Result:
     """Tell whether views are fresh: an alarm for monitoring. Nothing is started, and nothing is billed.
 
     The exit code is 1 if a view is older than --max-age, was never refreshed, or if its last execution has failed. Of a
@@ -57,7 +57,7 @@ def check(settings: Settings, names: tuple[str, ...], max_age: timedelta | None)
         found = {name: found[name] for name in problems}
     for name in problems if settings.output.is_step else ():
         settings.output.annotate("error", found[name].problem or "", _text.line(name))
-    return Answer(code, document, "\n".join(_table(found)))
+    return Result(code, document, "\n".join(_table(found)))
 
 
 def _found(dune: MatviewsClient, name: str, max_age: timedelta | None) -> Finding:

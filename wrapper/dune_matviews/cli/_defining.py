@@ -15,7 +15,7 @@ import click
 from . import _names, _running, _text
 from ._exits import Exit
 from ._options import Command, options_of_dune, options_of_tiers, refuse_what_waits, view_name
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import Credits, Duration, Number
 
@@ -84,7 +84,7 @@ def create(
     expires_at: datetime | None,
     no_wait: bool,
     **limits: Any,
-) -> Answer:
+) -> Result:
     """Create a view from a query, and wait for it.
 
     NAME is the bare name, such as result_daily_volume. QUERY is the number of a saved query without parameters. It
@@ -136,7 +136,7 @@ def update(
     max_credits: float | None,
     no_wait: bool,
     **changes: Any,
-) -> Answer:
+) -> Result:
     """Change parts of a view, and wait until it is fresh.
 
     Everything else stays as it is. Dune builds the view anew, which may be billed as a refresh is.
@@ -162,14 +162,14 @@ def update(
         return _followed(settings, started, no_wait=no_wait, **limits)
 
 
-def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: Any) -> Answer:
+def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: Any) -> Result:
     """The execution that creating or updating has started, to its end unless nobody is to wait."""
     name = started.name or ""
     if not no_wait:
         return _running.wait(started, name, settings.output, **limits)
     waiting = _text.command("wait", started.execution_id)
     settings.output.note(f"{_text.line(name)} is being made: `{waiting}` waits for it")
-    return Answer(Exit.OK, {"view": name, "execution_id": started.execution_id}, started.execution_id)
+    return Result(Exit.OK, {"view": name, "execution_id": started.execution_id}, started.execution_id)
 
 
 @click.command(cls=Command)
@@ -177,16 +177,16 @@ def _followed(settings: Settings, started: Refresh, *, no_wait: bool, **limits: 
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @options_of_dune
 @click.pass_obj
-def delete(settings: Settings, name: str, yes: bool) -> Answer:
+def delete(settings: Settings, name: str, yes: bool) -> Result:
     """Delete a view and its table; there is no way back."""
     if not yes and (sys.stdin is None or not sys.stdin.isatty()):  # None: the parent process has closed it
         raise click.UsageError("'delete' asks before it deletes, and there is nobody to ask: say --yes.")
     with settings.client() as dune:
         (name,) = _names.completed(dune, settings.output, [name])
         if not yes and not click.confirm(f"Delete {_text.line(name)} and its table, for good?", err=True):
-            return Answer(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
+            return Result(Exit.FAILED, {"deleted": None}, "Nothing was deleted.")
         dune.delete(name)
-    return Answer(Exit.OK, {"deleted": name}, "" if settings.output.quiet else f"{_text.line(name)} is deleted.")
+    return Result(Exit.OK, {"deleted": name}, "" if settings.output.quiet else f"{_text.line(name)} is deleted.")
 
 
 COMMANDS = (create, update, delete)

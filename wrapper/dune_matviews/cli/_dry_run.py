@@ -14,7 +14,7 @@ from dune_matviews.plan import RefreshPlan
 
 from . import _text
 from ._exits import Exit
-from ._output import Answer
+from ._output import Result
 from ._running import look
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ BAR = 40
 """Cells of the time line."""
 
 
-def dry_run(dune: MatviewsClient, plan: RefreshPlan) -> Answer:
+def dry_run(dune: MatviewsClient, plan: RefreshPlan) -> Result:
     """Describe a run without starting it."""
     limits = {name: plan.options[name] for name in ("max_parallel", "max_age") if name in plan.options}
     found = dune.forecast(plan.views, **limits)
@@ -33,7 +33,7 @@ def dry_run(dune: MatviewsClient, plan: RefreshPlan) -> Answer:
     impossible = any(each.refreshes is None for each in found.views.values())
     code = Exit.FAILED if impossible else Exit.OK
     document = {"layers": layers, "forecast": found.to_dict()}
-    return Answer(code, document, "\n".join(lines), tuple(_of_journal(plan)))
+    return Result(code, document, "\n".join(lines), tuple(_of_journal(plan)))
 
 
 def layers_of(views: Mapping[str, tuple[str, ...]]) -> list[list[str]]:

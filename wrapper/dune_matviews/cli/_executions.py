@@ -16,7 +16,7 @@ from dune_matviews import DuneError, RefreshError
 from . import _data, _running
 from ._exits import Exit
 from ._options import Command, options_of_dune
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import Credits, Duration, Name
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 @click.argument("execution_id", metavar="ID", type=Name())
 @options_of_dune
 @click.pass_obj
-def status(settings: Settings, execution_id: str) -> Answer:
+def status(settings: Settings, execution_id: str) -> Result:
     """Show the state of an execution.
 
     The exit code tells whether Dune responded, not how the execution ended: read the state for that.
     """
     with settings.client() as dune:
         found = dune.attach(execution_id).status()
-    return Answer(Exit.OK, {"execution": _data.plain(found)}, _data.execution(found))
+    return Result(Exit.OK, {"execution": _data.plain(found)}, _data.execution(found))
 
 
 @click.command(cls=Command)
@@ -44,7 +44,7 @@ def status(settings: Settings, execution_id: str) -> Answer:
 @click.option("--max-credits", type=Credits(), help="Cancel it once it has cost more than this.")
 @options_of_dune
 @click.pass_obj
-def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_credits: float | None) -> Answer:
+def wait(settings: Settings, execution_id: str, timeout: timedelta | None, max_credits: float | None) -> Result:
     """Wait until an execution has made its view fresh.
 
     TIME is written like 90s, 30m, 6h, 2d or 1h30m.
@@ -70,7 +70,7 @@ def _view_of(dune: MatviewsClient, failure: RefreshError) -> str | None:
 @click.argument("execution_id", metavar="ID", type=Name())
 @options_of_dune
 @click.pass_obj
-def cancel(settings: Settings, execution_id: str) -> Answer:
+def cancel(settings: Settings, execution_id: str) -> Result:
     """Cancel an execution. The credits that it has used by then are billed.
 
     The exit code is 1 where there was nothing to cancel.
@@ -79,8 +79,8 @@ def cancel(settings: Settings, execution_id: str) -> Answer:
         canceled = dune.attach(execution_id).cancel()
     document = {"execution_id": execution_id, "canceled": canceled}
     if not canceled:
-        return Answer(Exit.FAILED, document, f"{execution_id}: there was nothing to cancel; it may have ended already.")
-    return Answer(Exit.OK, document, "" if settings.output.quiet else f"{execution_id} is cancelled.")
+        return Result(Exit.FAILED, document, f"{execution_id}: there was nothing to cancel; it may have ended already.")
+    return Result(Exit.OK, document, "" if settings.output.quiet else f"{execution_id} is cancelled.")
 
 
 COMMANDS = (status, wait, cancel)

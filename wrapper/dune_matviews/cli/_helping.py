@@ -9,7 +9,7 @@ import click
 
 from ._exits import Exit
 from ._options import Command, options_of_every_command
-from ._output import Answer
+from ._output import Result
 
 VARIABLE = "_DUNE_MATVIEWS_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -21,7 +21,7 @@ _COMPINIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 @click.argument("names", metavar="[COMMAND]...", nargs=-1)
 @options_of_every_command
 @click.pass_context
-def help_(context: click.Context, names: tuple[str, ...]) -> Answer:
+def help_(context: click.Context, names: tuple[str, ...]) -> Result:
     """Show the help of a command."""
     assert context.parent is not None  # noqa: S101  # a command of a group
     found, command = context.parent, context.parent.command
@@ -30,14 +30,14 @@ def help_(context: click.Context, names: tuple[str, ...]) -> Answer:
         if inner is None:
             raise click.UsageError(f"No such command '{' '.join(names)}'.", found)
         found, command = click.Context(inner, parent=found, info_name=name), inner
-    return Answer(Exit.OK, {"help": command.get_help(found)}, command.get_help(found))
+    return Result(Exit.OK, {"help": command.get_help(found)}, command.get_help(found))
 
 
 @click.command(cls=Command)
 @click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 @options_of_every_command
 @click.pass_context
-def completion(context: click.Context, shell: str) -> Answer:
+def completion(context: click.Context, shell: str) -> Result:
     """Print a script for completion in a shell.
 
     \b
@@ -52,7 +52,7 @@ def completion(context: click.Context, shell: str) -> Answer:
     assert kind is not None  # noqa: S101  # click has all that SHELLS names
     script = kind(context.parent.command, {}, context.parent.info_name or "", VARIABLE).source()
     script = _COMPINIT + script if shell == "zsh" else script
-    return Answer(Exit.OK, {"completion": script}, script)
+    return Result(Exit.OK, {"completion": script}, script)
 
 
 COMMANDS = (completion, help_)

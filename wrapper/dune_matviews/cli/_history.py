@@ -10,7 +10,7 @@ import click
 from . import _data, _text
 from ._exits import Exit
 from ._options import Command, options_of_dune
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import Name
 
@@ -19,7 +19,7 @@ from ._types import Name
 @click.argument("name", type=Name())
 @options_of_dune
 @click.pass_obj
-def history(settings: Settings, /, name: str) -> Answer:
+def history(settings: Settings, /, name: str) -> Result:
     """Show past executions of a view, with queue, duration and cost."""
     with settings.client() as dune:
         found = dune.history(name)
@@ -36,7 +36,7 @@ def history(settings: Settings, /, name: str) -> Answer:
             )
         )
     text = "\n".join(_text.columns(rows, "<<>>>")) if found else f"No execution of {_text.line(name)} has ended yet."
-    return Answer(Exit.OK, {"executions": [_data.plain(each) for each in found]}, text)
+    return Result(Exit.OK, {"executions": [_data.plain(each) for each in found]}, text)
 
 
 COMMANDS = (history,)

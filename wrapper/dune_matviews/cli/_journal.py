@@ -14,7 +14,7 @@ import click
 from . import _data, _text
 from ._exits import Exit
 from ._options import Command, Group, options_of_every_command
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import FilePath, Name
 
@@ -37,7 +37,7 @@ def journal() -> None:
 @journal.command(cls=Command)
 @click.argument("file", metavar="FILE", type=FilePath())
 @options_of_every_command
-def show(file: Path) -> Answer:
+def show(file: Path) -> Result:
     """Show the latest run of a journal, view by view. Nothing is sent or written."""
     from dune_matviews.journal import read_journal
 
@@ -47,7 +47,7 @@ def show(file: Path) -> Answer:
         "is_finished": run.is_finished,
         "views": {name: _document(entry) for name, entry in run.views.items()},
     }
-    return Answer(Exit.OK, document, _table(run), tuple(_what_to_do(file, run)))
+    return Result(Exit.OK, document, _table(run), tuple(_what_to_do(file, run)))
 
 
 @journal.command(cls=Command)
@@ -57,7 +57,7 @@ def show(file: Path) -> Answer:
 @click.option("--id", "execution_id", metavar="ID", type=Name(), help="This is its execution: the next run follows it.")
 @options_of_every_command
 @click.pass_obj
-def resolve(settings: Settings, file: Path, view: str, is_none: bool, execution_id: str | None) -> Answer:
+def resolve(settings: Settings, file: Path, view: str, is_none: bool, execution_id: str | None) -> Result:
     """Settle a view by hand: say how its refresh has ended. Nothing is sent.
 
     With --none, the next run starts another execution, which may be billed: look at 'dune-matviews get VIEW' first.
@@ -69,7 +69,7 @@ def resolve(settings: Settings, file: Path, view: str, is_none: bool, execution_
     settle(file, view, execution_id)
     follows = "starts another" if execution_id is None else f"follows execution {_text.line(execution_id)}"
     text = "" if settings.output.quiet else f"{_text.line(view)} is settled: the next run with this journal {follows}."
-    return Answer(Exit.OK, {"view": view, "execution_id": execution_id}, text)
+    return Result(Exit.OK, {"view": view, "execution_id": execution_id}, text)
 
 
 def _document(entry: JournalEntry) -> dict[str, Any]:

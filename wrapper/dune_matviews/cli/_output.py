@@ -27,7 +27,7 @@ Document = Mapping[str, Any]
 GREEN, RED, YELLOW, DIM, BOLD = "32", "31", "33", "2", "1"
 
 
-class Answer(NamedTuple):
+class Result(NamedTuple):
     """The result of a command: its exit code, the document, the text, and hints beside it."""
 
     code: Exit
@@ -118,24 +118,24 @@ class Output:
         """Have GitHub Actions show something at the top of the run."""
         _write(sys.stderr, _workflow.annotation(kind, text, title))
 
-    def answer(self, answer: Answer) -> Exit:
+    def finish(self, result: Result) -> Exit:
         """Print the result of a command, and return its exit code; a result that cannot be printed is a failure."""
-        text = answer.text
+        text = result.text
         if self.form == "json":
-            document = {"ok": answer.code is Exit.OK, "exit_code": int(answer.code), **answer.document}
+            document = {"ok": result.code is Exit.OK, "exit_code": int(result.code), **result.document}
             text = json.dumps(document, indent=2, allow_nan=False)
             text = _workflow.harmless_json(text) if self.is_step else text
         if text:
             self.result(text)
-        for hint in answer.hints:
+        for hint in result.hints:
             if self.log_format == "json":
                 self.log("info", hint.strip())
             else:
                 write(sys.stderr, hint)
         if self._lost is None:
-            return answer.code
+            return result.code
         self.error(f"standard output cannot be written: {self._lost.strerror}")
-        return answer.code or Exit.FAILED
+        return result.code or Exit.FAILED
 
 
 def _make_sure_of_streams() -> None:

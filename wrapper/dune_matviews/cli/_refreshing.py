@@ -28,7 +28,7 @@ from ._options import (
     plan_of,
     refuse_what_waits,
 )
-from ._output import Answer, Output
+from ._output import Output, Result
 from ._settings import Settings
 from ._types import FilePath, Name
 
@@ -48,7 +48,7 @@ _OF_ONE_REFRESH = ("performance", "if_running", "if_lost")
 @click.option("--no-wait", is_flag=True, help="Start the refreshes, print their execution ids, and return.")
 @options_of_dune
 @click.pass_obj
-def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wait: bool, **given: Any) -> Answer:
+def refresh(settings: Settings, /, names: tuple[str, ...], upstream: bool, no_wait: bool, **given: Any) -> Result:
     """Refresh views, and wait until they are fresh.
 
     NAME is a view's full name, such as dune.my_team.result_daily_volume. A refresh that Dune accepts
@@ -96,7 +96,7 @@ def run(
     exclude: tuple[str, ...],
     force: bool,
     **given: Any,
-) -> Answer:
+) -> Result:
     """Refresh the views of a plan file, in order. Options override the plan.
 
     'dune-matviews lineage NAME --format toml' writes such a file.
@@ -153,7 +153,7 @@ def _with_upstream(dune: MatviewsClient, names: tuple[str, ...]) -> dict[str, tu
     return views
 
 
-def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: dict[str, Any]) -> Answer:
+def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: dict[str, Any]) -> Result:
     """Start refreshes one after another; each id is printed as soon as it is known."""
     views: dict[str, dict[str, Any]] = {name: {"execution_id": None} for name in names}
     codes: list[Exit] = []
@@ -183,7 +183,7 @@ def _started(dune: MatviewsClient, output: Output, names: Iterable[str], how: di
     _running.leave(
         output, lambda: _github.leave_executions({name: views[name]["execution_id"] for name in views}, output)
     )
-    return Answer(_exits.first(codes), {"views": views}, hints=hints)
+    return Result(_exits.first(codes), {"views": views}, hints=hints)
 
 
 COMMANDS = (refresh, run)

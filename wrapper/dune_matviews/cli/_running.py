@@ -15,7 +15,7 @@ from dune_matviews.remedies import Attach, Note
 
 from . import _data, _github, _tables, _text
 from ._exits import Exit, of_report
-from ._output import Answer, Output, shows_colour
+from ._output import Output, Result, shows_colour
 from ._progress import following
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def refresh(
     dune: MatviewsClient, output: Output, views: Iterable[str] | Mapping[str, Iterable[str]], **limits: Any
-) -> Answer:
+) -> Result:
     """Refresh the views in order, show the progress, and return the report."""
     from dune_matviews import StopReason
 
@@ -47,16 +47,16 @@ def refresh(
         hints.append(_above(limits["max_credits"], report.cost_credits))
     if report.stopped_by is not None and not report.ok and limits.get("journal"):
         hints.append(f"The journal {limits['journal']} remembers: the same command goes on from here.")
-    return _answer(report, output, hints)
+    return _result(report, output, hints)
 
 
-def _answer(report: RefreshReport, output: Output, hints: list[str]) -> Answer:
+def _result(report: RefreshReport, output: Output, hints: list[str]) -> Result:
     """The result of a run; in GitHub Actions it also goes to the files of the step."""
     code = of_report(report)
     leave(output, lambda: _github.leave_report(report, output))
     if code is Exit.OK and output.quiet:
-        return Answer(code, report.to_dict())
-    return Answer(code, report.to_dict(), _tables.table(report, look()), tuple(hints))
+        return Result(code, report.to_dict())
+    return Result(code, report.to_dict(), _tables.table(report, look()), tuple(hints))
 
 
 def leave(output: Output, for_github: Callable[[], None]) -> None:
@@ -67,7 +67,7 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
         output.warning(f"The files of GitHub Actions cannot be written: {_text.line(str(problem))}")
 
 
-def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
+def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Result:
     """Follow one execution to its end, show the progress, and return its last status."""
     try:
         with following(output, [name]) as progress:
@@ -79,8 +79,8 @@ def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Answer:
     document = {"ok": True, "execution": _data.plain(status)}
     cap, cost = limits.get("max_credits"), status.cost_credits
     if cap is not None and cost is not None and cost > cap:
-        return Answer(Exit.CREDITS, document, _data.execution(status), (_above(cap, cost),))
-    return Answer(Exit.OK, document, "" if output.quiet else _data.execution(status))
+        return Result(Exit.CREDITS, document, _data.execution(status), (_above(cap, cost),))
+    return Result(Exit.OK, document, "" if output.quiet else _data.execution(status))
 
 
 def _above(cap: float, cost: float) -> str:

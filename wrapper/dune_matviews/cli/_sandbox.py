@@ -11,7 +11,7 @@ import click
 
 from ._exits import Exit
 from ._options import Command, options_of_every_command
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 from ._types import Number
 
@@ -24,7 +24,7 @@ from ._types import Number
 )
 @options_of_every_command
 @click.pass_obj
-def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Answer:
+def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Result:
     """Run a local stand-in for Dune, to try the commands on.
 
     Every materialized view exists in it; with --example, six do. Paste the two lines that it prints into another shell.
@@ -41,7 +41,7 @@ def sandbox(settings: Settings, port: int, speed: float, example: bool) -> Answe
         raise click.UsageError(f"{where}. Choose another --port, or leave it out for any free one.") from error
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    return Answer(Exit.OK, {})
+    return Result(Exit.OK, {})
 
 
 COMMANDS = (sandbox,)

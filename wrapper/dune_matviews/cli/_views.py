@@ -14,7 +14,7 @@ from . import _data, _names, _pictures, _text
 from ._checking import how_it_failed, last_execution
 from ._exits import Exit
 from ._options import Command, options_of_dune, view_name
-from ._output import Answer
+from ._output import Result
 from ._settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @view_name
 @options_of_dune
 @click.pass_obj
-def get(settings: Settings, name: str) -> Answer:
+def get(settings: Settings, name: str) -> Result:
     """Show a view, its age, and its last failure."""
     with settings.client() as dune:
         (name,) = _names.completed(dune, settings.output, [name])
@@ -36,20 +36,20 @@ def get(settings: Settings, name: str) -> Answer:
         "freshness": _data.plain(freshness),
         "last_execution": _data.plain(last),
     }
-    return Answer(Exit.OK, document, _text.fields(_described(view, freshness, last)))
+    return Result(Exit.OK, document, _text.fields(_described(view, freshness, last)))
 
 
 @click.command("list", cls=Command)
 @options_of_dune
 @click.pass_obj
-def list_views(settings: Settings) -> Answer:
+def list_views(settings: Settings) -> Result:
     """List the account's views."""
     with settings.client() as dune:
         views = list(dune.list())
     rows = [(_text.line(each.name), _number(each.query_id), _size(each), _private(each)) for each in views]
     header = ("VIEW", "QUERY", "SIZE", "PRIVATE")
     text = "\n".join(_text.columns([header, *rows], "<>><")) if views else "The account has no materialized views."
-    return Answer(Exit.OK, {"views": [_data.plain(each) for each in views]}, text)
+    return Result(Exit.OK, {"views": [_data.plain(each) for each in views]}, text)
 
 
 @click.command(cls=Command)
@@ -62,7 +62,7 @@ def list_views(settings: Settings) -> Answer:
 )
 @options_of_dune
 @click.pass_obj
-def lineage(settings: Settings, name: str, picture: str | None) -> Answer:
+def lineage(settings: Settings, name: str, picture: str | None) -> Result:
     """Show the views that a view reads, directly or not.
 
     They have to be refreshed before it, in the order that Dune knows.
@@ -75,13 +75,13 @@ def lineage(settings: Settings, name: str, picture: str | None) -> Answer:
     picture = picture or "tree"
     plain = not _text.can_show("├──└│", sys.stdout.encoding)
     drawn = _pictures.tree(found, plain) if picture == "tree" else _pictures.FORMATS[picture](found)
-    return Answer(Exit.OK, {"lineage": _data.plain(dict(found))}, drawn)
+    return Result(Exit.OK, {"lineage": _data.plain(dict(found))}, drawn)
 
 
 @click.command(cls=Command)
 @options_of_dune
 @click.pass_obj
-def usage(settings: Settings) -> Answer:
+def usage(settings: Settings) -> Result:
     """Show the credits used in this billing period."""
     with settings.client() as dune:
         found = dune.usage()
@@ -94,13 +94,13 @@ def usage(settings: Settings) -> Answer:
             ("included", None if included is None else _text.credits(included)),
         ]
     )
-    return Answer(Exit.OK, {"usage": _data.plain(found)}, text)
+    return Result(Exit.OK, {"usage": _data.plain(found)}, text)
 
 
 @click.command(cls=Command)
 @options_of_dune
 @click.pass_obj
-def whoami(settings: Settings) -> Answer:
+def whoami(settings: Settings) -> Result:
     """Show the account of the key: the person or the team that pays."""
     with settings.client() as dune:
         found = dune.whoami()
@@ -113,7 +113,7 @@ def whoami(settings: Settings) -> Answer:
             ("key", _text.line(found.api_key_id) if found.api_key_id else None),
         ]
     )
-    return Answer(Exit.OK, {"account": _data.plain(found)}, text)
+    return Result(Exit.OK, {"account": _data.plain(found)}, text)
 
 
 def _described(view: Matview, freshness: Freshness, last: ExecutionStatus | None) -> list[tuple[str, str | None]]:
