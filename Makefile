@@ -96,8 +96,8 @@ test-long: $(MAIN)/.ready .envs/prism/.ready ## Run the tests in random order, a
 	$(PYTHON) -m pytest $(PARALLEL) --hypothesis-profile long --random-order-bucket global
 
 # T is passed through the environment, as FROM is.
-test-one: $(MAIN)/.ready .envs/prism/.ready ## Run one file, or the tests with matching names: T=tests/execution/test_cron.py, T=never_twice.
-	@test -n "$$T" || { echo "Say which: make test-one T=tests/execution/test_cron.py, or T= and a part of a name." >&2; exit 2; }
+test-one: $(MAIN)/.ready .envs/prism/.ready ## Run one file, or the tests with matching names: T=tests/execution/test_journal.py, T=never_twice.
+	@test -n "$$T" || { echo "Say which: make test-one T=tests/execution/test_journal.py, or T= and a part of a name." >&2; exit 2; }
 	@case "$$T" in */*|*.py) set -- "$$T";; *) set -- -k "$$T";; esac; $(PYTHON) -m pytest "$$@"
 
 # All other tests run with the newest dependencies.

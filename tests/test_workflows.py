@@ -178,9 +178,9 @@ def test_a_failure_on_one_version_keeps_no_other_from_running(failing: str, tmp_
 @pytest.mark.parametrize(
     ("asked", "passed"),
     [
-        ("tests/execution/test_cron.py", "tests/execution/test_cron.py"),
+        ("tests/execution/test_journal.py", "tests/execution/test_journal.py"),
         ("tests/spec", "tests/spec"),
-        ("tests/execution/test_cron.py::test_x[a b]", "tests/execution/test_cron.py::test_x[a b]"),
+        ("tests/execution/test_journal.py::test_x[a b]", "tests/execution/test_journal.py::test_x[a b]"),
         ("never_twice", "-k never_twice"),
         ("a or $(touch HERE)", "-k a or $(touch HERE)"),
     ],
@@ -195,7 +195,7 @@ def test_make_test_one_says_how_to_call_it(tmp_path: Path) -> None:
     """`make test-one` alone names the missing argument, and starts nothing."""
     done = make_alone("test-one", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "make test-one T=tests/execution/test_cron.py" in done.stderr
+    assert "make test-one T=tests/execution/test_journal.py" in done.stderr
 
 
 def make_update(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
