@@ -66,7 +66,7 @@ ALLOWED = {
     },
     "_core": {
         *{"_api", "_batch", "_display", "_execution", "_flow", "_http", "_tiers", "_validate"},
-        *{"attrs", "errors", "models", "remedies"},
+        *{"attrs", "errors", "models", "remedies", "report"},
     },
     "journal": {"_execution", "_validate", "attrs", "report"},
     "plan": {"_http", "_tiers", "_validate", "attrs", "errors"},

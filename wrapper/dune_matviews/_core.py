@@ -25,7 +25,7 @@ from ._execution.pacing import Pace
 from ._execution.recovery import ulid_moment
 from ._execution.session import Session
 from ._execution.starting import start
-from ._execution.watching import OnUpdate, Watch, result_of
+from ._execution.watching import OnUpdate, Watch
 from ._execution.wish import Begun, Wish
 from ._flow.drivers import run, run_async
 from ._flow.effects import Flow, T
@@ -36,6 +36,7 @@ from ._validate import IF_LOST, IF_RUNNING, KEEP, IfLost, IfRunning, Keep, Secon
 from .errors import APIError, ForecastError, InvalidArgumentError, JournalError, RefreshError
 from .models import Account, ExecutionStatus, Freshness, Matview, Retry, Usage
 from .remedies import ChangeSetting, Setting
+from .report import ViewResult
 
 if TYPE_CHECKING:
     from ._batch.view import Limits
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from ._http.async_transport import AsyncTransport
     from ._http.transports import SyncTransport
     from .models import Forecast
-    from .report import RefreshReport, ViewResult
+    from .report import RefreshReport
 
 OLDEST = 3600.0
 """Seconds. An execution with a greater age has ended, or one of the clocks is wrong; it is polled like a new one."""
@@ -83,7 +84,8 @@ class Execution(Watch):
         """Record the execution if it has ended. If that fails, a repeat finds the end again."""
         if self.journal is not None and status.is_finished and self.view is not None:
             try:
-                yield from self.journal.ended(self.view, result_of(status), finished=self.journal.path is not None)
+                result = ViewResult.from_status(status)
+                yield from self.journal.ended(self.view, result, finished=self.journal.path is not None)
             except JournalError as problem:
                 log.warning(
                     "The end of execution %s is not recorded: %s", self.execution_id, problem, extra=self.fields

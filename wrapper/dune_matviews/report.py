@@ -113,6 +113,19 @@ class ViewResult:
         }
 
     @classmethod
+    def from_status(cls, status: ExecutionStatus) -> ViewResult:
+        """The result of a view from the status of its execution."""
+        ended = _ENDS.get(status.state, Outcome.FAILED) if status.is_finished else Outcome.RUNNING
+        return cls(
+            outcome=Outcome.SUCCEEDED if status.succeeded else ended,
+            execution_id=status.execution_id,
+            status=status,
+            started_at=status.started_at,
+            ended_at=status.ended_at,
+            cost_credits=status.cost_credits,
+        )
+
+    @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ViewResult:
         """Rebuild a result from `to_dict`, which keeps only the state and error of the status, and no remedy.
 
@@ -131,6 +144,9 @@ class ViewResult:
             cost_credits=cost,
         )
         return result if status is None else attrs.evolve(result, status=_status_from_dict(status, result))
+
+
+_ENDS = {ExecutionState.CANCELED: Outcome.CANCELED, ExecutionState.EXPIRED: Outcome.EXPIRED}
 
 
 def _part(data: Mapping[str, Any], name: str, *kinds: type) -> Any:

@@ -20,7 +20,7 @@ from .._execution.requests import status, time_limit
 from .._execution.session import Session
 from .._execution.starting import start
 from .._execution.views import Success, last_success
-from .._execution.watching import Watch, result_of, watch
+from .._execution.watching import Watch, watch
 from .._execution.wish import Begun, PreventedError, Wish
 from .._flow.effects import Flow, Sleep
 from .._validate import IfLost, IfRunning
@@ -183,7 +183,7 @@ class Refresher:
             on_update=partial(self.progress.see, name),
         )
         try:
-            return result_of((yield from watch(self.session, watched)))
+            return ViewResult.from_status((yield from watch(self.session, watched)))
         except NotFoundError as unknown:
             raise self._unknown(name, execution_id) from unknown
         except RefreshError as failure:
@@ -192,7 +192,7 @@ class Refresher:
             # The failure names the allowance of this view; the user knows the cap of the run.
             is_capped = isinstance(failure, CreditLimitError)
             reason = f"cancelled: {self.progress.stopped}" if is_capped else failure.problem
-            return attrs.evolve(result_of(failure.status), reason=reason)
+            return attrs.evolve(ViewResult.from_status(failure.status), reason=reason)
 
     def _allowance(self, execution_id: str) -> float:
         """The most that an execution may cost: the rest of the run's budget, and its own cost so far."""
@@ -213,7 +213,7 @@ class Refresher:
                     continue
                 self.progress.see(name, found)
                 if found.succeeded:
-                    return result_of(found)
+                    return ViewResult.from_status(found)
                 if found.is_finished:
                     left.remove(execution_id)
                 elif self._allowance(execution_id) < (found.cost_credits or 0.0):

@@ -28,7 +28,6 @@ from ..errors import (
 )
 from ..models import ExecutionState, ExecutionStatus
 from ..remedies import Attach, Note
-from ..report import Outcome, ViewResult
 from .forecast import Expected
 from .intents import How
 from .pacing import Watched
@@ -276,25 +275,6 @@ _ENDS: dict[ExecutionState, tuple[type[RefreshError], str]] = {
     ExecutionState.CANCELED: (RefreshCanceledError, "was cancelled"),
     ExecutionState.EXPIRED: (RefreshExpiredError, "expired"),
 }
-
-_OUTCOMES: dict[ExecutionState, Outcome] = {
-    ExecutionState.COMPLETED: Outcome.SUCCEEDED,
-    ExecutionState.COMPLETED_PARTIAL: Outcome.SUCCEEDED,
-    ExecutionState.CANCELED: Outcome.CANCELED,
-    ExecutionState.EXPIRED: Outcome.EXPIRED,
-}
-
-
-def result_of(status: ExecutionStatus) -> ViewResult:
-    """The result of a view whose execution has ended."""
-    return ViewResult(
-        outcome=_OUTCOMES.get(status.state, Outcome.FAILED),
-        execution_id=status.execution_id,
-        status=status,
-        started_at=status.started_at,
-        ended_at=status.ended_at,
-        cost_credits=status.cost_credits,
-    )
 
 
 def _next_poll(polled_at: float, due: float, deadline: float, timeout: float) -> float:

@@ -19,7 +19,7 @@ from ._output import Output, Result, shows_colour
 from ._progress import following
 
 if TYPE_CHECKING:
-    from dune_matviews import ExecutionStatus, MatviewsClient, Refresh, RefreshReport, ViewResult
+    from dune_matviews import MatviewsClient, Refresh, RefreshReport
 
 
 def refresh(
@@ -69,9 +69,13 @@ def leave(output: Output, for_github: Callable[[], None]) -> None:
 
 def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Result:
     """Follow one execution to its end, show the progress, and return its last status."""
+    from dune_matviews import ViewResult
+
     try:
         with following(output, [name]) as progress:
-            status = refresh.wait(on_update=lambda status: progress.update(name, _as_result(status)), **limits)
+            status = refresh.wait(
+                on_update=lambda status: progress.update(name, ViewResult.from_status(status)), **limits
+            )
     except KeyboardInterrupt as interruption:
         if not getattr(interruption, "__notes__", None):  # it came before the wait began, or after its end
             interruption.add_note(Note("The refresh goes on.", Attach((refresh.execution_id,))))
@@ -86,24 +90,6 @@ def wait(refresh: Refresh, name: str, output: Output, **limits: Any) -> Result:
 def _above(cap: float, cost: float) -> str:
     """The cap was passed, and all is fresh nevertheless: the execution had ended before it could be cancelled."""
     return f"The cap of {_text.credits(cap)} was passed: the cost is {_text.credits(cost)}."
-
-
-def _as_result(status: ExecutionStatus) -> ViewResult:
-    """The status of one execution, as the result of a view."""
-    from dune_matviews import Outcome, ViewResult
-
-    outcome = Outcome.RUNNING
-    if status.is_finished:
-        ends = {each.value: each for each in (Outcome.CANCELED, Outcome.EXPIRED)}
-        outcome = Outcome.SUCCEEDED if status.succeeded else ends.get(status.state.value, Outcome.FAILED)
-    return ViewResult(
-        outcome=outcome,
-        execution_id=status.execution_id,
-        status=status,
-        started_at=status.started_at,
-        ended_at=status.ended_at,
-        cost_credits=status.cost_credits,
-    )
 
 
 def look() -> _tables.Look:
