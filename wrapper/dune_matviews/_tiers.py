@@ -35,8 +35,8 @@ class SmallTierWarning(UserWarning):
     """A refresh asks for the tier `small`, on which Dune's page disagrees with itself.
 
     Attributes:
-        problem: what is wrong.
-        remedy: what to do about it.
+        problem: the mismatch.
+        remedy: the next step.
     """
 
     problem = f"{DISAGREEMENT}. It is sent as asked."

@@ -1,4 +1,4 @@
-"""The asynchronous client and its handles, for asyncio: every method is one line over a flow.
+"""The asynchronous client and its handles, for asyncio: every method runs one flow.
 
 This module must not know the decisions of the flows. It imports httpx and the generated code only with the first
 client.
@@ -112,11 +112,11 @@ class AsyncMatviewsClient(Client):
         max_parallel: int = 3,
         max_age: Seconds | None = None,
     ) -> Forecast:
-        """What a run of `refresh_all` would take and cost; see `MatviewsClient.forecast`."""
+        """Forecast the time and cost of a run of `refresh_all`; see `MatviewsClient.forecast`."""
         return await self._core.run_async(self._core.forecast(views, max_parallel, max_age))
 
     async def history(self, name: str) -> tuple[ExecutionStatus, ...]:
-        """Past executions of a view, the latest first; see `MatviewsClient.history`."""
+        """Return past executions of a view, latest first; see `MatviewsClient.history`."""
         return await self._core.run_async(self._core.history(name))
 
     async def get(self, name: str) -> Matview:

@@ -1,4 +1,4 @@
-"""The synchronous client and its handles: every method is one line over a flow.
+"""The synchronous client and its handles: every method runs one flow.
 
 This module must not know the decisions of the flows. It imports httpx and the generated code only with the first
 client.
@@ -217,31 +217,31 @@ class MatviewsClient(Client):
         max_parallel: int = 3,
         max_age: Seconds | None = None,
     ) -> Forecast:
-        """What a run of `refresh_all` would take and cost, from past executions of its views; starts nothing.
+        """Forecast the time and cost of a run of `refresh_all` from past executions of its views; starts nothing.
 
         >>> forecast = dune.forecast(["dune.my_team.result_daily"])
         >>> forecast.views["dune.my_team.result_daily"].refreshes
         True
 
-        The first time it takes up to five free requests a view, within the request budget; known ends are not read
-        again. A view without a past is expected to be as the others are.
+        The first forecast takes up to five free requests per view, within the request budget; later ones read only new
+        executions. A view without past executions is expected to behave like the others.
 
         Args:
             views, max_parallel, max_age: as for `refresh_all`.
 
         Raises:
-            InvalidArgumentError: an argument cannot be used, or views read each other in a circle; nothing was sent.
-            APIError, RequestFailedError: as for `get`, but that a view is not there is told in the forecast.
+            InvalidArgumentError: an argument is invalid, or views read each other in a circle; nothing was sent.
+            APIError, RequestFailedError: as for `get`, except that the forecast itself reports a missing view.
         """
         return self._core.run(self._core.forecast(views, max_parallel, max_age))
 
     def history(self, name: str) -> tuple[ExecutionStatus, ...]:
-        """Past executions of a view that have ended, the latest first: what Dune lists, and what is known from before.
+        """Return past executions of a view, latest first: those that Dune lists, and those known from before.
 
         >>> [each.state.value for each in dune.history("dune.my_team.result_daily")]
         ['completed']
 
-        A free request for the list, and one for each execution that is not known yet. Of a known one, `raw` is empty.
+        This takes a free request for the list, and one for each new execution. `raw` is empty if no request was needed.
 
         Raises:
             InvalidArgumentError, APIError, RequestFailedError: as for `get`.

@@ -1,10 +1,10 @@
-"""The exceptions of the SDK: everything that can go wrong, and how to react to it.
+"""The exceptions of the SDK.
 
 This module must not know how requests are made, nor which HTTP library makes them.
 
     DuneError
-    ├── ConfigurationError              the environment is incomplete or wrong
-    ├── InvalidArgumentError            an argument is wrong; nothing was sent (also a ValueError)
+    ├── ConfigurationError              the environment lacks a setting, or has an invalid one
+    ├── InvalidArgumentError            an argument is invalid; nothing was sent (also a ValueError)
     ├── ClientClosedError               the client was used after close()
     ├── APIError                        Dune responded, but not with a success
     │   ├── BadRequestError             400
@@ -18,16 +18,16 @@ This module must not know how requests are made, nor which HTTP library makes th
     │   ├── ServerError                 5xx
     │   └── UnexpectedResponseError     a status, redirect or body that cannot be understood
     ├── RequestFailedError              no usable response; a refresh was certainly not accepted
-    ├── AmbiguousRefreshError           a refresh may have been accepted, and was not found again
+    ├── AmbiguousRefreshError           a refresh may have been accepted, and was not found
     ├── AlreadyRunningError             refresh(if_running="refuse") found an execution under way
     ├── RefreshError                    the refresh did not make the view fresh
     │   ├── RefreshFailedError          the execution failed
     │   ├── RefreshCanceledError        the execution was cancelled
     │   ├── RefreshExpiredError         the execution expired
     │   ├── CreditLimitError            cancelled, because its running cost passed `max_credits`
-    │   └── WaitTimeoutError            the time to wait is over; the refresh goes on (also a TimeoutError)
-    ├── JournalError                    the journal of refresh_all() cannot be used
-    ├── ForecastError                   refresh_all() was not started, as its forecast passes max_forecast
+    │   └── WaitTimeoutError            the timeout is over; the refresh goes on (also a TimeoutError)
+    ├── JournalError                    the journal cannot be used
+    ├── ForecastError                   refresh_all() started nothing: its forecast exceeds max_forecast
     └── RefreshesFailedError            refresh_all() left views that are not fresh
 """
 
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 
 class DuneError(Exception):
-    """Anything that this SDK raises on its own account. `str()` has the problem, and what to do in Python's words.
+    """The base class of all errors of this SDK. `str()` has the problem and the next step, in Python's terms.
 
     Attributes:
-        remedy: what to do about it, as data; None where there is nothing to say.
-        execution_id: the execution concerned, once it is known.
-        view: the view concerned, where that is known.
+        remedy: the next step, as data; None if there is none.
+        execution_id: the execution concerned, or None if unknown.
+        view: the view concerned, or None if unknown.
     """
 
     execution_id: str | None = None
@@ -66,11 +66,11 @@ class DuneError(Exception):
 
     @property
     def problem(self) -> str:
-        """What went wrong, without what to do."""
+        """The message without the next step."""
         return str(self.args[0]) if self.args else ""
 
     def describe(self, words: Callable[[Remedy], str] = str) -> str:
-        """The whole message; *words* says the remedy as its readers would."""
+        """Return the whole message; *words* puts the remedy into words for its readers."""
         text = self.problem
         if self.view is not None and self.view not in text:
             text = f"{text.rstrip('.')} (view {self.view})."
@@ -82,7 +82,7 @@ class DuneError(Exception):
         return self.describe()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are rebuilt from their positional arguments alone, which ours do not consist of.
+        # By default exceptions are rebuilt from their positional arguments alone; ours have keyword arguments.
         return _new, (type(self),), {**vars(self), "args": self.args}
 
 
@@ -91,14 +91,14 @@ def _new(cls: type[DuneError]) -> DuneError:
 
 
 class ConfigurationError(DuneError):
-    """The environment lacks a setting that a client needs, or holds one that cannot be used."""
+    """The environment lacks a setting that a client needs, or has an invalid one."""
 
 
 class InvalidArgumentError(DuneError, ValueError):
-    """An argument cannot be used; nothing was sent.
+    """An argument is invalid; nothing was sent.
 
     Attributes:
-        argument: the name of the argument, where `problem` begins with it.
+        argument: the name of the argument, if `problem` begins with it.
     """
 
     def __init__(self, problem: str, *, argument: str | None = None, remedy: Remedy | None = None) -> None:
@@ -115,12 +115,12 @@ class APIError(DuneError):
 
     Attributes:
         status_code: the HTTP status.
-        message: the server's own words, shortened where they are long; empty where it said nothing.
+        message: the server's own words, shortened if they are long; empty if there are none.
         body: the response as text, cut after 20,000 characters.
         request_id: the id by which Dune's support can find the request, if the response has one.
-        retry_after: seconds for which the server asked to be left alone, if it did.
-        limits: the limits on requests that the response announced, as a tuple of `RateLimit`.
-        reached_dune: False where the edge in front of Dune says that it could not connect to Dune.
+        retry_after: the seconds that the server asked the client to wait, or None.
+        limits: the request limits that the response announced, as a tuple of `RateLimit`.
+        reached_dune: False if the edge in front of Dune says that it could not connect to Dune.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class ServerError(APIError):
 
 
 class UnexpectedResponseError(APIError):
-    """A response that cannot be understood: an odd status, a redirect, an unexpected body."""
+    """A response that cannot be understood: an unknown status, a redirect, an unexpected body."""
 
     remedy = ChangeSetting(
         "Check {}, and what stands between you and Dune.", (Setting("base_url", variable="DUNE_API_BASE_URL"),)
@@ -227,7 +227,7 @@ _BY_STATUS: dict[int, type[APIError]] = {
 
 
 def error_class(status_code: int) -> type[APIError]:
-    """The class for an HTTP status that is no success: by the status itself, else by its hundred."""
+    """The class for the status of an unsuccessful response."""
     if status_code in _BY_STATUS:
         return _BY_STATUS[status_code]
     if 400 <= status_code < 500:
@@ -236,12 +236,11 @@ def error_class(status_code: int) -> type[APIError]:
 
 
 class RequestFailedError(DuneError):
-    """No usable response came. Where a refresh raises this, it was certainly not accepted.
+    """No usable response came. If a refresh raises this, it was certainly not accepted.
 
     Attributes:
-        sent: whether the request may have reached Dune all the same; that of a refresh was not accepted even so.
-        is_transient: whether trying again later may help; False for a certificate that nobody vouches for, or a proxy
-            that refuses.
+        sent: whether the request may have reached Dune; a refresh was not accepted even then.
+        is_transient: whether a later attempt may succeed; False for an untrusted certificate, or a proxy that refuses.
     """
 
     def __init__(
@@ -253,15 +252,15 @@ class RequestFailedError(DuneError):
 
 
 class AmbiguousRefreshError(DuneError):
-    """A refresh may have been accepted, and billed; its execution was looked for and not found.
+    """A refresh may have been accepted, and billed, but its execution was not found.
 
-    The cause (`__cause__`) is the failure that left it open. The client remembers it: the next refresh of the view
-    looks again before it sends anything.
+    The cause (`__cause__`) is the failure that left the question open. The client remembers it: the next refresh of the
+    view searches again before it sends anything.
 
     Attributes:
         name: the view.
-        baseline: the executions that the view had before the request; None where they could not be read.
-        candidates: executions that may be the one, where there are several.
+        baseline: the executions that the view had before the request; None if they could not be read.
+        candidates: the executions that may be the one, if there are several.
     """
 
     def __init__(
@@ -296,11 +295,11 @@ class AlreadyRunningError(DuneError):
 class RefreshError(DuneError):
     """The refresh did not make the view fresh, or is not known to have done so.
 
-    Raised as it is for an end that this version of the SDK does not know.
+    This class itself is raised for a final state that this version of the SDK does not know.
 
     Attributes:
         execution_id: the execution.
-        status: its last known status; None where no poll succeeded.
+        status: its last known status; None if no poll succeeded.
     """
 
     def __init__(
@@ -348,10 +347,10 @@ class ForecastError(DuneError):
 
 
 class JournalError(DuneError):
-    """A journal cannot be used: damaged, foreign, of other views, in use by another run, or not to be written.
+    """A journal cannot be used: it is damaged, foreign, of other views, in use by another run, or not writable.
 
     Attributes:
-        path: the file; None where the journal is an object.
+        path: the file; None if the journal is an object.
     """
 
     def __init__(self, message: str, *, path: Path | None = None, remedy: Remedy | None = None) -> None:

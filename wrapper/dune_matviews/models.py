@@ -244,11 +244,11 @@ class Account:
 
 
 class Range(NamedTuple):
-    """An expected figure.
+    """An expected amount.
 
     Attributes:
-        expected: the median: half of all executions, or runs, stay below.
-        low, high: four of five executions, or runs, lie between these.
+        expected: the median: half of all executions (or runs) stay below it.
+        low, high: four of five executions (or runs) lie between these.
     """
 
     expected: float
@@ -261,15 +261,15 @@ class Range(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class ViewForecast:
-    """What a run would do with one view.
+    """One view in the forecast of a run.
 
     Attributes:
-        refreshes: it would be refreshed; False where it is fresh and costs nothing, None where Dune refuses it.
-        reason: why, for people; None where there is nothing to say.
-        seconds: from its submission to its end; None where nothing is known, or it would not be refreshed.
-        cost_credits: its cost in credits; likewise.
-        starts_after, ends_after: seconds after the start of the run, as expected.
-        known_executions: past successes that say so; 0 where only other views do.
+        refreshes: True if it would be refreshed, False if it is fresh and costs nothing, None if Dune refuses it.
+        reason: an explanation for people; None if none is needed.
+        seconds: the time from its submission to its end; None if unknown, or if it would not be refreshed.
+        cost_credits: its cost in credits; None likewise.
+        starts_after, ends_after: its expected start and end, in seconds after the start of the run.
+        known_executions: the number of past successes behind these figures; 0 if they rest on other views alone.
     """
 
     refreshes: bool | None
@@ -283,14 +283,14 @@ class ViewForecast:
 
 @attrs.frozen(kw_only=True)
 class Forecast:
-    """What a run of `refresh_all` is expected to take and to cost, from the past executions of its views.
+    """The expected time and cost of a run of `refresh_all`, from past executions of its views.
 
     Attributes:
-        views: each view by its name.
-        seconds: the whole run, at *max_parallel* executions at once; None where no view has a past.
-        cost_credits: the whole run, in credits; likewise.
-        critical_path: the views one after another whose times make up that of the run.
-        max_parallel: executions at once.
+        views: the forecast of each view by its name.
+        seconds: the time of the whole run; None if no view has past executions.
+        cost_credits: the cost of the whole run, in credits; None likewise.
+        critical_path: the views, one after another, whose times add up to that of the run.
+        max_parallel: the number of executions in flight at once.
     """
 
     views: Mapping[str, ViewForecast]
@@ -300,7 +300,7 @@ class Forecast:
     max_parallel: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for `json.dumps`: a range is an object of `expected`, `low` and `high`."""
+        """Return plain data for `json.dumps`: a range is an object with `expected`, `low` and `high`."""
         return attrs.asdict(
             self, value_serializer=lambda _, field, value: value._asdict() if isinstance(value, Range) else value
         )

@@ -1,7 +1,7 @@
-"""What to do about an error, as data: `DuneError.remedy`. Python, the command line and an engine each say it in words.
+"""The next step after an error, as data: `DuneError.remedy`. Python, the command line and an engine put it into words.
 
-This module must not know errors, nor who shows them. `str()` of a remedy has Python's words.
-Named tuples, because `import dune_matviews` loads them, and is to load nothing that is not cheap.
+This module must not know errors, nor their readers. `str()` of a remedy is worded for Python. Remedies are named tuples
+because `import dune_matviews` loads them, and must stay cheap.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Advice(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting that a `ChangeSetting` names: by its argument, by its variable of the environment, or by both.
+    """A setting that a `ChangeSetting` names: by its argument, by its environment variable, or by both.
 
     Attributes:
         argument: the argument of a method or of the client.
-        value: the value to pass; None where that is the caller's to know.
-        variable: the variable of the environment.
+        value: the value to pass; None if the caller has to choose it.
+        variable: the environment variable.
     """
 
     argument: str | None = None
@@ -51,7 +51,7 @@ class Setting(NamedTuple):
 
 
 class ChangeSetting(NamedTuple):
-    """Set, change or check settings: *sentence* has `{}` in the place of each."""
+    """Set, change or check settings: *sentence* has `{}` in place of each."""
 
     sentence: str
     settings: tuple[Setting, ...]
@@ -61,7 +61,7 @@ class ChangeSetting(NamedTuple):
 
 
 class Attach(NamedTuple):
-    """Follow an execution; of several, the one that is meant."""
+    """Follow an execution; of several, the right one."""
 
     execution_ids: tuple[str, ...]
 
@@ -72,7 +72,7 @@ class Attach(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Follow an execution of the view that is under way; where there is none, another is started."""
+    """Follow an execution of the view that is under way, or start one if there is none."""
 
     name: str
 
@@ -84,7 +84,7 @@ class Adopt(NamedTuple):
 
 
 class LookAt(NamedTuple):
-    """Look at the view; None where its full name is not known."""
+    """Look at the view; *name* is None if its full name is unknown."""
 
     name: str | None
 
@@ -94,7 +94,7 @@ class LookAt(NamedTuple):
 
 
 class SettleJournal(NamedTuple):
-    """Tell a journal how a refresh has ended: of *name*, None for each view that is open."""
+    """Record in a journal how the refresh of *name* has ended; None stands for each open view."""
 
     path: str | None
     name: str | None
@@ -108,11 +108,11 @@ Remedy = Advice | ChangeSetting | Attach | Adopt | LookAt | SettleJournal
 
 
 class Note(str):
-    """A note (PEP 678) on what an interruption leaves behind, in Python's words; its parts are there for others.
+    """A note (PEP 678) about a refresh that an interruption leaves behind, worded for Python.
 
     Attributes:
-        problem: what is left behind.
-        remedy: what to do about it.
+        problem: the refresh left behind.
+        remedy: the next step.
     """
 
     problem: str

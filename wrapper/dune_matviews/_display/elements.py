@@ -1,6 +1,6 @@
 """The elements of HTML that a report's page and a notebook's displays share.
 
-This module must not know reports. All text of others goes through `text`.
+This module must not know reports. All foreign text goes through `text`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ STYLE = """
 
 
 def text(given: str) -> str:
-    """Text of others, without anything that a browser would act on."""
+    """Foreign text, without anything that a browser would act on."""
     return escape("".join(each if each.isprintable() else " " for each in given))
 
 
 def value(given: object) -> str:
-    """A value as people read it; nothing for None."""
+    """A value in a form for people; empty for None."""
     if given is None:
         return ""
     if isinstance(given, bool):
@@ -48,7 +48,7 @@ def value(given: object) -> str:
 
 
 def reason(given: str | None) -> str:
-    """A reason, below the cell's other content."""
+    """A reason, to stand below the other content of a cell."""
     return f'<div class="why">{text(given)}</div>' if given else ""
 
 

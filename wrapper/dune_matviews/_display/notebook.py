@@ -60,7 +60,7 @@ def handle(execution_id: str, name: str | None) -> str:
 
 
 def forecast(shown: Forecast) -> str:
-    """What a run is expected to take and to cost."""
+    """The expected time and cost of a run."""
     whole = max((each.ends_after for each in shown.views.values()), default=0.0)
     verdicts = {True: "refresh", False: "fresh", None: "impossible"}
     rows = [
@@ -88,7 +88,7 @@ def progress(views: int) -> Progress | None:
 
 
 class Progress:
-    """An `on_update` that draws the run in one place of a notebook. It never raises: the run goes on without it."""
+    """An `on_update` that shows the run in one place of a notebook. It never raises: the run goes on without it."""
 
     def __init__(self, views: int, display: Any) -> None:
         self._views = views

@@ -1,6 +1,6 @@
-"""When the parts of a run began and ended, and which of them made it as long as it was.
+"""The spans of a run's parts, and its critical path.
 
-This module must not know what the parts are.
+This module must not know the nature of the parts.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """When a view starts and ends, in seconds."""
+    """The start and the end of a part, in seconds."""
 
     start: float
     end: float
 
 
 def critical_path(reads: Mapping[str, tuple[str, ...]], spans: Mapping[str, Span]) -> tuple[str, ...]:
-    """The views one after another whose times make up the whole: each waited for the end of the one before it."""
+    """The views, one after another, whose times make up the whole: each waited for the end of the one before it."""
     ends = sorted((span.end, name) for name, span in spans.items())
     path: list[str] = []
     place = len(ends)

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans for refreshes and runs (extra `otel`), around those that httpx's own instrumentation makes.
+"""OpenTelemetry spans for refreshes and runs (extra `otel`). Spans of httpx's own instrumentation are their children.
 
     >>> from dune_matviews import otel
     >>> otel.instrument()
@@ -42,10 +42,10 @@ _originals: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def instrument(tracer_provider: TracerProvider | None = None) -> None:
-    """Make spans from now on, in all clients of this process. A second call does nothing.
+    """Trace all clients of this process from now on. A second call does nothing.
 
     Args:
-        tracer_provider: makes the spans; None takes OpenTelemetry's global one.
+        tracer_provider: the provider of the tracer; None takes OpenTelemetry's global one.
     """
     if _originals:
         return
@@ -62,7 +62,7 @@ def instrument(tracer_provider: TracerProvider | None = None) -> None:
 
 
 def uninstrument() -> None:
-    """Make no more spans."""
+    """Stop tracing."""
     while _originals:
         (kind, name), original = _originals.popitem()
         setattr(kind, name, original)
@@ -92,7 +92,7 @@ def _async(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[.
 def _call(
     tracer: Tracer, method: str, subject: Any, args: tuple[Any, ...], options: Mapping[str, Any]
 ) -> Generator[Callable[[Any], None]]:
-    """The span of a call, which *method* of *subject* carries out; the caller tells its result."""
+    """The span of one call of *method*. The caller passes its result to the function that this yields."""
     asked, default = options.get("performance"), subject._core.tiers.default
 
     def tier_of(view: str) -> Any:

@@ -1,4 +1,4 @@
-"""Plan files: views, what each reads, tiers and limits, in TOML, to be read and written by programs.
+"""Plan files, for programs to read and write: views, the views that each reads, tiers and limits, in TOML.
 
 This module must not know how views are refreshed.
 
@@ -10,7 +10,7 @@ This module must not know how views are refreshed.
     if_running = "adopt"
     if_lost = "resend"
     retry_failed = true
-    performance = "medium"          # of the views that have none of their own
+    performance = "medium"          # for views without a tier of their own
     dune_plan = "plus"              # the account's, for its request limits
 
     [views."dune.my_team.result_base"]
@@ -43,9 +43,9 @@ from ._toml_lines import line_of
 __all__ = ["RefreshPlan", "expand_path", "format_plan", "parse_duration", "read_plan"]
 
 _LARGEST = 1_000_000
-"""Bytes: thousands of views. Python's parser takes minutes for what is much larger, and never ends with a device."""
+"""Bytes: enough for thousands of views. Python's parser takes minutes for much larger files, and devices never end."""
 _DEEPEST = 100
-"""Parts of a name with dots outside of quotes: plans have a handful, and the parser takes minutes for thousands."""
+"""Parts of a dotted name without quotes: plans have a handful, and the parser takes minutes for thousands."""
 _TOO_DEEP = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){{{_DEEPEST}}}""")
 _MOST_MISTAKES = 20
 _MOST_MISTAKES_OF_A_LARGE_FILE = 3  # finding the line of each takes seconds there
@@ -61,7 +61,7 @@ class RefreshPlan:
         views: each view with the views that it reads, in the order of the file.
         options: the keyword arguments for `refresh_all` that the file sets. `performance` is a mapping of views to
             tiers, `max_age` and `timeout` are a `timedelta`, `journal` is a path beside the plan file.
-        dune_plan: the account's plan, for `MatviewsClient(plan=…)`; None where the file has none.
+        dune_plan: the account's plan, for `MatviewsClient(plan=…)`; None if the file has none.
     """
 
     views: Mapping[str, tuple[str, ...]]
@@ -100,7 +100,7 @@ def read_plan(path: str | PathLike[str]) -> RefreshPlan:
 
 
 def format_plan(views: Mapping[str, Iterable[str]]) -> str:
-    """The text of a plan file for *views*, each with the views that it reads; those that are read come first.
+    """Return the text of a plan file for *views*, each with the views that it reads, upstream views first.
 
     >>> print(format_plan({"dune.my_team.result_daily": ["dune.my_team.result_base"]}))
     [views."dune.my_team.result_base"]
@@ -109,7 +109,7 @@ def format_plan(views: Mapping[str, Iterable[str]]) -> str:
     reads = ["dune.my_team.result_base"]
 
     Args:
-        views: for example what `MatviewsClient.lineage` returns.
+        views: for example the result of `MatviewsClient.lineage`.
     """
     reads = {name: tuple(upstream) for name, upstream in views.items()}
     lines: list[str] = []
@@ -137,7 +137,7 @@ def _text_of(file: Path) -> str:
 
 
 def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
-    """The line and the message of a mistake that the parser found."""
+    """The line and the message of a syntax error."""
     message = str(problem)
     if place := re.fullmatch(r"(?s)(.*) \(at line (\d+), column (\d+)\)", message):
         return f"{place[2]}: {place[1]} (column {place[3]})"

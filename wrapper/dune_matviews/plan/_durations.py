@@ -1,6 +1,6 @@
 """Lengths of time as people write them: `90s`, `30m`, `6h`, `2d`, `1h30m`.
 
-This module must not know what the time is for.
+This module must not know the purpose of the time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FORMS = "write it like 90s, 30m, 6h, 2d or 1h30m"
 
 
 def parse_duration(text: str) -> timedelta:
-    """The length of time that *text* names as plan files do: `90s`, `30m`, `6h`, `2d` or `1h30m`; at most ten years.
+    """Parse a length of time as plan files have it: `90s`, `30m`, `6h`, `2d` or `1h30m`; at most ten years.
 
     >>> parse_duration("1h30m")
     datetime.timedelta(seconds=5400)
 
     Raises:
-        InvalidArgumentError: it names none. The message says why, and how to write one.
+        InvalidArgumentError: *text* is not a length of time. The message shows how to write one.
     """
     text = text.strip()
     if re.fullmatch(_NUMBER, text, re.ASCII):

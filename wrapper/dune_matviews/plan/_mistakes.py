@@ -1,6 +1,6 @@
-"""What may be wrong in a plan file, each mistake with the place where it stands.
+"""The mistakes in a plan file, all at once, each with its place.
 
-This module must not know how views are refreshed. All mistakes are told at once.
+This module must not know how views are refreshed.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ LONGEST_CIRCLE = 10
 
 
 class Mistake(NamedTuple):
-    """What is wrong, and where: the keys and indices that lead there."""
+    """A mistake, and the keys and indices that lead to it."""
 
     path: tuple[Step, ...]
     message: str
 
 
 def quoted(text: str) -> str:
-    """*text* as TOML has it, with nothing that a terminal would act on."""
+    """*text* as a TOML string, without anything that a terminal would act on."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     harmless = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped)
     return f'"{harmless}"'
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: not in full where it is long."""
+    """A value for a message, shortened if it is long."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # Python spells out neither thousands of digits nor thousands of brackets
+    except (ValueError, RecursionError):  # Python prints neither thousands of digits nor thousands of brackets
         text = f"this {type(value).__name__}"
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
-    """Every mistake in a plan, as Python's parser of TOML read it."""
+    """Every mistake in a plan, given as Python's TOML parser returns it."""
     yield from _wrong_in(data, OF_THE_RUN, (), "a plan")
     views = data.get("views")
     if not isinstance(views, dict) or not views:
@@ -63,7 +63,7 @@ def mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
 def _wrong_in(
     table: dict[str, Any], checks: Mapping[str, Check], path: tuple[Step, ...], what: str
 ) -> Iterator[Mistake]:
-    """What is wrong with the keys of a table, and with their values."""
+    """Unknown keys of a table, and invalid values."""
     for key, value in table.items():
         if key not in checks:
             close = get_close_matches(key, checks, n=1)
@@ -96,7 +96,7 @@ def _wrong_with_view(name: str, view: Any, views: dict[str, Any]) -> Iterator[Mi
 
 
 def _tables_below(view: dict[str, Any]) -> list[str]:
-    """The way down into tables in the place of a view's keys: what TOML makes of a name with dots outside of quotes."""
+    """The keys of nested tables instead of a view's keys: TOML makes these of a dotted name without quotes."""
     way: list[str] = []
     while found := next(((key, table) for key, table in view.items() if isinstance(table, dict)), None):
         key, view = found
@@ -105,7 +105,7 @@ def _tables_below(view: dict[str, Any]) -> list[str]:
 
 
 def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
-    """A circle of views that read each other, told at one of them."""
+    """A circle of views that read each other, reported at one of them."""
     reads = {
         name: [each for each in view["reads"] if isinstance(each, str)]
         for name, view in views.items()
@@ -122,7 +122,7 @@ def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
 
 
 Check = Callable[[Any], str | None]
-"""Says what is wrong with a value, to be read after its key; None if nothing is."""
+"""Returns the problem with a value, to follow its key in a message; None if there is none."""
 
 
 def _must(be: str, fits: Callable[[Any], bool]) -> Check:

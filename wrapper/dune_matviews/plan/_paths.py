@@ -1,6 +1,6 @@
 """Paths as people write them in files, where no shell reads them first: `~/refresh.jsonl`, `$STATE/refresh.jsonl`.
 
-This module must not know what the path is for.
+This module must not know the purpose of the path.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from ..errors import InvalidArgumentError
 
 
 def expand_path(text: str) -> Path:
-    """The path that *text* names as plan files do: with `~` for a home, and variables of the environment.
+    """Expand a path as plan files have it: `~` is a home, and environment variables are replaced.
 
     Raises:
-        InvalidArgumentError: it names a variable that is not set.
+        InvalidArgumentError: an environment variable is not set.
     """
     found = os.path.expanduser(os.path.expandvars(text))
     if unset := re.search(r"\$(?:\w+|\{[^}]*\})", found):

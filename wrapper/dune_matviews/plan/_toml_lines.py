@@ -1,10 +1,9 @@
-"""In which line of a TOML text something stands, which Python's own parser does not tell.
+"""The line of a value in a TOML text, which Python's own parser does not report.
 
-This module must not know what the text is for.
+This module must not know the purpose of the text.
 
-The parser itself is asked: a beginning of the text that holds the thing, while the one that is a line shorter does
-not, ends with the line in question. A beginning may end in the middle of an array or a text, which is then closed for
-it.
+It asks the parser about beginnings of the text: the shortest one that has the value ends with the line in question. A
+beginning may end within an array or a string, which is then closed for it.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ Step = str | int
 
 _CLOSINGS = tuple(f"{string}{rest}" for string in ("", '"""', "'''") for rest in ("", "]", "}", "]}", "}]"))
 _MOST_TRIES = 100
-"""Beginnings that are tried before one is taken for unreadable: of a file that nests more than a plan does."""
+"""The number of beginnings to try before giving up, in a file that nests deeper than a plan."""
 
 
 def line_of(text: str, path: Sequence[Step]) -> int:
-    """The line, counted from 1, in which what *path* leads to is first there: keys of tables, indices of arrays.
+    """The line, from 1, of the value at *path*, a sequence of keys and indices.
 
-    For what is not there it is the line of the deepest thing on the path that is; 1 if there is nothing.
+    If there is none, the line of the deepest value on the path; 1 if there is none at all.
     """
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     whole = tomllib.loads(text)
@@ -32,12 +31,12 @@ def line_of(text: str, path: Sequence[Step]) -> int:
         path = path[:-1]
     if not path:
         return 1
-    # Whether the beginning of so many lines has it: false up to some number, true from there on.
+    # Beginnings up to some number of lines lack the value, and all longer ones have it.
     return bisect_left(range(len(lines)), True, key=lambda count: _has(_beginning(lines[:count]), path))
 
 
 def _beginning(lines: Sequence[str]) -> object:
-    """What the longest beginning of *lines* holds that can be read."""
+    """The content of the longest readable beginning of *lines*."""
     for count in range(len(lines), max(len(lines) - _MOST_TRIES, 0), -1):
         for closing in _CLOSINGS if count == len(lines) else ("",):
             try:
@@ -50,7 +49,7 @@ def _beginning(lines: Sequence[str]) -> object:
 def _has(found: object, path: Sequence[Step]) -> bool:
     for step in path:
         try:
-            found = found[step]  # type: ignore[index]  # what cannot be indexed does not have it either
+            found = found[step]  # type: ignore[index]  # a value that cannot be indexed does not have it
         except (LookupError, TypeError):
             return False
     return True
