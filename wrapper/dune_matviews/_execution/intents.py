@@ -47,16 +47,20 @@ def new_token() -> str:
 
 
 class Stage(Enum):
-    """How far an intent has come; one that is over is forgotten."""
+    """How far an intent has come, as a client or a journal knows it."""
 
-    PREPARING = auto()
+    UNSENT = auto()
     """No request has been sent, or none was accepted for certain."""
     SENDING = auto()
     """A response is outstanding."""
     RECOVERING = auto()
     """A response was lost, and recovery is under way."""
     LOST = auto()
-    """Recovery found no execution, and no proof that there is none."""
+    """A request may have been accepted, and nobody is looking for its execution."""
+    KNOWN = auto()
+    """Its execution is known."""
+    ENDED = auto()
+    """The result of its execution is known as well."""
 
 
 @attrs.define(eq=False)
@@ -86,11 +90,16 @@ class Intent:
     replaces: str | None = None
     baseline: Baseline | None = None
     ends: datetime | None = None
-    stage: Stage = Stage.PREPARING
+    stage: Stage = Stage.UNSENT
     quiet_since: float = 0.0
     error: AmbiguousRefreshError | None = None
     execution_id: str | None = None
     how: How = "response"
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """A request may have been accepted, and its execution is not known."""
+        return self.stage in (Stage.SENDING, Stage.RECOVERING, Stage.LOST)
 
     def supersede(self) -> None:
         """Take the place of the claim so far."""
@@ -108,7 +117,7 @@ class Intents:
     def start_over(self, now: float) -> None:
         """In a forked child: locks may be held for ever, and requests in flight are the parent's, so lost here."""
         self._lock = RLock()
-        self._open = [each for each in self._open if each.stage is not Stage.PREPARING]  # the parent may still send it
+        self._open = [each for each in self._open if each.stage is not Stage.UNSENT]  # the parent may still send it
         for intent in self._open:
             intent.stage, intent.quiet_since = Stage.LOST, now
 
@@ -158,7 +167,7 @@ class Intents:
     def hold(self, execution_id: str, intent: Intent, how: How) -> None:
         """The intent is over, and this is its execution."""
         with self._lock:
-            intent.execution_id, intent.how = execution_id, how
+            intent.stage, intent.execution_id, intent.how = Stage.KNOWN, execution_id, how
             if intent in self._open:
                 self._open.remove(intent)
             if how == "response" or execution_id not in self._held:

@@ -21,55 +21,36 @@ from typing import Any
 import attrs
 
 from ..report import ViewResult
-from .intents import Baseline, How, bare, same_view, unquoted
+from .intents import Baseline, How, Intent, Stage, bare, same_view, unquoted
 
 VERSION = 2
 HOW: tuple[How, ...] = ("response", "inferred", "adopted")
 
 
-@attrs.define
-class Record:
-    """The state of one view.
+@attrs.define(eq=False)
+class Record(Intent):
+    """The intent of one view, as the journal tells it: lost, as long as nobody has recorded more.
 
     Attributes:
-        view: its name.
-        token: its intent.
-        tier: the tier that was asked for.
-        baseline: its history before the first request.
-        ends: the moment after which nothing of the intent is sent.
-        execution_id, how: its execution, and how that is known.
         result: how it ended.
-        is_refused: certainly nothing was started.
         is_earlier: it is of an earlier run, or of another label, in the same file.
         began, ended: the numbers of its lines in the journal.
     """
 
-    view: str
-    token: str
-    tier: str | None = None
-    baseline: Baseline | None = None
-    ends: datetime | None = None
-    execution_id: str | None = None
-    how: How = "response"
     result: ViewResult | None = None
-    is_refused: bool = False
     is_earlier: bool = False
     began: int = 0
     ended: int = 0
 
     @property
-    def is_in_doubt(self) -> bool:
-        """It may have been sent, and its execution is not known."""
-        return self.execution_id is None and self.result is None and not self.is_refused
+    def is_refused(self) -> bool:
+        """Certainly nothing was started."""
+        return self.stage is Stage.UNSENT
 
     @property
     def is_settled(self) -> bool:
         """There is nothing more to find out."""
-        return self.result is not None or self.is_refused
-
-    def excludes(self, kind: str) -> bool:
-        """Such an event comes too late: another process has recorded the end, or has found the execution."""
-        return self.result is not None or (kind == "refused" and self.execution_id is not None)
+        return self.stage in (Stage.UNSENT, Stage.ENDED)
 
 
 @attrs.define
@@ -144,19 +125,10 @@ class Records:
                 if kind == "started":
                     self._of_version_1[view] = str(event.get("execution_id"))
             case {"event": "intended" | "followed" as kind, "view": str(view), "token": str(token)}:
-                claim = _intended if kind == "intended" else _followed
-                self._claim(claim(Record(view, token, began=number), event), _text_or_none(event, "replaces"))
+                record = Record(view, token=token, began=number, **_told(kind, event))
+                self._claim(record, _text_or_none(event, "replaces"))
             case {"event": str(kind), "view": str(view), "token": str(token)}:
-                change = _change(kind, event, number)
-                if change.get("how") == "response":
-                    self.owners[change["execution_id"]] = token
-                known = self.of(view)
-                if known is None or known.token != token or known.excludes(kind):
-                    return  # of one that was replaced, or was not the first
-                if "result" in change:
-                    self.costs[change["execution_id"]] = change["result"].cost_credits or 0.0
-                for name, value in change.items():
-                    setattr(known, name, value)
+                self._change(self.of(view), kind, token, _told(kind, event), number)
             case _:
                 raise ValueError("no event that is known")
 
@@ -188,39 +160,42 @@ class Records:
             del self.views[known.view]
         self._put(record)
 
+    def _change(self, known: Record | None, kind: str, token: str, told: dict[str, Any], number: int) -> None:
+        if told.get("how") == "response":
+            self.owners[told["execution_id"]] = token
+        if known is None or known.token != token:
+            return  # of one that was replaced, or was not the first
+        if known.stage is Stage.ENDED or (kind == "refused" and known.stage is Stage.KNOWN):
+            return  # too late: another process has recorded the end, or has found the execution
+        for name, value in told.items():
+            setattr(known, name, value)
+        if known.result is not None:
+            self.costs[told["execution_id"]] = known.result.cost_credits or 0.0
+            known.ended = number
+
     def _put(self, record: Record) -> None:
         self.views[record.view] = record
         self._names[bare(unquoted(record.view))][record.view] = None
 
 
-def _intended(record: Record, event: Mapping[str, Any]) -> Record:
-    ids = event.get("baseline")
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise ValueError("an intent without a baseline")
-    date = _text_or_none(event, "baseline_date")
-    record.tier = _text_or_none(event, "tier")
-    record.baseline = Baseline(tuple(ids), None if date is None else _moment(date))
-    record.ends = _moment(_text(event, "ends"))
-    return record
-
-
-def _followed(record: Record, event: Mapping[str, Any]) -> Record:
-    record.execution_id, record.how = _text(event, "execution_id"), _how(event)
-    return record
-
-
-def _change(kind: str, event: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """The changes that an event makes to the record of its view."""
+def _told(kind: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says of its intent."""
     match kind, event:
-        case "started", _:
-            return {"execution_id": _text(event, "execution_id"), "how": _how(event), "is_refused": False}
+        case "intended", {"baseline": list(ids)} if all(isinstance(each, str) for each in ids):
+            date, ends = _text_or_none(event, "baseline_date"), _moment(_text(event, "ends"))
+            baseline = Baseline(tuple(ids), None if date is None else _moment(date))
+            return {"stage": Stage.LOST, "tier": _text_or_none(event, "tier"), "baseline": baseline, "ends": ends}
+        case "intended", _:
+            raise ValueError("an intent without a baseline")
+        case "followed" | "started", _:
+            return {"stage": Stage.KNOWN, "execution_id": _text(event, "execution_id"), "how": _how(event)}
         case "ended", {"result": dict(data)}:
             result = ViewResult.from_dict(data)
             if result.execution_id is None:
                 raise ValueError("a result without an execution")
-            return {"result": result, "execution_id": result.execution_id, "ended": number}
+            return {"stage": Stage.ENDED, "execution_id": result.execution_id, "result": result}
         case "refused", _:
-            return {"is_refused": True}
+            return {"stage": Stage.UNSENT}
         case _:
             raise ValueError("no event that is known")
 

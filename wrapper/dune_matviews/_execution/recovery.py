@@ -7,7 +7,6 @@ watched pass. docs/reliability.md says the rule in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -47,7 +46,7 @@ class Recovery:
         self._session = session
         self._intent = intent
         self._journal = journal
-        self._too_old: dict[str, bool] = {}
+        self._began: dict[str, datetime | None] = {}
 
     def search(self, seconds: float, *, prove: bool, deadline: float) -> Flow[Finding]:
         """Poll the view's history for so many seconds, and if it is to be proven, until absence is; in no case longer.
@@ -73,11 +72,9 @@ class Recovery:
                 break
             now = session.clock()
             yield Sleep(max(min(max(1.0, (now - began) / 10), until - now), 0.0))
-        return (
-            (yield from self._as_sent(finding, intent.sent, deadline))
-            if finding.candidates and intent.sent
-            else finding
-        )
+        if finding.candidates and intent.sent is not None:
+            return (yield from self._as_sent(finding, intent.sent, deadline))
+        return finding
 
     def _look(self, until: float, deadline: float) -> Flow[Finding]:
         session, intent = self._session, self._intent
@@ -95,17 +92,15 @@ class Recovery:
             history = yield from self._history(limit)
         except DuneError as failure:
             return Finding(doubt=f"its history cannot be read ({failure.problem.rstrip('.')})")
-        candidates: list[str] = []
-        is_open = False
-        for execution_id in self._new(history):
-            if (yield from self._began_too_early(execution_id, limit)):
-                is_open = True
-            else:
-                candidates.append(execution_id)
+        new = self._new(history)
+        for execution_id in new:
+            if execution_id not in self._began:
+                _, self._began[execution_id] = yield from state_if_kept(session, execution_id, limit)
+        candidates = tuple(each for each in new if self._may_be_its(self._began[each]))
         if candidates:
             others = "another request of this client for the same view is under way, or in doubt as well"
-            return Finding(tuple(candidates), doubt=others if session.intents.has_others(intent) else "")
-        if is_open or not self._is_whole(history):
+            return Finding(candidates, doubt=others if session.intents.has_others(intent) else "")
+        if new or not self._is_whole(history):
             return Finding(doubt="the history of the view does not tell")
         return Finding(is_absent=self._is_proven(history, looked_at), doubt="its execution is not listed")
 
@@ -130,26 +125,18 @@ class Recovery:
 
     def _new(self, history: ViewHistory) -> list[str]:
         """Executions that the baseline does not have, and that are not another intent's by its own response."""
-        baseline, token = self._intent.baseline, self._intent.token
-        known = set(baseline.ids if baseline else ())
-        owners: list[Callable[[str], str | None]] = [self._session.intents.owner]
-        if self._journal is not None:
-            owners.append(self._journal.owner)
-        return [
-            each for each in history.ids if each not in known and all(owner(each) in (None, token) for owner in owners)
-        ]
+        intent, client, journal = self._intent, self._session.intents, self._journal
+        known = set(intent.baseline.ids if intent.baseline else ())
+        own = {None, intent.token}
+        new = [each for each in history.ids if each not in known and client.owner(each) in own]
+        return [each for each in new if journal is None or journal.owner(each) in own]
 
-    def _began_too_early(self, execution_id: str, limit: TimeLimit) -> Flow[bool]:
-        """It began before the request can have been sent. An execution that cannot be read did not."""
-        if execution_id not in self._too_old:
-            _, began = yield from state_if_kept(self._session, execution_id, limit)
-            slack = timedelta(seconds=self._session.times.slack)
-            baseline = self._intent.baseline and self._intent.baseline.date
-            self._too_old[execution_id] = began is not None and (
-                (baseline is not None and began < baseline - slack)
-                or (self._intent.not_before is not None and began < self._intent.not_before)
-            )
-        return self._too_old[execution_id]
+    def _may_be_its(self, began: datetime | None) -> bool:
+        """An execution that began then did not begin before the request can have been sent."""
+        intent, slack = self._intent, timedelta(seconds=self._session.times.slack)
+        sent_after = intent.baseline and intent.baseline.date
+        earliest = sent_after and sent_after - slack
+        return began is None or (began_in_time(began, earliest) and began_in_time(began, intent.not_before))
 
     def _is_whole(self, history: ViewHistory) -> bool:
         """No execution that is newer than the baseline can be missing in this list."""
@@ -181,6 +168,11 @@ def state_if_kept(
     except DuneError as failure:
         log.info("Execution %s cannot be read: %s", execution_id, failure, extra={"execution_id": execution_id})
     return status, (status and status.submitted_at) or ulid_moment(execution_id)
+
+
+def began_in_time(began: datetime | None, not_before: datetime | None) -> bool:
+    """An execution that began then has read all that was fresh at *not_before*."""
+    return not_before is None or (began is not None and began >= not_before)
 
 
 def newest_first(ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ This module must not know the reason for the question, nor the use made of what 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from .._api.values import ViewHistory
 from .._flow.effects import Flow
 from ..errors import NotFoundError
 from ..models import ExecutionStatus
-from .recovery import newest_first, ulid_moment
+from .recovery import began_in_time, newest_first, ulid_moment
 from .requests import poll, read, time_limit
 from .session import Session
 from .wish import Wish
@@ -58,8 +58,3 @@ def _has_just_succeeded(status: ExecutionStatus, wish: Wish) -> bool:
     judged_at = wish.history[0].date if wish.history is not None and wish.if_running == "adopt" else None
     ended_at = status.ended_at if status.succeeded else None
     return judged_at is not None and ended_at is not None and ended_at >= judged_at
-
-
-def began_in_time(began: datetime | None, not_before: datetime | None) -> bool:
-    """An execution that began then has read all that was fresh at *not_before*."""
-    return not_before is None or (began is not None and began >= not_before)

@@ -9,6 +9,8 @@ import math
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import attrs
+
 from .._api.values import Started
 from .._flow.effects import Call, Flow, Sleep
 from .._flow.log import log
@@ -20,9 +22,9 @@ from .baseline import read_baseline
 from .intents import How, Intent, Stage
 from .journal import Journal
 from .records import Record
-from .recovery import Finding, Recovery, state_if_kept
+from .recovery import Finding, Recovery, began_in_time, state_if_kept
 from .requests import TimeLimit, admitted, announce, is_ambiguous, is_safe_to_resend, pause_after, sent, time_limit
-from .running import began_in_time, find_running
+from .running import find_running
 from .session import Session
 from .wish import Begun, PreventedError, Wish, name_explained, tier_explained, way_back
 
@@ -70,7 +72,7 @@ class _Start:
             begun = yield from self._under_way()
             return begun or (yield from self._send())
         except (DuneError, PreventedError) as failure:
-            is_unsent = intent.stage is Stage.PREPARING and not isinstance(failure, JournalError)
+            is_unsent = intent.stage is Stage.UNSENT and not isinstance(failure, JournalError)
             if journal is not None and intent.ends is not None and is_unsent:
                 yield from journal.refused(intent, getattr(failure, "problem", None) or str(failure))
             raise
@@ -78,7 +80,7 @@ class _Start:
             self._interrupted(interruption)
             raise
         finally:
-            if intent.stage is Stage.PREPARING:
+            if intent.stage is Stage.UNSENT:
                 self._intents.close(intent)
 
     # The execution that the wish already has.
@@ -117,7 +119,7 @@ class _Start:
     def _recorded(self) -> Begun | None:
         """The execution that the journal has for this run, or its result, if that counts."""
         record, wish = self._record, self._wish
-        if record is None or record.is_refused or record.is_earlier or record.execution_id is None:
+        if record is None or record.is_earlier or record.execution_id is None:
             return None
         result = record.result
         # Ends may be recorded in another order than they came, so where Dune tells its own times, these count.
@@ -140,15 +142,8 @@ class _Start:
         slack = timedelta(seconds=self._session.times.slack)
         if record.is_earlier or (sent_after is not None and not began_in_time(sent_after + slack, not_before)):
             not_before = None  # its upstream has become fresh once more since it was sent
-        return Intent(
-            self._wish.view,
-            not_before=not_before,
-            token=record.token,
-            baseline=record.baseline,
-            ends=record.ends,
-            stage=Stage.LOST,
-            quiet_since=self._session.clock(),
-        )
+        now = self._session.clock()
+        return attrs.evolve(record, view=self._wish.view, not_before=not_before, quiet_since=now)
 
     def _join(self, lost: Intent) -> Flow[Begun | None]:
         """Find the execution of a lost intent: return it if it counts, or None once the intent is out of the way."""
@@ -248,7 +243,7 @@ class _Start:
                     if proofs < PROOFS:
                         limit = self._limit()
                         continue
-                intent.stage = Stage.PREPARING
+                intent.stage = Stage.UNSENT
                 pause = pause_after(session, failure, failures)
                 left = limit.left(session.clock())
                 # One that leaves must have its full time, or we would make the very doubt that we want to avoid.
@@ -315,7 +310,7 @@ class _Start:
                 with suppress(JournalError):
                     self._journal.start(intent, intent.execution_id, intent.how)
             interruption.add_note(Note("The refresh goes on.", Attach((intent.execution_id,))))
-        elif intent.stage is not Stage.PREPARING:
+        elif intent.is_in_doubt:
             if intent.stage is Stage.SENDING:
                 intent.stage, intent.quiet_since = Stage.LOST, self._session.clock()
             way = way_back(intent.view, is_refresh=intent.sent is None)
@@ -360,7 +355,7 @@ class _Start:
                 intents.close(intent)
                 return None
             if finding.is_absent and prove:
-                intent.stage = Stage.PREPARING
+                intent.stage = Stage.UNSENT
                 return None
             intent.error = _ambiguous(intent, finding, failure)
             raise intent.error from failure
