@@ -271,14 +271,19 @@ def check(play: Play) -> None:
             assert each.canceled_by.intent(each.view) == each.key, "an execution was cancelled that is another's"
     lines = play.lines()
     recorded = {line.get("execution_id") for line in lines}
+    unnamed = [
+        line for line in lines if line.get("event") == "ended" and line["result"]["execution_id"] not in recorded
+    ]
     retried = {job.key for job in play.jobs if job.options.get("retry_failed")}
     for key, executions in list(billed.items()):
-        # A foreign start that is taken for ours remains, and so does all that follows from it.
+        # A foreign start that is taken for ours remains, and so does all that follows from it. The store may have
+        # failed to keep the line that says so, but not the one about its end.
         inferred = [
             line["execution_id"]
             for line in lines
             if line.get("how") == "inferred" and canonical(line["view"]) == key[1]
         ]
+        inferred += [line["result"]["execution_id"] for line in unnamed if canonical(line["view"]) == key[1]]
         for one, two in pairwise(executions):
             may_be = key[0] in retried and any(
                 each.view == key[1] and each.end is not ExecutionState.COMPLETED and each.ends <= two.submitted
@@ -423,6 +428,16 @@ def test_a_foreign_start_between_baseline_and_request_is_taken_for_ours(folder: 
     [foreign] = play.world.ledger
     assert foreign.key is None
     assert play.jobs[0].execution.execution_id == foreign.execution_id
+
+
+def test_a_foreign_start_may_be_taken_for_ours_though_no_line_of_the_journal_says_so(folder: Path) -> None:
+    """A foreign execution is recorded by its end alone if the store has failed to keep its start."""
+    calls = [(0.0, Refresh(0, B, "object")), (0.5, Foreign(B, Post(length=0.0))), (5.0, Refresh(1, None, "object"))]
+    play = played(Scenario(calls, [Post("accepted", travel=30.0)], puts=["kept", "kept", "failed"]), folder)
+    [foreign] = [each.execution_id for each in play.world.ledger if each.key is None]
+    assert play.jobs[0].execution.execution_id == foreign
+    assert not any(line.get("execution_id") == foreign for line in play.lines())
+    assert bills(play, B) == 2
 
 
 def test_an_acceptance_after_the_proof_is_paid_twice(folder: Path) -> None:
