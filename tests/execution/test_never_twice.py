@@ -432,7 +432,11 @@ def test_a_foreign_start_between_baseline_and_request_is_taken_for_ours(folder: 
 
 def test_a_foreign_start_may_be_taken_for_ours_though_no_line_of_the_journal_says_so(folder: Path) -> None:
     """A foreign execution is recorded by its end alone if the store has failed to keep its start."""
-    calls = [(0.0, Refresh(0, B, "object")), (0.5, Foreign(B, Post(length=0.0))), (5.0, Refresh(1, None, "object"))]
+    calls: list[tuple[float, Action]] = [
+        (0.0, Refresh(0, B, "object")),
+        (0.5, Foreign(B, Post(length=0.0))),
+        (5.0, Refresh(1, None, "object")),
+    ]
     play = played(Scenario(calls, [Post("accepted", travel=30.0)], puts=["kept", "kept", "failed"]), folder)
     [foreign] = [each.execution_id for each in play.world.ledger if each.key is None]
     assert play.jobs[0].execution.execution_id == foreign

@@ -101,10 +101,6 @@ class Intent:
         """A request may have been accepted, and its execution is not known."""
         return self.stage in (Stage.SENDING, Stage.RECOVERING, Stage.LOST)
 
-    def supersede(self) -> None:
-        """Take the place of the claim so far."""
-        self.replaces, self.token = self.token, new_token()
-
 
 class Intents:
     """The open intents of one client, and the executions that it has started. Thread-safe."""

@@ -21,7 +21,7 @@ from ..errors import DuneError, JournalError
 from ..remedies import Attach
 from ..report import ViewResult
 from .file_store import FileStore
-from .intents import How, Intent
+from .intents import How, Intent, new_token
 from .records import VERSION, Record, Records, written
 
 
@@ -111,11 +111,15 @@ class Journal:
                 raise JournalError(
                     f"{where} has no refresh of {view} that is open; open is: {left or 'nothing'}.", path=self.path
                 )
-            intent = Intent(record.view, token=record.token)
             if execution_id is None:
-                self._append(intent, event="refused", reason="a person says so")
+                self._append(record, event="refused", reason="a person says so")
             else:
-                self.start(intent, execution_id, "inferred")
+                self.start(record, execution_id, "inferred")
+
+    def record_of(self, intent: Intent) -> Record | None:
+        """The record of the view, as long as it is this intent's."""
+        record = self.records.of(intent.view)
+        return record if record is not None and record.token == intent.token else None
 
     def owner(self, execution_id: str) -> str | None:
         """The token of the intent whose response named this execution."""
@@ -150,9 +154,8 @@ class Journal:
         baseline, ends = intent.baseline, intent.ends
         assert baseline is not None  # noqa: S101  # with a journal nothing is sent without one
         assert ends is not None  # noqa: S101  # an intent is recorded just before it is sent
-        known = self.records.of(intent.view)
-        if known is not None and known.token == intent.token:
-            intent.supersede()  # so that a process about to replace the previous claim notices this one
+        if self.record_of(intent) is not None:  # a process about to replace the previous claim has to notice this one
+            intent.replaces, intent.token = intent.token, new_token()
         return self._claim(
             intent,
             event="intended",
@@ -163,20 +166,18 @@ class Journal:
         )
 
     def _claim(self, intent: Intent, **line: object) -> bool:
-        self._write(**line, view=intent.view, token=intent.token, replaces=intent.replaces)
-        first = self.records.of(intent.view)
-        return first is not None and first.token == intent.token
+        self._append(intent, **line, replaces=intent.replaces)
+        return self.record_of(intent) is not None
 
     def _append(self, intent: Intent, **line: object) -> None:
-        known = self.records.of(intent.view)
-        self._write(**line, view=known.view if known else intent.view, token=intent.token)
+        self._write(**line, view=intent.view, token=intent.token)
 
     def _end(self, view: str, result: ViewResult, finished: bool) -> None:
         with self._held():
             record = self.records.of(view)
             if record is None or record.result is not None or not self._is_of(record, result.execution_id):
                 return  # recorded already, or of an execution that is no longer the view's
-            self._write(event="ended", view=record.view, token=record.token, result=result.to_dict())
+            self._append(record, event="ended", result=result.to_dict())
             if finished and all(each.is_settled for each in self.records.own):
                 self._finish()
 

@@ -13,14 +13,16 @@ from typing import NamedTuple
 from .._api.values import Definition, ViewHistory
 from .._flow.effects import Flow, Sleep
 from .._flow.log import log
-from ..errors import DuneError
+from ..errors import AmbiguousRefreshError, DuneError
 from ..models import ExecutionStatus
+from ..remedies import Attach
 from .baseline import read_history
 from .intents import Intent, bare
 from .journal import Journal
 from .listing import full_name, is_as_sent
 from .requests import TimeLimit, poll, read, time_limit
 from .session import Session
+from .wish import way_back
 
 SHORT_LIST = 10
 """Executions that a view's history has at least, if there are so many: a shorter list is whole."""
@@ -37,6 +39,22 @@ class Finding(NamedTuple):
     def execution_id(self) -> str | None:
         """The execution, if there is no doubt which it is."""
         return self.candidates[0] if len(self.candidates) == 1 and not self.doubt else None
+
+    def error(self, intent: Intent, failure: DuneError | None) -> AmbiguousRefreshError:
+        """The error that says why the execution of *intent* is not known; *failure* has lost the response."""
+        is_refresh = intent.sent is None
+        lost = f" Its response was lost ({failure.problem.rstrip('.')})." if failure else ""
+        found, remedy = f"It was not found, because {self.doubt}.", way_back(intent.view, is_refresh=is_refresh)
+        if self.candidates:
+            found, remedy = "It may be any of several executions.", Attach(self.candidates)
+        what = "A refresh" if is_refresh else "An upsert"
+        return AmbiguousRefreshError(
+            f"{what} of {intent.view} may have been accepted, and billed.{lost} {found}",
+            name=intent.view,
+            baseline=intent.baseline.ids if intent.baseline else None,
+            candidates=self.candidates,
+            remedy=remedy,
+        )
 
 
 class Recovery:
@@ -80,12 +98,11 @@ class Recovery:
         session, intent = self._session, self._intent
         if self._journal is not None:
             yield from self._journal.reread()
-            record = self._journal.records.of(intent.view)
-            if record is not None and record.token == intent.token:
-                if record.is_refused:  # so says who has sent it
-                    return Finding(is_absent=True)
-                if record.execution_id is not None:
-                    return Finding((record.execution_id,))
+            record = self._journal.record_of(intent)
+            if record is not None and record.is_refused:  # so says who has sent it
+                return Finding(is_absent=True)
+            if record is not None and record.execution_id is not None:
+                return Finding((record.execution_id,))
         limit = TimeLimit(max(until, session.clock() + session.timeout), deadline)
         looked_at = session.clock()
         try:

@@ -14,7 +14,7 @@ import attrs
 from .._api.values import Started
 from .._flow.effects import Call, Flow, Sleep
 from .._flow.log import log
-from ..errors import AlreadyRunningError, AmbiguousRefreshError, DuneError, JournalError, RequestFailedError
+from ..errors import AlreadyRunningError, DuneError, JournalError, RequestFailedError
 from ..models import Retry
 from ..remedies import Attach, Note
 from ..report import Outcome
@@ -22,7 +22,7 @@ from .baseline import read_baseline
 from .intents import How, Intent, Stage
 from .journal import Journal
 from .records import Record
-from .recovery import Finding, Recovery, began_in_time, state_if_kept
+from .recovery import Recovery, began_in_time, state_if_kept
 from .requests import TimeLimit, admitted, announce, is_ambiguous, is_safe_to_resend, pause_after, sent, time_limit
 from .running import find_running
 from .session import Session
@@ -335,9 +335,7 @@ class _Start:
         try:
             recovery = Recovery(session, intent, self._journal)
             finding = yield from recovery.search(session.times.looking, prove=prove, deadline=wish.deadline)
-            record = self._record
-            if record is not None and record.token != intent.token:
-                record = None
+            record = None if self._journal is None else self._journal.record_of(intent)
             if record is not None and record.execution_id is not None:  # another process has found it
                 intents.close(intent)
                 return Begun(record.execution_id, record.how)
@@ -357,7 +355,7 @@ class _Start:
             if finding.is_absent and prove:
                 intent.stage = Stage.UNSENT
                 return None
-            intent.error = _ambiguous(intent, finding, failure)
+            intent.error = finding.error(intent, failure)
             raise intent.error from failure
         finally:
             if intent.stage is Stage.RECOVERING:
@@ -372,22 +370,6 @@ class _Start:
 
     def _limit(self) -> TimeLimit:
         return time_limit(self._session, self._wish.deadline)
-
-
-def _ambiguous(intent: Intent, finding: Finding, failure: DuneError | None) -> AmbiguousRefreshError:
-    is_refresh = intent.sent is None
-    lost = f" Its response was lost ({failure.problem.rstrip('.')})." if failure else ""
-    found, remedy = f"It was not found, because {finding.doubt}.", way_back(intent.view, is_refresh=is_refresh)
-    if finding.candidates:
-        found, remedy = "It may be any of several executions.", Attach(finding.candidates)
-    what = "A refresh" if is_refresh else "An upsert"
-    return AmbiguousRefreshError(
-        f"{what} of {intent.view} may have been accepted, and billed.{lost} {found}",
-        name=intent.view,
-        baseline=intent.baseline.ids if intent.baseline else None,
-        candidates=finding.candidates,
-        remedy=remedy,
-    )
 
 
 def _tell(news: str, view: str, execution_id: str) -> None:
