@@ -29,6 +29,7 @@ from dune_matviews._core import Core, Execution
 from dune_matviews._execution.records import Records
 from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
 from dune_matviews._tiers import Tiers
+from dune_matviews.journal import resolve
 from tests.simulation import Dune, Fault
 from tests.world import refresh, refresh_all
 
@@ -615,6 +616,22 @@ def test_however_processes_take_turns_one_refresh_is_billed(
     assert billed(dune) <= 1
     assert Client(dune).fresh(journal=store) == "E1"
     assert billed(dune) == 1
+
+
+# What a person settles
+
+
+def test_a_person_gives_up_an_execution_that_dune_has_lost(store: Any) -> None:
+    """A started refresh whose execution cannot be followed any more is sent again once a person says so, not before."""
+    dune = Dune(known_after=1e6)
+    options = {"journal": store} | ({"run": "one"} if isinstance(store, Path) else {})
+    for _ in range(2):
+        assert outcomes(Client(dune).refresh_all([BASE], **options)) == {BASE: Outcome.AMBIGUOUS}
+    assert billed(dune) == 1
+    resolve(store, BASE)
+    dune.known_after = 0.0
+    assert outcomes(Client(dune).refresh_all([BASE], **options)) == {BASE: Outcome.SUCCEEDED}
+    assert billed(dune) == 2
 
 
 # Lost responses, in the client that has lost them

@@ -96,6 +96,17 @@ def test_a_start_counts_more_than_a_refusal() -> None:
     assert (late.is_refused, late.execution_id) == (False, "E1")
 
 
+def test_only_who_names_the_execution_gives_it_up() -> None:
+    """A conclusion that nothing was started comes too late once the execution is known; a person's word does not."""
+    lines = (HEADER, intended("t"), started("t", "E1"))
+    for event in (refused("t"), refused("t") | {"execution_id": None}, refused("t") | {"execution_id": "E2"}):
+        kept = record(*lines, event)
+        assert (kept.is_settled, kept.execution_id) == (False, "E1")
+    given_up = record(*lines, refused("t") | {"execution_id": "E1"})
+    assert (given_up.is_refused, given_up.execution_id) == (True, None)
+    assert record(*lines, ended("t"), refused("t") | {"execution_id": "E1"}).result == RESULT
+
+
 def test_an_end_names_the_execution_where_its_start_could_not_be_written() -> None:
     """A result belongs to its execution."""
     over = record(HEADER, intended("t"), ended("t"))

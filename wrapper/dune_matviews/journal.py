@@ -13,7 +13,7 @@ from os import PathLike
 import attrs
 
 from . import _validate
-from ._execution.intents import How
+from ._execution.intents import How, Stage
 from ._execution.journal import Journal, Store
 from ._execution.records import Record
 from .report import ViewResult
@@ -112,18 +112,19 @@ def _opened(journal: str | PathLike[str] | Store) -> Journal:
     return found
 
 
+_STATES = {
+    Stage.UNSENT: JournalState.NOT_STARTED,
+    Stage.LOST: JournalState.IN_DOUBT,
+    Stage.KNOWN: JournalState.STARTED,
+    Stage.ENDED: JournalState.ENDED,
+}
+
+
 def _entry(record: Record) -> JournalEntry:
-    state = JournalState.STARTED
-    if record.is_refused:
-        state = JournalState.NOT_STARTED
-    elif record.result is not None:
-        state = JournalState.ENDED
-    elif record.is_in_doubt:
-        state = JournalState.IN_DOUBT
     return JournalEntry(
-        state=state,
-        execution_id=None if record.is_refused else record.execution_id,
-        how=None if record.is_refused or record.execution_id is None else record.how,
+        state=_STATES[record.stage],
+        execution_id=record.execution_id,
+        how=None if record.execution_id is None else record.how,
         performance=record.tier,
         result=record.result,
         is_earlier=record.is_earlier,

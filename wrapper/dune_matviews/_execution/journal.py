@@ -112,7 +112,7 @@ class Journal:
                     f"{where} has no refresh of {view} that is open; open is: {left or 'nothing'}.", path=self.path
                 )
             if execution_id is None:
-                self._append(record, event="refused", reason="a person says so")
+                self._append(record, event="refused", execution_id=record.execution_id, reason="a person says so")
             else:
                 self.start(record, execution_id, "inferred")
 

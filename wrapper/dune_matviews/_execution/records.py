@@ -128,7 +128,12 @@ class Records:
                 record = Record(view, token=token, began=number, **_told(kind, event))
                 self._claim(record, _text_or_none(event, "replaces"))
             case {"event": str(kind), "view": str(view), "token": str(token)}:
-                self._change(self.of(view), kind, token, _told(kind, event), number)
+                told = _told(kind, event)
+                if kind == "started" and told["how"] == "response":
+                    self.owners[told["execution_id"]] = token
+                known = self.of(view)
+                if known is not None and known.token == token and not _is_late(known, kind, event):
+                    self._change(known, told, number)
             case _:
                 raise ValueError("no event that is known")
 
@@ -160,13 +165,7 @@ class Records:
             del self.views[known.view]
         self._put(record)
 
-    def _change(self, known: Record | None, kind: str, token: str, told: dict[str, Any], number: int) -> None:
-        if told.get("how") == "response":
-            self.owners[told["execution_id"]] = token
-        if known is None or known.token != token:
-            return  # of one that was replaced, or was not the first
-        if known.stage is Stage.ENDED or (kind == "refused" and known.stage is Stage.KNOWN):
-            return  # too late: another process has recorded the end, or has found the execution
+    def _change(self, known: Record, told: dict[str, Any], number: int) -> None:
         for name, value in told.items():
             setattr(known, name, value)
         if known.result is not None:
@@ -176,6 +175,13 @@ class Records:
     def _put(self, record: Record) -> None:
         self.views[record.view] = record
         self._names[bare(unquoted(record.view))][record.view] = None
+
+
+def _is_late(known: Record, kind: str, event: Mapping[str, Any]) -> bool:
+    """Another process has recorded the end, or has found the execution, unless the event gives up that one."""
+    if kind == "refused" and known.stage is Stage.KNOWN:
+        return event.get("execution_id") != known.execution_id
+    return known.stage is Stage.ENDED
 
 
 def _told(kind: str, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def _told(kind: str, event: Mapping[str, Any]) -> dict[str, Any]:
                 raise ValueError("a result without an execution")
             return {"stage": Stage.ENDED, "execution_id": result.execution_id, "result": result}
         case "refused", _:
-            return {"stage": Stage.UNSENT}
+            return {"stage": Stage.UNSENT, "execution_id": None}
         case _:
             raise ValueError("no event that is known")
 
