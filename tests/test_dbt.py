@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from dune_matviews.sandbox import DuneSandbox
+from tests.hurried import write_command
 
 DOCUMENT = (Path(__file__).parents[1] / "docs/dbt.md").read_text("utf-8")
 AFTER, BEFORE = (
@@ -28,8 +28,9 @@ def run(folder: Path, script: str) -> int:
     tools.mkdir(exist_ok=True)
     (tools / "dbt").write_text(DBT)
     (tools / "dbt").chmod(0o755)
+    write_command(tools / "dune-matviews")
     (folder / "plan.toml").write_text(f'[views."{VIEW}"]')
-    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(tools), os.environ["PATH"]])
     return subprocess.run(["sh", "-ec", script], cwd=folder, env={**os.environ, "PATH": path}, check=False).returncode
 
 

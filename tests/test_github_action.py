@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ import yaml
 
 import dune_matviews
 from dune_matviews.sandbox import DuneSandbox, Scenario
+from tests.hurried import write_command
 
 ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
@@ -32,11 +32,11 @@ BASE, DAILY, OTHER = (f"dune.my_team.result_{name}" for name in ("base", "daily"
 
 A_DAY = 24 * 3600.0  # more than the plan's `max_age`: from then on, only the journal knows of what was paid
 
-# In place of the interpreter that `setup-python` brings: its environments run what is installed here, and their pip
-# only notes what it is asked for.
-PYTHON = f"""#!/bin/sh
+# In place of the interpreter that `setup-python` brings: its environments have a command whose pauses are short, and
+# their pip only notes what it is asked for.
+PYTHON = """#!/bin/sh
 mkdir -p "$3/bin"
-ln -s "{Path(sys.executable).parent / "dune-matviews"}" "$3/bin/dune-matviews"
+ln -s "$RUNNER_TEMP/hurried" "$3/bin/dune-matviews"
 printf '#!/bin/sh\\necho "$@" > "$RUNNER_TEMP/pip"\\n' > "$3/bin/python"
 chmod +x "$3/bin/python"
 """
@@ -73,6 +73,7 @@ class Attempt:
         python = self._folder / "python"
         python.write_text(PYTHON)
         python.chmod(0o755)
+        write_command(self._folder / "hurried")
         self.outputs = self._steps(steps, {"secrets": {"DUNE_API_KEY": "sandbox-key"}})
         return self
 

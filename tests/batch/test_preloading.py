@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from dune_matviews.sandbox import DuneSandbox, Failure, Fault, Scenario
+from tests import hurried
 
 PAGE = b"<html><head><title>502 Bad&nbsp;Gateway</title></head><body><h1>Bad gateway</h1></body></html>"
 
-COMMON = """
-import json, sys
+COMMON = (
+    hurried.HURRIED
+    + """
+import json
 import httpx
 import dune_matviews
 from dune_matviews import *
@@ -34,6 +37,7 @@ def vanish(request):
 views, journal = json.loads(sys.argv[1]), sys.argv[2]
 options = dict(journal=journal, max_credits=50, max_age=3600, max_parallel=2, if_running="adopt")
 """
+)
 
 PROGRAMS = {
     "sync": COMMON
@@ -83,7 +87,7 @@ print(json.dumps([report.to_dict(), Gone.asked]))
 def test_nothing_is_imported_after_the_first_billed_request(kind: str, tmp_path: Path) -> None:
     """However a run ends, all that it comes to was loaded before its first billed request left."""
     views = {"dune.t.result_slow": ["dune.t.result_ok"], "dune.t.result_bad": [], "dune.t.result_lost": []}
-    with DuneSandbox(speed=100) as sandbox:
+    with DuneSandbox(speed=hurried.SPEED) as sandbox:
         failure = Failure("syntax_error", "mismatched input", line=1, column=2)
         sandbox.rehearse("dune.t.result_bad", Scenario(end="failed", error=failure))
         sandbox.rehearse("dune.t.result_slow", Scenario(running=500, credits=100))

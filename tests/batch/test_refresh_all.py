@@ -28,6 +28,7 @@ from dune_matviews import (
 from dune_matviews._execution.file_store import FileStore
 from dune_matviews.report import RefreshReport, ViewResult
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
+from tests import hurried
 from tests.profiles import tries
 
 pytestmark = pytest.mark.usefixtures("skipped")
@@ -330,24 +331,20 @@ TWELVE = {
 FAILING = ("b2", "c3")
 SKIPPED = ("c2", "d3")
 
-# Each waits for a second, not for three minutes, until a refresh that is not listed counts as never accepted.
-HURRIED = """
-import json, sys
-from functools import partial
-from dune_matviews import AsyncMatviewsClient, MatviewsClient, _core
-from dune_matviews._execution.session import Session, Times
-
-_core.Session = partial(Session, times=Times(proof=1.0, least_proof=1.0, looking=1.0))
+# Each waits for some milliseconds, not for minutes, until a refresh that is not listed counts as never accepted.
+BEGINNING = f"""{hurried.HURRIED}
+import json
+from dune_matviews import AsyncMatviewsClient, MatviewsClient
 """
 
 PROGRAMS = {
-    "sync": HURRIED
+    "sync": BEGINNING
     + """
 with MatviewsClient(plan=None) as dune:
     report = dune.refresh_all(json.loads(sys.argv[1]), journal=sys.argv[2])
 print(json.dumps(report.to_dict()))
 """,
-    "async": HURRIED
+    "async": BEGINNING
     + """
 import asyncio
 
@@ -361,18 +358,18 @@ print(json.dumps(asyncio.run(main()).to_dict()))
 
 
 @pytest.fixture
-def slow_sandbox() -> Iterator[DuneSandbox]:
-    """A Dune in real time."""
-    with DuneSandbox(default=Scenario(pending=0.05, running=0.2)) as running:
+def hurried_sandbox() -> Iterator[DuneSandbox]:
+    """A Dune as hurried as the programs."""
+    with DuneSandbox(speed=hurried.SPEED) as running:
         for name in FAILING:
             running.add_view(name)
-            running.rehearse(name, Scenario(pending=0.05, running=0.2, end="failed"))
+            running.rehearse(name, Scenario(end="failed"))
         yield running
 
 
 @pytest.mark.parametrize("seed", range(tries(1)))
 def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
-    seed: int, kind: str, slow_sandbox: DuneSandbox, tmp_path: Path
+    seed: int, kind: str, hurried_sandbox: DuneSandbox, tmp_path: Path
 ) -> None:
     """Twelve views, two failures, three times `kill -9`: each view is billed once, those that are skipped never."""
     chance = random.Random(f"{kind} {seed}")
@@ -382,8 +379,8 @@ def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
     def start() -> subprocess.Popen[str]:
         environment = {
             **os.environ,
-            "DUNE_API_KEY": slow_sandbox.api_key,
-            "DUNE_API_BASE_URL": slow_sandbox.url,
+            "DUNE_API_KEY": hurried_sandbox.api_key,
+            "DUNE_API_BASE_URL": hurried_sandbox.url,
             "DUNE_API_REQUEST_TIMEOUT": "3",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
@@ -398,9 +395,9 @@ def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
 
     for moment in sorted(chance.sample(range(1, 36), 3)):  # ten views that start and end take more than 36 requests
         held = Fault(delay=math.inf, lost=chance.random() < 0.3)
-        slow_sandbox.fail(None, *[Fault()] * (moment - len(slow_sandbox.requests) - 1), held)
+        hurried_sandbox.fail(None, *[Fault()] * (moment - len(hurried_sandbox.requests) - 1), held)
         with start() as process:
-            while len(slow_sandbox.requests) < moment and process.poll() is None:
+            while len(hurried_sandbox.requests) < moment and process.poll() is None:
                 threading.Event().wait(0.002)
             process.kill()
             _, errors = process.communicate()
@@ -412,10 +409,10 @@ def test_killed_at_any_moment_no_view_is_paid_twice_and_none_is_left_out(
     seen = {name: view["outcome"] for name, view in report["views"].items()}
     expected = {name: "failed" if name in FAILING else "skipped" if name in SKIPPED else "succeeded" for name in TWELVE}
     assert seen == expected
-    names = billed(slow_sandbox)
+    names = billed(hurried_sandbox)
     assert Counter(names) == Counter(set(TWELVE) - set(SKIPPED))
     assert all(names.index(each) < names.index(name) for name in names for each in TWELVE[name])
     assert {name: view["execution_id"] for name, view in report["views"].items() if view["execution_id"]} == {
-        charge.name: charge.execution_id for charge in slow_sandbox.ledger
+        charge.name: charge.execution_id for charge in hurried_sandbox.ledger
     }
-    assert report["cost_credits"] == pytest.approx(sum(charge.credits for charge in slow_sandbox.ledger))
+    assert report["cost_credits"] == pytest.approx(sum(charge.credits for charge in hurried_sandbox.ledger))
