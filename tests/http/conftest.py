@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def send(runner: asyncio.Runner) -> Callable[..., Any]:
-    """Sends one request through a client of either kind, without the flows: a look at an execution, or a given call."""
+    """Sends one request through a client of either kind, without the flows: a poll of an execution, or a given call."""
 
     def once(dune: Any, call: Call[Any] | None = None) -> Any:
         call = call or Operations().status("E")
@@ -45,3 +46,26 @@ def send(runner: asyncio.Runner) -> Callable[..., Any]:
         return runner.run(dune._inner._transport.send(call))
 
     return once
+
+
+@pytest.fixture
+def send_together(kind: str, runner: asyncio.Runner) -> Callable[..., list[Any]]:
+    """Polls an execution through each of the clients at the same time, and returns each result or failure."""
+
+    def in_a_thread(dune: Any) -> Any:
+        try:
+            return dune._transport.send(Operations().status("E"))
+        except Exception as failure:
+            return failure
+
+    async def in_tasks(clients: Iterable[Any]) -> list[Any]:
+        sent = (dune._inner._transport.send(Operations().status("E")) for dune in clients)
+        return await asyncio.gather(*sent, return_exceptions=True)
+
+    def all_of(clients: Collection[Any]) -> list[Any]:
+        if kind == "async":
+            return runner.run(in_tasks(clients))
+        with ThreadPoolExecutor(len(clients)) as threads:
+            return list(threads.map(in_a_thread, clients))
+
+    return all_of

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -60,21 +61,24 @@ def dripping(start: bytes, drop: bytes) -> Script:
 
 
 WAYS = ("plain", "TLS", "proxy", "TLS proxy")
+EXCHANGES = [("plain", drip) for drip in DRIPS] + [
+    (way, drip) for way in WAYS[1:] for drip in ("headers", "gzip blocks")
+]
 
 
-@pytest.fixture(params=WAYS)
-def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Any]]:
-    """Starts a server that carries out a script, and returns it with the URL by which it is reached, on four ways."""
+@pytest.fixture
+def reach(trusted: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Script], Any]]:
+    """Starts a server that carries out a script; returns it with the URL by which the next client reaches it."""
     with ExitStack() as stack:
 
-        def start(script: Script) -> tuple[Server, str]:
-            if request.param == "plain":
+        def start(way: str, script: Script) -> tuple[Server, str]:
+            if way == "plain":
                 server = stack.enter_context(serving(script))
                 return server, f"http://127.0.0.1:{server.port}"
-            context = request.getfixturevalue("trusted")
-            server = stack.enter_context(serving(script, context))
-            if "proxy" in request.param:
-                outer = context if request.param == "TLS proxy" else None
+            server = stack.enter_context(serving(script, trusted))
+            monkeypatch.delenv("HTTPS_PROXY", raising=False)
+            if "proxy" in way:
+                outer = trusted if way == "TLS proxy" else None
                 proxy = stack.enter_context(serving(tunnel(server.port), outer))
                 monkeypatch.setenv("HTTPS_PROXY", f"{'https' if outer else 'http'}://localhost:{proxy.port}")
             return server, f"https://localhost:{server.port}"
@@ -82,37 +86,36 @@ def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield start
 
 
-def test_each_way_arrives(connect: Connect, send: Send, reach: Callable[[Script], Any]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_arrives(connect: Connect, send: Send, reach: Callable[[str, Script], Any], way: str) -> None:
     """Through TLS and proxies, a response arrives as it does without, and its connection serves the next request."""
 
-    def answer(server: Server, connection: socket.socket) -> None:
+    def respond(server: Server, connection: socket.socket) -> None:
         while server.request(connection):
             connection.sendall(response(STATUS))
 
-    server, url = reach(answer)
+    server, url = reach(way, respond)
     dune = connect("key", base_url=url)
     assert {send(dune).execution_id for _ in range(3)} == {"E"}
     assert (server.connections, len(server.requests)) == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ("reach", "drip", "timeout"),
-    # Elsewhere than on the plain way, the connection takes its part of the time.
-    [("plain", drip, TIMEOUT) for drip in DRIPS]
-    + [(way, drip, 1) for way in WAYS[1:] for drip in ("headers", "gzip blocks")],
-    indirect=["reach"],
-)
 def test_a_response_that_drips_is_given_up(
-    connect: Connect, send: Send, reach: Callable[[Script], Any], drip: str, timeout: float
+    connect: Connect, send_together: Send, reach: Callable[[str, Script], Any]
 ) -> None:
     """If any part of a response drips, the exchange ends in time, the server sees it, and it counts as sent."""
-    server, url = reach(dripping(*DRIPS[drip]))
-    with pytest.raises(RequestFailedError, match=f"no response within {timeout} s") as caught:
-        send(connect("key", base_url=url, timeout=timeout))
-    assert caught.value.sent
-    assert caught.value.is_transient
-    wait_for(lambda: server.hang_ups == 1)
-    assert len(server.requests) == 1
+    servers, clients = {}, []
+    for way, drip in EXCHANGES:
+        servers[way, drip], url = reach(way, dripping(*DRIPS[drip]))
+        clients.append(connect("key", base_url=url, timeout=1))  # of which connecting takes a part
+    failures = dict(zip(EXCHANGES, send_together(clients), strict=True))
+    for exchange, failure in failures.items():
+        assert isinstance(failure, RequestFailedError), exchange
+        assert "no response within 1 s" in str(failure), exchange
+        assert (failure.sent, failure.is_transient) == (True, True), exchange
+    for exchange, server in servers.items():
+        wait_for(lambda server=server: server.hang_ups == 1)  # type: ignore[misc]
+        assert len(server.requests) == 1, exchange
 
 
 def test_a_handshake_that_drips_is_given_up(connect: Connect, send: Send, trusted: Any) -> None:
@@ -129,16 +132,21 @@ def test_a_handshake_that_drips_is_given_up(connect: Connect, send: Send, truste
         wait_for(lambda: server.hang_ups == 1)
 
 
-@pytest.mark.parametrize("drip", ["status line", "headers", "1xx"])
 def test_a_proxy_that_drips_is_given_up(
-    connect: Connect, send: Send, trusted: Any, monkeypatch: pytest.MonkeyPatch, drip: str
+    connect: Connect, send_together: Send, trusted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time of the exchange is also that of the proxy's own response."""
-    with serving(dripping(*DRIPS[drip])) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:{proxy.port}")
-        with pytest.raises(RequestFailedError, match=f"no response within {TIMEOUT} s"):
-            send(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
-        wait_for(lambda: proxy.hang_ups == 1)
+    drips = ("status line", "headers", "1xx")
+    with ExitStack() as stack:
+        proxies, clients = [], []
+        for drip in drips:
+            proxies.append(stack.enter_context(serving(dripping(*DRIPS[drip]))))
+            monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:{proxies[-1].port}")
+            clients.append(connect("key", base_url="https://dune.example", timeout=TIMEOUT))
+        for drip, failure in zip(drips, send_together(clients), strict=True):
+            assert isinstance(failure, RequestFailedError), drip
+            assert f"no response within {TIMEOUT} s" in str(failure), drip
+        wait_for(lambda: all(proxy.hang_ups == 1 for proxy in proxies))
 
 
 def hanging(server: Server, connection: socket.socket) -> None:
@@ -196,12 +204,12 @@ def test_several_addresses_share_the_time(connect: Connect, send: Send, monkeypa
             return real(host, port, *args, **kwargs)
         return [*real("127.0.0.2", port, *args, **kwargs), *real("127.0.0.1", port, *args, **kwargs)]
 
-    def answer(server: Server, connection: socket.socket) -> None:
+    def respond(server: Server, connection: socket.socket) -> None:
         server.request(connection)
         connection.sendall(response(STATUS))
 
     monkeypatch.setattr(socket, "getaddrinfo", both)
-    with serving(answer) as server, socket.create_server(("127.0.0.2", server.port), backlog=0) as silent:
+    with serving(respond) as server, socket.create_server(("127.0.0.2", server.port), backlog=0) as silent:
         # A full queue of connections that nobody accepts leaves further ones without any response.
         with ExitStack() as fillers:
             for _ in range(4):
