@@ -192,14 +192,13 @@ def test_an_end_is_told_with_its_reason_at_once() -> None:
     [
         (RequestBudget(low=15, high=40), 3),
         (RequestBudget(low=70, high=200), 3),
-        (RequestBudget(low=350, high=1000), 3),
         (RequestBudget(low=70, high=200), 10),
         (RequestBudget(low=350, high=1000), 10),
     ],
 )
-def test_a_hundred_views_take_little_longer_than_they_must(budget: RequestBudget, max_parallel: int) -> None:
+def test_fifty_views_take_little_longer_than_they_must(budget: RequestBudget, max_parallel: int) -> None:
     """With ends noticed within the plan's budget, a run takes at most 5 % longer than with ends noticed at once."""
-    lengths = views_of_all_lengths(100)
+    lengths = views_of_all_lengths(50)
     dune = Dune()
     dune.scenarios = {name: (length, COMPLETED, 1.0) for name, length in lengths.items()}
     began = dune.now
@@ -257,9 +256,9 @@ def layers(count: int, width: int) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_the_work_grows_no_faster_than_the_views(failing: bool) -> None:
-    """A thousand views in twenty layers take as many steps a view as a hundred, also where many fail."""
+    """Five hundred views in twenty layers take as many steps a view as a hundred, also where many fail."""
     steps = {}
-    for width in (5, 50):
+    for width in (5, 25):
         dune = Dune()
         graph = layers(20, width)
         if failing:
@@ -269,7 +268,7 @@ def test_the_work_grows_no_faster_than_the_views(failing: bool) -> None:
         assert len(report.results) == 20 * width
         assert report.ok is not failing
         steps[width] = len(dune.seen) + len(updates)
-    assert steps[50] <= 1.1 * 10 * steps[5]
+    assert steps[25] <= 1.1 * 5 * steps[5]
 
 
 @given(graphs, lives, troubles, st.sampled_from([math.inf, 40.0]))
