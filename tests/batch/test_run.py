@@ -30,6 +30,7 @@ from tests.batch.runs import (
     troubles,
 )
 from tests.batch.workloads import makespan, views_of_all_lengths
+from tests.profiles import fewer
 from tests.simulation import Dune, Fault, driven_by_asyncio, driven_in_a_thread
 
 
@@ -272,6 +273,7 @@ def test_the_work_grows_no_faster_than_the_views(failing: bool) -> None:
 
 
 @given(graphs, lives, troubles, st.sampled_from([math.inf, 40.0]))
+@fewer(2)
 def test_both_drivers_leave_the_same_traces(
     graph: dict[str, list[str]],
     lives: list[tuple[float, ExecutionState, float]],
