@@ -17,6 +17,8 @@ from dune_matviews.sandbox._operations import OPERATIONS
 from tools.document import parse
 from tools.spec import correct
 
+pytest_plugins = ["schemathesis.pytest.plugin"]
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEC_FILES = ("openapi.yaml", "additions.yaml", "overlay.yaml")
 
