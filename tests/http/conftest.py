@@ -54,7 +54,7 @@ def send_together(kind: str, runner: asyncio.Runner) -> Callable[..., list[Any]]
 
     def in_a_thread(dune: Any) -> Any:
         try:
-            return dune._transport.send(Operations().status("E"))
+            return completed(dune._transport.send(Operations().status("E")))
         except Exception as failure:
             return failure
 

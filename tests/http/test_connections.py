@@ -84,9 +84,9 @@ def test_an_exchange_that_failed_takes_its_connection_along(connect: Connect, se
             connection.sendall(response(RUNNING))
 
     with serving(late) as server:
-        dune = connect("key", base_url=f"http://127.0.0.1:{server.port}", timeout=0.3)
+        dune = connect("key", base_url=f"http://127.0.0.1:{server.port}", timeout=60)
         with pytest.raises(RequestFailedError):
-            send(dune)
+            send(dune, Operations().status("E")._replace(timeout=0.3))
         send(dune)
         assert server.connections == 2
 
