@@ -78,15 +78,22 @@ def _segment(value: object, what: str, example: str) -> str:
     return value
 
 
+def brief(value: object) -> str:
+    """The repr of a value for a message, except that Python refuses to print an integer of thousands of digits."""
+    return "an enormous number" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
+
+
+def _wrong(what: str, must_be: str, value: object) -> InvalidArgumentError:
+    return InvalidArgumentError(f"must be {must_be}, not {brief(value)}", argument=what)
+
+
 def seconds(value: object, what: str, most: float = LONGEST_TIME) -> float:
     """A length of time above zero, in seconds, from a number or a `timedelta`."""
     found = _number(value.total_seconds() if isinstance(value, timedelta) else value)
     if found is None:
-        raise InvalidArgumentError(f"must be seconds or a timedelta, not {value!r}", argument=what)
+        raise _wrong(what, "seconds or a timedelta", value)
     if not 0 < found <= most:
-        raise InvalidArgumentError(
-            f"must be above zero, and at most {most:,.0f} seconds, not {brief(value)}", argument=what
-        )
+        raise _wrong(what, f"above zero, and at most {most:,.0f} seconds", value)
     return found
 
 
@@ -94,7 +101,7 @@ def credits(value: object, what: str) -> float:
     """An amount of credits, zero or more."""
     found = _number(value)
     if found is None or not 0 <= found <= sys.float_info.max:
-        raise InvalidArgumentError(f"must be a number of credits, zero or more, not {brief(value)}", argument=what)
+        raise _wrong(what, "a number of credits, zero or more", value)
     return found
 
 
@@ -114,23 +121,18 @@ def _number(value: object) -> float | None:
         return None
 
 
-def brief(value: object) -> str:
-    """The repr of a value for a message, except that Python refuses to print an integer of thousands of digits."""
-    return "an enormous number" if isinstance(value, int) and abs(value) > sys.float_info.max else repr(value)
-
-
 def count(value: object, what: str) -> int:
     """A whole number, one or more."""
     found = _number(value)
     if found is None or found < 1 or not found.is_integer():
-        raise InvalidArgumentError(f"must be a whole number, one or more, not {brief(value)}", argument=what)
+        raise _wrong(what, "a whole number, one or more", value)
     return int(found)
 
 
 def path(value: object, what: str) -> Path:
     """A file's path."""
     if not isinstance(value, str | os.PathLike):
-        raise InvalidArgumentError(f"must be a path, not {value!r}", argument=what)
+        raise _wrong(what, "a path", value)
     return Path(os.fsdecode(value))
 
 
@@ -150,13 +152,13 @@ def choice(value: object, what: str, choices: tuple[C, ...]) -> C:
     for each in choices:
         if value == each:
             return each
-    raise InvalidArgumentError(f"must be one of {', '.join(map(repr, choices))}, not {value!r}", argument=what)
+    raise _wrong(what, f"one of {', '.join(map(repr, choices))}", value)
 
 
 def callback(value: F | None, what: str) -> F | None:
     """A plain function: both clients share the flows that call it, and those do not await."""
     if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        raise InvalidArgumentError(f"must be a plain function, not {value!r}", argument=what)
+        raise _wrong(what, "a plain function", value)
     return value
 
 
@@ -176,35 +178,28 @@ def bare_name(value: object) -> str:
 def query_id(value: object) -> int:
     """The number of a query."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
-        raise InvalidArgumentError(
-            f"must be the number of a saved query, as in the URL of its page, not {brief(value)}", argument="query_id"
-        )
+        raise _wrong("query_id", "the number of a saved query, as in the URL of its page", value)
     return value
 
 
 def cron(value: object) -> str:
     """A cron expression. Dune refuses a wrong one at no cost; a blank one might count as no schedule, and be billed."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidArgumentError(
-            f"must be a str of five fields, such as '0 */6 * * *', not {value!r}", argument="cron_expression"
-        )
+        raise _wrong("cron_expression", "a str of five fields, such as '0 */6 * * *'", value)
     return value
 
 
 def flag(value: object, what: str) -> bool:
     """True or False, rather than a value that is merely truthy or falsy."""
     if not isinstance(value, bool):
-        raise InvalidArgumentError(f"must be True or False, not {value!r}", argument=what)
+        raise _wrong(what, "True or False", value)
     return value
 
 
 def moment(value: object, what: str) -> str:
     """An aware datetime in the format of RFC 3339, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidArgumentError(
-            f"must be a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC), not {value!r}",
-            argument=what,
-        )
+        raise _wrong(what, "a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC)", value)
     try:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     except OverflowError:
