@@ -38,36 +38,6 @@ from typing import TYPE_CHECKING, Any
 
 from .remedies import Advice, Attach, ChangeSetting, Remedy, Setting
 
-__all__ = [
-    "APIError",
-    "AlreadyRunningError",
-    "AmbiguousRefreshError",
-    "AuthenticationError",
-    "BadRequestError",
-    "ClientClosedError",
-    "ConfigurationError",
-    "ConflictError",
-    "CreditLimitError",
-    "DuneError",
-    "ForecastError",
-    "InvalidArgumentError",
-    "JournalError",
-    "NotFoundError",
-    "PaymentRequiredError",
-    "PermissionDeniedError",
-    "RateLimitError",
-    "RefreshCanceledError",
-    "RefreshError",
-    "RefreshExpiredError",
-    "RefreshFailedError",
-    "RefreshesFailedError",
-    "RequestFailedError",
-    "ServerError",
-    "UnexpectedResponseError",
-    "UnsupportedTierError",
-    "WaitTimeoutError",
-]
-
 if TYPE_CHECKING:
     from pathlib import Path
 
