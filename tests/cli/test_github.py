@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +157,18 @@ def test_a_step_leaves_a_summary_and_its_executions(files: tuple[Path, Path]) ->
     assert before == "before"
     assert start == f"execution-ids<<{end}"
     assert json.loads(value) == {"x\ny=z": "E2", "b": "E1"}
+
+
+def test_the_summary_says_where_the_time_went(files: tuple[Path, Path]) -> None:
+    """Below the totals, in a paragraph of its own."""
+    view = attrs.evolve(ran(Outcome.SUCCEEDED, 0, 0, 9, 1), requested_at=NOON, noticed_at=NOON + timedelta(seconds=10))
+    _github.leave_report(RefreshReport({"b": view}, NOON, NOON), Output("text"))
+    assert files[0].read_text().splitlines()[2:6] == [
+        "1 succeeded; 0.0s, 1.00 credits",
+        "",
+        "Time spent: waiting 0.0s, queued 0.0s, executing 9.0s, noticing 1.0s",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(("count", "reason"), [(30_000, ""), (3_000, "<" * 1000), (2, "x" * 3_000_000)])

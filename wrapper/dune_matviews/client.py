@@ -206,8 +206,8 @@ class MatviewsClient(Client):
         """
         terms = self._core.terms(timeout, if_running, if_lost, retry_failed)
         limits = self._core.limits(max_parallel, max_credits, max_age, terms)
-        store = self._core.journal(journal, run)
-        flow = self._core.refresh_all(views, performance, limits, max_forecast, store, on_update)
+        run_journal = self._core.journal(journal, run)
+        flow = self._core.refresh_all(views, performance, limits, max_forecast, run_journal, on_update)
         return self._core.run(flow)
 
     def forecast(

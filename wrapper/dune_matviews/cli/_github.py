@@ -83,10 +83,10 @@ def _size_of(path: str) -> int:
 
 
 def _summary(report: RefreshReport, results: list[tuple[str, ViewResult]], room: int) -> Iterator[str]:
-    """The totals, and as many rows as there is room for, those first that somebody has to see to."""
+    """The totals, the time spent, and as many rows as there is room for, those first that need attention."""
     yield ""
-    yield _tables.totals(report).translate(_MARKDOWN)
-    yield ""
+    for told in _tables.totals(report).splitlines():
+        yield f"{told.translate(_MARKDOWN)}\n"
     yield "| View | Outcome | Took | Credits | Execution | |"
     yield "| --- | --- | ---: | ---: | --- | --- |"
     for place, (name, result) in enumerate(results):
