@@ -34,6 +34,7 @@ from dune_matviews._execution.file_store import FileStore
 from dune_matviews._execution.intents import same_view
 from dune_matviews._execution.journal import Journal
 from dune_matviews._execution.pacing import Pace
+from dune_matviews._execution.sending import PermitOverError
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
 from dune_matviews._http.rate_limits import RequestBudget
@@ -473,7 +474,7 @@ class World:
             if task.before is not None:
                 task.before()
         except Exception as prevented:
-            self.seen["permit over"] += type(prevented).__name__ == "_PermitOverError"
+            self.seen["permit over"] += isinstance(prevented, PermitOverError)
             done(Result(failure=prevented))
         else:
             if post is None:

@@ -62,12 +62,12 @@ class Journal:
         """Take in the lines that others have written meanwhile."""
         return Work(self.read).done()
 
-    def intended(self, intent: Intent) -> Flow[bool]:
-        """Record that *intent* is about to be sent; whether it is the one that may be."""
+    def intended(self, intent: Intent) -> Flow[None]:
+        """Record that *intent* is about to be sent; JournalError if another one is."""
         return Work(lambda: self._intend(intent)).done()
 
-    def followed(self, intent: Intent, execution_id: str, how: How) -> Flow[bool]:
-        """Record that an execution under way fulfils *intent*, so that nothing is sent; whether that counts."""
+    def followed(self, intent: Intent, execution_id: str, how: How) -> Flow[None]:
+        """Record that an execution under way fulfils *intent*, so that nothing is sent; JournalError as above."""
         return Work(lambda: self._claim(intent, event="followed", execution_id=execution_id, how=how)).done()
 
     def started(self, intent: Intent, execution_id: str, how: How) -> Flow[None]:
@@ -150,13 +150,13 @@ class Journal:
                 remedy=Attach(tuple(left)) if left else None,
             )
 
-    def _intend(self, intent: Intent) -> bool:
+    def _intend(self, intent: Intent) -> None:
         baseline, ends = intent.baseline, intent.ends
         assert baseline is not None  # noqa: S101  # with a journal nothing is sent without one
         assert ends is not None  # noqa: S101  # an intent is recorded just before it is sent
         if self.record_of(intent) is not None:  # a process about to replace the previous claim has to notice this one
             intent.replaces, intent.token = intent.token, new_token()
-        return self._claim(
+        self._claim(
             intent,
             event="intended",
             tier=intent.tier,
@@ -165,9 +165,14 @@ class Journal:
             ends=ends.isoformat(),
         )
 
-    def _claim(self, intent: Intent, **line: object) -> bool:
+    def _claim(self, intent: Intent, **line: object) -> None:
         self._append(intent, **line, replaces=intent.replaces)
-        return self.record_of(intent) is not None
+        if self.record_of(intent) is None:
+            raise JournalError(
+                f"Another process has recorded a refresh of {intent.view} in the same journal, so this one has sent "
+                "nothing. Run the same again later: it follows that refresh.",
+                path=self.path,
+            )
 
     def _append(self, intent: Intent, **line: object) -> None:
         self._write(**line, view=intent.view, token=intent.token)

@@ -13,16 +13,18 @@ from typing import NamedTuple
 from .._api.values import Definition, ViewHistory
 from .._flow.effects import Flow, Sleep
 from .._flow.log import log
-from ..errors import AmbiguousRefreshError, DuneError
+from ..errors import AmbiguousRefreshError, DuneError, NotFoundError
 from ..models import ExecutionStatus
 from ..remedies import Attach
-from .baseline import read_history
 from .intents import Intent, bare
 from .journal import Journal
 from .listing import full_name, is_as_sent
 from .requests import TimeLimit, poll, read, time_limit
 from .session import Session
 from .wish import way_back
+
+EMPTY = ViewHistory((), None)
+"""The history of a view that does not exist."""
 
 SHORT_LIST = 10
 """Executions that a view's history has at least, if there are so many: a shorter list is whole."""
@@ -136,7 +138,7 @@ class Recovery:
         if intent.sent is not None and bare(intent.view) == intent.view:  # listed under its full name, in time
             full = yield from full_name(session, lambda name: bare(name) == intent.view, limit)
             if full is None:
-                return ViewHistory((), None)
+                return EMPTY
             intent.view = full
         return (yield from read_history(session, intent.view, limit))
 
@@ -173,6 +175,14 @@ class Recovery:
         if history.date is None or intent.ends is None or watched < session.times.least_proof:
             return False
         return history.date >= intent.ends + timedelta(seconds=session.times.proof)
+
+
+def read_history(session: Session, view: str, limit: TimeLimit) -> Flow[ViewHistory]:
+    """The view's history; that of a view that does not exist is empty."""
+    try:
+        return (yield from read(session, session.operations.history(view), limit))
+    except NotFoundError:
+        return EMPTY
 
 
 def state_if_kept(

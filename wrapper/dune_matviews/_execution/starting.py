@@ -5,26 +5,24 @@ This module must not know how an execution is polled to its end, nor the order o
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
-from .._api.values import Started
-from .._flow.effects import Call, Flow, Sleep
+from .._flow.effects import Flow, Sleep
 from .._flow.log import log
 from ..errors import AlreadyRunningError, DuneError, JournalError, RequestFailedError
 from ..models import Retry
 from ..remedies import Attach, Note
 from ..report import Outcome
-from .baseline import read_baseline
 from .intents import How, Intent, Stage
 from .journal import Journal
 from .records import Record
 from .recovery import Recovery, began_in_time, state_if_kept
-from .requests import TimeLimit, admitted, announce, is_ambiguous, is_safe_to_resend, pause_after, sent, time_limit
+from .requests import TimeLimit, announce, is_ambiguous, is_safe_to_resend, pause_after, time_limit
 from .running import find_running
+from .sending import PermitOverError, Sending
 from .session import Session
 from .wish import Begun, PreventedError, Wish, name_explained, tier_explained, way_back
 
@@ -38,10 +36,6 @@ PROOFS = 3
 """Requests of one call that may be lost and proven absent, before the failure of the latest is raised."""
 
 _RETRIED = (Outcome.FAILED, Outcome.CANCELED, Outcome.EXPIRED)
-
-
-class _PermitOverError(Exception):
-    """The permit was over in the moment before the request left. Never leaves this module."""
 
 
 def start(session: Session, wish: Wish, journal: Journal | None = None) -> Flow[Begun]:
@@ -60,8 +54,6 @@ class _Start:
         self._journal = journal
         self._history = wish.history
         self._intent = Intent(wish.view, wish.tier, wish.definition, wish.not_before)
-        self._ahead = session.wall() - session.clock()
-        self._permitted_at = -math.inf, -math.inf  # by the monotonic and the wall clock
 
     def flow(self) -> Flow[Begun]:
         begun = yield from self._existing()
@@ -212,26 +204,24 @@ class _Start:
             message = f"A refresh of {view} is under way already (execution {execution_id}); none was started."
             raise AlreadyRunningError(message, name=view, execution_id=execution_id)
         _tell(_NEWS["adopted"], view, execution_id)
-        if self._journal is not None and not (yield from self._journal.followed(self._intent, execution_id, how)):
-            raise self._not_first()
+        if self._journal is not None:
+            yield from self._journal.followed(self._intent, execution_id, how)
         self._intents.hold(execution_id, self._intent, how)
         return Begun(execution_id, how)
 
     # A request of its own.
 
     def _send(self) -> Flow[Begun]:
-        session, intent, wish = self._session, self._intent, self._wish
-        operations = session.operations
-        call = operations.upsert(wish.definition) if wish.definition else operations.refresh(wish.view, wish.tier)
+        session, intent = self._session, self._intent
+        sending = Sending(session, self._wish, intent, self._journal)
         limit = self._limit()
         failures = proofs = 0
         while True:
-            yield from admitted(session, "low", limit)
-            wish.check()
-            yield from self._claim()
+            yield from sending.permitted(self._history, limit)
             try:
-                return (yield from self._sent(call, limit))
-            except _PermitOverError:
+                found = yield from sending.sent(limit)
+                return (yield from self._known(intent, found.execution_id, "response", found.name))
+            except PermitOverError:
                 continue
             except DuneError as failure:
                 failures += 1
@@ -249,44 +239,8 @@ class _Start:
                 # One that leaves must have its full time, or we would make the very doubt that we want to avoid.
                 if not is_safe_to_resend(failure) or pause + session.timeout > left:
                     raise
-                announce(session, Retry(**call.about, attempt=failures, seconds=pause, error=failure), left)
+                announce(session, Retry(**sending.call.about, attempt=failures, seconds=pause, error=failure), left)
             yield Sleep(pause)
-
-    def _claim(self) -> Flow[None]:
-        """Permit one request to leave, for so many seconds by either clock, and record that."""
-        session, intent, journal = self._session, self._intent, self._journal
-        if intent.ends is None:
-            is_needed = journal is not None
-            intent.baseline = yield from read_baseline(session, self._wish, intent, self._history, is_needed=is_needed)
-        self._permitted_at = clock, wall = session.clock(), session.wall()
-        ends, baseline = datetime.fromtimestamp(wall, UTC), intent.baseline
-        if baseline is not None and baseline.date is not None:
-            elapsed = max(clock, wall - self._ahead) - baseline.read_at  # a monotonic clock need not count sleep
-            ends = max(ends, baseline.date + timedelta(seconds=elapsed))
-        intent.ends = ends + timedelta(seconds=session.times.permit)
-        if journal is not None and not (yield from journal.intended(intent)):
-            raise self._not_first()
-
-    def _sent(self, call: Call[Started], limit: TimeLimit) -> Flow[Begun]:
-        """Send once. A response counts as soon as it is read, even if the flow is interrupted then."""
-        session, intent = self._session, self._intent
-
-        def check() -> None:
-            self._wish.check()
-            clock, wall = self._permitted_at  # this process may have been suspended since
-            if max(session.clock() - clock, abs(session.wall() - wall)) > session.times.permit:
-                raise _PermitOverError
-            intent.stage = Stage.SENDING
-
-        def parse(response: object) -> Started:
-            found = call.parse(response)
-            self._intents.hold(found.execution_id, intent, "response")
-            self._wish.on_response(found.execution_id)
-            return found
-
-        timeout = limit.deadline - session.clock()
-        found = yield from sent(session, "low", call._replace(parse=parse, before=check), timeout)
-        return (yield from self._known(intent, found.execution_id, "response", found.name))
 
     def _known(self, intent: Intent, execution_id: str, how: How, name: str | None = None) -> Flow[Begun]:
         """The execution of *intent* is known."""
@@ -360,13 +314,6 @@ class _Start:
         finally:
             if intent.stage is Stage.RECOVERING:
                 intent.stage = Stage.LOST
-
-    def _not_first(self) -> JournalError:
-        return JournalError(
-            f"Another process has recorded a refresh of {self._wish.view} in the same journal, so this one has sent "
-            "nothing. Run the same again later: it follows that refresh.",
-            path=self._journal.path if self._journal else None,
-        )
 
     def _limit(self) -> TimeLimit:
         return time_limit(self._session, self._wish.deadline)
