@@ -36,7 +36,7 @@ import attrs
 from .. import _validate
 from ..errors import InvalidArgumentError
 from ._durations import parse_duration
-from ._mistakes import mistakes, quoted
+from ._mistakes import OF_THE_RUN, mistakes, quoted
 from ._paths import expand_path
 from ._toml_lines import line_of
 
@@ -50,7 +50,6 @@ _TOO_DEEP = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){{{_DEEPEST}}}"""
 _MOST_MISTAKES = 20
 _MOST_MISTAKES_OF_A_LARGE_FILE = 3  # finding the line of each takes seconds there
 _LARGE = 100_000
-_AS_THEY_ARE = ("max_parallel", "max_credits", "if_running", "if_lost", "retry_failed")
 
 
 @attrs.frozen(kw_only=True)
@@ -146,10 +145,10 @@ def _line_of_syntax(problem: tomllib.TOMLDecodeError, text: str) -> str:
 
 def _plan(data: dict[str, Any], folder: Path) -> RefreshPlan:
     views: dict[str, dict[str, Any]] = data["views"]
-    options: dict[str, Any] = {key: data[key] for key in _AS_THEY_ARE if key in data}
-    options |= {key: parse_duration(data[key]) for key in ("max_age", "timeout") if key in data}
-    if "journal" in data:
-        options["journal"] = folder / expand_path(data["journal"])
+    about_views = ("views", "performance", "dune_plan")
+    options = {key: OF_THE_RUN[key](value) for key, value in data.items() if key not in about_views}
+    if "journal" in options:
+        options["journal"] = folder / options["journal"]
     tiers = {name: tier for name, view in views.items() if (tier := view.get("performance", data.get("performance")))}
     if tiers:
         options["performance"] = tiers

@@ -60,17 +60,18 @@ def mistakes(data: dict[str, Any]) -> Iterator[Mistake]:
     yield from _circle(views)
 
 
-def _wrong_in(
-    table: dict[str, Any], checks: Mapping[str, Check], path: tuple[Step, ...], what: str
-) -> Iterator[Mistake]:
+def _wrong_in(table: dict[str, Any], known: Mapping[str, Read], path: tuple[Step, ...], what: str) -> Iterator[Mistake]:
     """Unknown keys of a table, and invalid values."""
     for key, value in table.items():
-        if key not in checks:
-            close = get_close_matches(key, checks, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"it may have {', '.join(checks)}"
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"it may have {', '.join(known)}"
             yield Mistake((*path, key), f"{what} has no {key!r}; {meant}")
-        elif wrong := checks[key](value):
-            yield Mistake((*path, key), f"{key} {wrong}")
+            continue
+        try:
+            known[key](value)
+        except InvalidArgumentError as problem:
+            yield Mistake((*path, key), f"{key} {problem}")
 
 
 def _wrong_with_view(name: str, view: Any, views: dict[str, Any]) -> Iterator[Mistake]:
@@ -121,34 +122,39 @@ def _circle(views: dict[str, Any]) -> Iterator[Mistake]:
         yield Mistake(("views", circle[0], "reads"), f"views read each other in a circle: {' reads '.join(names)}")
 
 
-Check = Callable[[Any], str | None]
-"""Returns the problem with a value, to follow its key in a message; None if there is none."""
+Read = Callable[[Any], Any]
+"""Returns a value as `refresh_all` takes it, or raises the problem with it, to follow its key in a message."""
 
 
-def _must(be: str, fits: Callable[[Any], bool]) -> Check:
-    return lambda value: None if fits(value) else f"must be {be}, not {shown(value)}"
+def _must(be: str, fits: Callable[[Any], bool]) -> Read:
+    def read(value: Any) -> Any:
+        if not fits(value):
+            raise InvalidArgumentError(f"must be {be}, not {shown(value)}")
+        return value
+
+    return read
 
 
-def _one_of(words: tuple[str, ...]) -> Check:
+def _one_of(words: tuple[str, ...]) -> Read:
     return _must(f"one of {', '.join(words)}", lambda value: value in words)
 
 
-def _text(be: str, parse: Callable[[str], object]) -> Check:
-    def check(value: Any) -> str | None:
-        if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            return f"must be {be}, not {shown(value)}"
-        try:
-            parse(value)
-        except InvalidArgumentError as problem:
-            return f"cannot be used: {problem}"
-        return None
+def _text(be: str, parse: Callable[[str], object]) -> Read:
+    check = _must(be, lambda value: isinstance(value, str) and value.strip() != "" and value.isprintable())
 
-    return check
+    def read(value: Any) -> Any:
+        text = check(value)
+        try:
+            return parse(text)
+        except InvalidArgumentError as problem:
+            raise InvalidArgumentError(f"cannot be used: {problem}") from problem
+
+    return read
 
 
 _TIME = _text('a text such as "90s", "30m", "6h" or "2d"', parse_duration)
 
-OF_THE_RUN: Mapping[str, Check] = {
+OF_THE_RUN: Mapping[str, Read] = {
     "views": _must("a table of views", lambda value: isinstance(value, dict)),
     "performance": _one_of(TIERS),
     "max_parallel": _must("a whole number, one or more", lambda value: type(value) is int and value >= 1),
@@ -163,7 +169,7 @@ OF_THE_RUN: Mapping[str, Check] = {
     "if_lost": _one_of(IF_LOST),
     "retry_failed": _must("true or false", lambda value: isinstance(value, bool)),
 }
-OF_A_VIEW: Mapping[str, Check] = {
+OF_A_VIEW: Mapping[str, Read] = {
     "reads": _must("an array of names of views", lambda value: isinstance(value, list)),
     "performance": _one_of(TIERS),
 }
