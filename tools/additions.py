@@ -101,8 +101,8 @@ def _keep_names(document: Document, ours: Document, mine: Operation, theirs: Ope
 def _contents(mine: Document, theirs: Document) -> list[tuple[Document, Document]]:
     """Pair the request bodies, and the responses, of two declarations of one operation."""
     pairs = [(mine.get("requestBody", {}), theirs.get("requestBody", {}))]
-    answers = theirs.get("responses", {})
-    pairs += [(answer, answers[code]) for code, answer in mine.get("responses", {}).items() if code in answers]
+    responses = theirs.get("responses", {})
+    pairs += [(response, responses[code]) for code, response in mine.get("responses", {}).items() if code in responses]
     return [(old["content"], new["content"]) for old, new in pairs if "content" in old and "content" in new]
 
 

@@ -77,8 +77,8 @@ def _of_operation(document: Document, content: Document) -> Iterator[tuple[str, 
         yield parameter["name"], parameter.get("schema", {})
     for media_type in resolve(document, content.get("requestBody", {})).get("content", {}).values():
         yield "body", media_type.get("schema", {})
-    for code, answer in content.get("responses", {}).items():
-        for media_type in resolve(document, answer).get("content", {}).values():
+    for code, response in content.get("responses", {}).items():
+        for media_type in resolve(document, response).get("content", {}).values():
             yield f"response_{code}", media_type.get("schema", {})
 
 

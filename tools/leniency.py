@@ -34,14 +34,14 @@ def mend_schemas(document: Document) -> list[str]:
 def read_answers_leniently(document: Document) -> list[str]:
     """Make every property of a response optional, and every enum open."""
     report: list[str] = []
-    answers = [each.content.get("responses", {}) for each in operations(document)]
-    named = [(name, schemas(document)[name]) for name in reachable(document, answers)]
+    responses = [each.content.get("responses", {}) for each in operations(document)]
+    named = [(name, schemas(document)[name]) for name in reachable(document, responses)]
     for place, schema in [*named, *_answers(document)]:
         dropped: list[str] = []
         for part in subschemas(schema):
             dropped += _loosen(part)
         if dropped:
-            report.append(f"{place}: as it is in answers, it is open: no {', '.join(dict.fromkeys(dropped))}")
+            report.append(f"{place}: read in responses, it is open: no {', '.join(dict.fromkeys(dropped))}")
     return report
 
 
@@ -90,6 +90,6 @@ def _declared_schemas(document: Document) -> Iterator[tuple[str, Document]]:
 def _answers(document: Document) -> Iterator[tuple[str, Document]]:
     """Yield the schemas declared in responses."""
     for operation in operations(document):
-        for answer in operation.content.get("responses", {}).values():
-            for media_type in resolve(document, answer).get("content", {}).values():
+        for response in operation.content.get("responses", {}).values():
+            for media_type in resolve(document, response).get("content", {}).values():
                 yield str(operation), media_type.get("schema", {})

@@ -60,22 +60,22 @@ def name_bodies(document: Document, operation: Operation) -> list[str]:
 def name_answers(document: Document, operation: Operation) -> list[str]:
     """Give each response one media type that the generator reads reliably."""
     report: list[str] = []
-    answers = operation.content.get("responses", {})
-    for code in [code for code in answers if code != code.upper() and code != "default"]:
-        answers[code.upper()] = answers.pop(code)
-    for code in answers:
-        answer = resolve(document, answers[code])
-        content = answer.get("content")
+    responses = operation.content.get("responses", {})
+    for code in [code for code in responses if code != code.upper() and code != "default"]:
+        responses[code.upper()] = responses.pop(code)
+    for code in responses:
+        response = resolve(document, responses[code])
+        content = response.get("content")
         if not content:
             continue
         settled = [(declared, *_read_as(document, declared, content[declared].get("schema"))) for declared in content]
         settled.sort(key=lambda each: [JSON, TEXT, BYTES].index(each[1]))
         chosen, name, schema = settled[0]
-        answer["content"] = {name: {"schema": schema}}
+        response["content"] = {name: {"schema": schema}}
         if len(settled) > 1:
-            report.append(f"the answer {code} is read as {chosen} alone, out of {', '.join(content)}")
-        elif answer["content"] != content and not (name == TEXT and content == {"text/plain": {"schema": schema}}):
-            report.append(f"the answer {code} declared as {chosen} is read as {name}")
+            report.append(f"the response {code} is read as {chosen} alone, out of {', '.join(content)}")
+        elif response["content"] != content and not (name == TEXT and content == {"text/plain": {"schema": schema}}):
+            report.append(f"the response {code} declared as {chosen} is read as {name}")
     return report
 
 

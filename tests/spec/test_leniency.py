@@ -36,7 +36,7 @@ OPEN: Document = {
         "format": {"type": "string", "format": "email"},
     },
 }
-LINE = "as it is in answers, it is open: no required, default, enum, format date-time, format date, format uuid"
+LINE = "read in responses, it is open: no required, default, enum, format date-time, format date, format uuid"
 
 
 def answering(schema: Document, code: str = "200") -> Document:
