@@ -15,6 +15,7 @@ from dune_matviews.plan import RefreshPlan, format_plan, read_plan
 WHOLE = """\
 max_parallel = 2
 max_credits = 200
+max_forecast = 150
 max_age = "6h"
 timeout = "1h30m"
 journal = "state/refresh.jsonl"
@@ -47,6 +48,7 @@ def test_a_plan_says_everything_that_a_run_needs(tmp_path: Path) -> None:
     assert found.options == {
         "max_parallel": 2,
         "max_credits": 200,
+        "max_forecast": 150,
         "max_age": timedelta(hours=6),
         "timeout": timedelta(minutes=90),
         "journal": tmp_path / "state/refresh.jsonl",

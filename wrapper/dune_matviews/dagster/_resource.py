@@ -32,6 +32,7 @@ class RefreshOptions(TypedDict, total=False):
     performance: Performance | Mapping[str, Performance] | None
     max_parallel: int
     max_credits: float | None
+    max_forecast: float | None
     max_age: float | timedelta | None
     timeout: float | timedelta | None
     retry_failed: bool

@@ -4,6 +4,7 @@ This module must not know how views are refreshed.
 
     max_parallel = 3
     max_credits = 200
+    max_forecast = 150
     max_age = "6h"
     timeout = "2h"
     journal = "refresh.jsonl"       # beside the plan file

@@ -152,15 +152,17 @@ def _text(be: str, parse: Callable[[str], object]) -> Read:
     return read
 
 
+_CREDITS = _must(
+    "a number of credits, zero or more", lambda value: type(value) in (int, float) and 0 <= value < math.inf
+)
 _TIME = _text('a text such as "90s", "30m", "6h" or "2d"', parse_duration)
 
 OF_THE_RUN: Mapping[str, Read] = {
     "views": _must("a table of views", lambda value: isinstance(value, dict)),
     "performance": _one_of(TIERS),
     "max_parallel": _must("a whole number, one or more", lambda value: type(value) is int and value >= 1),
-    "max_credits": _must(
-        "a number of credits, zero or more", lambda value: type(value) in (int, float) and 0 <= value < math.inf
-    ),
+    "max_credits": _CREDITS,
+    "max_forecast": _CREDITS,
     "max_age": _TIME,
     "timeout": _TIME,
     "journal": _text("the path of a file", expand_path),

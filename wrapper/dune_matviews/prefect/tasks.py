@@ -31,6 +31,7 @@ def refresh_matview(
     run: str | None = None,
     performance: Performance | None = None,
     max_credits: float | None = None,
+    max_forecast: float | None = None,
     max_age: float | timedelta | None = None,
     timeout: float | timedelta | None = None,
     if_running: IfRunning = "start",
@@ -46,7 +47,7 @@ def refresh_matview(
         view: its full name, such as `dune.my_team.result_daily`.
         credentials: the name of a `DuneCredentials` block; None takes `DUNE_API_KEY` and the other variables.
         run: a label that tells several refreshes of a view in one flow run apart.
-        performance, max_credits, max_age, timeout, if_running, if_lost, retry_failed: as for
+        performance, max_credits, max_forecast, max_age, timeout, if_running, if_lost, retry_failed: as for
             `MatviewsClient.refresh_all`.
 
     Raises:
@@ -57,6 +58,7 @@ def refresh_matview(
     options = {
         "performance": performance,
         "max_credits": max_credits,
+        "max_forecast": max_forecast,
         "max_age": max_age,
         "timeout": timeout,
         "if_running": if_running,
@@ -75,6 +77,7 @@ def refresh_matviews(
     performance: Performance | Mapping[str, Performance] | None = None,
     max_parallel: int = 3,
     max_credits: float | None = None,
+    max_forecast: float | None = None,
     max_age: float | timedelta | None = None,
     timeout: float | timedelta | None = None,
     if_running: IfRunning = "start",
@@ -89,8 +92,8 @@ def refresh_matviews(
     Args:
         views: names, or a mapping of each name to the names that it reads; those are refreshed, too.
         credentials, run: as for `refresh_matview`.
-        performance, max_parallel, max_credits, max_age, timeout, if_running, if_lost, retry_failed: as for
-            `MatviewsClient.refresh_all`.
+        performance, max_parallel, max_credits, max_forecast, max_age, timeout, if_running, if_lost, retry_failed: as
+            for `MatviewsClient.refresh_all`.
 
     Raises:
         RefreshesFailedError: some view is not fresh; it has the report as `report`.
@@ -101,6 +104,7 @@ def refresh_matviews(
         "performance": performance,
         "max_parallel": max_parallel,
         "max_credits": max_credits,
+        "max_forecast": max_forecast,
         "max_age": max_age,
         "timeout": timeout,
         "if_running": if_running,
