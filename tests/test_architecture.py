@@ -278,6 +278,6 @@ def test_both_clients_have_the_same_methods(sync: type, asynchronous: type) -> N
     for name, member in vars(sync).items():
         if inspect.isfunction(member):
             twin = vars(asynchronous)[twins.get(name, name)]
-            assert signature(member) == signature(twin), name
+            assert signature(member) == signature(twin), f"`{name}` has other parameters in async_client.py."
     public = {name for name in vars(sync) if not name.startswith("_")}
     assert {twins.get(name, name) for name in public} == {n for n in vars(asynchronous) if not n.startswith("_")}
