@@ -26,6 +26,7 @@ from dune_matviews import (
     Performance,
     Plan,
     SmallTier,
+    UnsupportedTierError,
     plan,
 )
 from dune_matviews._execution.pacing import EAGERNESS
