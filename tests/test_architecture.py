@@ -204,7 +204,8 @@ def test_tiers_plans_and_policies_are_listed_once(choice: object) -> None:
             parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
             if len(values & {each.value for each in parts if isinstance(each, ast.Constant)}) > 1:
                 lists.add(module.relative_to(PACKAGE))
-    assert len([module for module in lists if module.parts[0] != "sandbox"]) == 1
+    lists = {module for module in lists if module.parts[0] != "sandbox"}
+    assert len(lists) == 1, f"{sorted(map(str, lists))} each have a list of {sorted(values)}: use one of them."
 
 
 def test_only_the_drivers_sleep_or_await() -> None:

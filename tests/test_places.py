@@ -156,7 +156,9 @@ def test_the_sandbox_sends_every_part_of_a_status(part: str, seen: Seen) -> None
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_of_a_status_is_filled_explained_and_shown(name: str, seen: Seen) -> None:
     """A field comes from the response, stands in the docstring, and is shown by `dune-matviews status`."""
-    assert name in seen.read, f"ExecutionStatus.{name} is never filled: read it in _api/parsing.py."
+    assert name in seen.read, (
+        f"ExecutionStatus.{name} is never filled: read it in _api/parsing.py from what sandbox/_status.py sends."
+    )
     explained = (ExecutionStatus.__doc__ or "").partition("Attributes:")[2]
     assert re.search(rf"^\s+(\w+, )*{name}(, \w+)*:", explained, re.MULTILINE), (
         f"The docstring of ExecutionStatus in models.py does not explain {name}."
