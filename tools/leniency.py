@@ -31,7 +31,7 @@ def mend_schemas(document: Document) -> list[str]:
     return report
 
 
-def read_answers_leniently(document: Document) -> list[str]:
+def read_responses_leniently(document: Document) -> list[str]:
     """Make every property of a response optional, and every enum open."""
     report: list[str] = []
     responses = [each.content.get("responses", {}) for each in operations(document)]

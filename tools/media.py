@@ -57,7 +57,7 @@ def name_bodies(document: Document, operation: Operation) -> list[str]:
     return report
 
 
-def name_answers(document: Document, operation: Operation) -> list[str]:
+def name_responses(document: Document, operation: Operation) -> list[str]:
     """Give each response one media type that the generator reads reliably."""
     report: list[str] = []
     responses = operation.content.get("responses", {})

@@ -75,7 +75,7 @@ def _download(place: str, name: str) -> bytes:
                     raise ToolError(f"{name} leads to {passed.url}, which does not begin with https://")
             if response.status_code != 200:
                 status = f"{response.status_code} {response.reason_phrase}"
-                raise ToolError(f"{name} cannot be fetched: the server answers {status}")
+                raise ToolError(f"{name} cannot be fetched: the server responds {status}")
             for part in response.iter_bytes():
                 content += part
                 if len(content) > MOST_BYTES:

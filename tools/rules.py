@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 
 from tools.document import Document, Operation, operations, resolve, spread_path_parameters
-from tools.leniency import mend_schemas, read_answers_leniently
-from tools.media import name_answers, name_bodies, split_bodies
+from tools.leniency import mend_schemas, read_responses_leniently
+from tools.media import name_bodies, name_responses, split_bodies
 from tools.naming import name_operations, words
 
 KEY_HEADER = "X-Dune-Api-Key"
@@ -37,13 +37,13 @@ def apply_rules(document: Document) -> list[str]:
             drop_hiding_parameters,
             match_path_parameters,
             require_key_once,
-            name_answers,
+            name_responses,
             drop_echo,
         ):
             report += [f"{operation}: {done}" for done in rule(document, operation)]
     report += name_operations(document)
     report += split_bodies(document)
-    report += read_answers_leniently(document)
+    report += read_responses_leniently(document)
     return [f"rule: {line}" for line in report]
 
 

@@ -132,7 +132,7 @@ SCHEMA = "components schemas"
             Rank.GAIN,
             "`GET /v1/query/{queryId}/pipeline`: parameter `performance` (`query`) has the enum value `small` added",
         ),
-        # Bodies and answers.
+        # Bodies and responses.
         (f"{REFRESH} requestBody required", True, Rank.LOOK, f"**breaking**: `{CALL}`: body is required"),
         (f"{REFRESH} requestBody content text/csv", {}, Rank.GAIN, f"`{CALL}`: body as `text/csv` added"),
         (

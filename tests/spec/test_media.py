@@ -110,37 +110,37 @@ def test_each_body_is_sent_by_an_operation_of_its_own() -> None:
         ({"application/problem+json": {"schema": THING}}, JSON, THING),
     ],
 )
-def test_an_answer_is_read_as_what_it_must_be(declared: Document, read_as: str, schema: Document) -> None:
+def test_a_response_is_read_as_what_it_must_be(declared: Document, read_as: str, schema: Document) -> None:
     """A response has one media type with a fitting schema, and changes are reported."""
     document = spec_of(responses={"200": {"description": "OK", "content": declared}})
     (name,) = declared
-    assert apply_rules(document) == [f"rule: POST /things: the answer 200 declared as {name} is read as {read_as}"]
-    answer = operation_of(document)["responses"]["200"]
-    assert answer == {"description": "OK", "content": {read_as: {"schema": schema}}}
+    assert apply_rules(document) == [f"rule: POST /things: the response 200 declared as {name} is read as {read_as}"]
+    response = operation_of(document)["responses"]["200"]
+    assert response == {"description": "OK", "content": {read_as: {"schema": schema}}}
 
 
-def test_of_several_answers_json_is_read() -> None:
+def test_of_several_responses_json_is_read() -> None:
     """The generated code reads one media type of a response, and the others are reported."""
     content = {name: {"schema": THING if name == JSON else TEXT} for name in ("text/csv", JSON, "application/zip")}
     document = spec_of(responses={"200": {"content": content}})
     assert apply_rules(document) == [
-        f"rule: POST /things: the answer 200 is read as {JSON} alone, out of text/csv, {JSON}, application/zip"
+        f"rule: POST /things: the response 200 is read as {JSON} alone, out of text/csv, {JSON}, application/zip"
     ]
     assert operation_of(document)["responses"] == {"200": {"content": {JSON: {"schema": THING}}}}
 
 
-def test_answers_that_are_right_are_left_alone() -> None:
+def test_responses_that_are_right_are_left_alone() -> None:
     """JSON, text and empty responses are read as declared, and a status range is written in capitals."""
-    answers = {
+    responses = {
         "200": {"content": {JSON: {"schema": THING}}},
         "201": {"content": {"text/plain": {"schema": TEXT}}},
         "204": {"description": "Nothing"},
         "default": {"description": "Else"},
         "4xx": {"description": "Refused"},
     }
-    document = spec_of(responses=copy(answers))
+    document = spec_of(responses=copy(responses))
     assert apply_rules(document) == []
     found = operation_of(document)["responses"]
     assert found.pop("201") == {"content": {READABLE: {"schema": TEXT}}}
-    assert found.pop("4XX") == answers.pop("4xx")
-    assert found == {code: answer for code, answer in answers.items() if code != "201"}
+    assert found.pop("4XX") == responses.pop("4xx")
+    assert found == {code: response for code, response in responses.items() if code != "201"}

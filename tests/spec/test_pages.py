@@ -38,9 +38,9 @@ def read(tmp_path: Path) -> Reading:
 class Server(ThreadingHTTPServer):
     """A server with one response per path, on the loopback interface."""
 
-    def __init__(self, answers: dict[str, tuple[int, bytes]]) -> None:
+    def __init__(self, responses: dict[str, tuple[int, bytes]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = answers
+        self.responses = responses
 
     @property
     def url(self) -> str:
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Respond."""
-        status, body = cast(Server, self.server).answers.get(self.path, (404, b"<html>not here</html>"))
+        status, body = cast(Server, self.server).responses.get(self.path, (404, b"<html>not here</html>"))
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if status == 302:
@@ -74,8 +74,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     servers: list[tuple[Server, threading.Thread]] = []
 
-    def start(**answers: tuple[int, bytes]) -> str:
-        server = Server({f"/{name}": answer for name, answer in answers.items()})
+    def start(**responses: tuple[int, bytes]) -> str:
+        server = Server({f"/{name}": response for name, response in responses.items()})
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         servers.append((server, thread))
@@ -191,7 +191,7 @@ def test_no_secret_of_an_address_is_recorded(serve: Serving) -> None:
 def test_an_answer_that_is_no_success_is_told(serve: Serving, status: int, phrase: str) -> None:
     """A server's refusal is reported with its status, for any body."""
     url = serve(spec=(status, SPEC.encode()))
-    with pytest.raises(ToolError, match=f"{url}/spec cannot be fetched: the server answers {status} {phrase}"):
+    with pytest.raises(ToolError, match=f"{url}/spec cannot be fetched: the server responds {status} {phrase}"):
         read_source(f"{url}/spec")
 
 
