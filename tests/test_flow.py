@@ -93,9 +93,86 @@ def side_by_side(*flows: Flow[Any]) -> Flow[None]:
     def lead() -> Lead[None]:
         yield Start(dict(enumerate(flows)))
         while together.keys:
+            together.ended.clear()
             yield Start({})
 
     yield from together.led_by(lead())
+
+
+def test_a_lead_rests_while_its_flows_make_calls() -> None:
+    """A lead goes on once for each flow that ends, and not for each of their calls."""
+    ends: list[list[int]] = []
+    together: Interleave[int, Any] = Interleave(lambda: 0.0, 3, lambda keys: 0)
+
+    def busy(calls: int) -> Flow[None]:
+        for _ in range(calls):
+            yield call(None)
+
+    def lead() -> Lead[None]:
+        flows = {calls: busy(calls) for calls in (10, 20, 30)}
+        while flows or together.keys:
+            yield Start(flows)
+            flows = {}
+            ends.append([key for key, _ in together.ended])
+            together.ended.clear()
+
+    run(together.led_by(lead()), perform)
+    assert ends == [[10], [20], [30]]
+
+
+def test_a_flow_that_rests_makes_room_for_another() -> None:
+    """A lead goes on as soon as one more flow may be started, though none has ended."""
+    resting: set[str] = set()
+    together: Interleave[str, Any] = Interleave(lambda: 0.0, 1, lambda keys: len(resting & set(keys)))
+
+    def rests() -> Flow[None]:
+        yield call(None)
+        resting.add("first")
+        for _ in range(100):
+            yield call(None)
+
+    def second() -> Flow[None]:
+        yield call(None)
+
+    def lead() -> Lead[int]:
+        room: int = yield Start({"first": rests()})
+        assert list(together.keys) == ["first"]
+        yield Start({"second": second()})
+        while together.keys:
+            together.ended.clear()
+            yield Start({})
+        return room
+
+    assert run(together.led_by(lead()), perform) == 1
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_no_flow_outlives_its_lead(failure: type[BaseException]) -> None:
+    """A failure of the lead's own call ends the flows that it has started, after the lead has heard of it."""
+    told: list[str] = []
+    together: Interleave[str, Any] = Interleave(lambda: 0.0, 1, lambda keys: 0)
+
+    def endless() -> Flow[None]:
+        try:
+            while True:
+                yield call(None)
+        finally:
+            told.append("flow")
+
+    def lead() -> Lead[None]:
+        try:
+            yield Start({"endless": endless()}, until=0.0)
+            yield call(fails)
+        except failure:
+            told.append("lead")
+            raise
+
+    def fails() -> None:
+        raise failure
+
+    with pytest.raises(failure):
+        run(together.led_by(lead()), perform)
+    assert told == ["lead", "flow"]
 
 
 @pytest.mark.parametrize("order", [range(3), range(2, -1, -1)])

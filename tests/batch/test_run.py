@@ -93,10 +93,11 @@ def test_every_end_has_its_outcome(end: ExecutionState, outcome: str) -> None:
 def test_a_lost_refresh_is_ambiguous_and_holds_up_nobody_else() -> None:
     """While a lost refresh is searched for, other views start and end; then the view is ambiguous."""
     dune = Dune()
+    began = dune.now
     dune.fail("refresh", Fault(LOST))
     report = refresh_all(dune, {"a": [], "b": ["a"], "c": [], "d": ["c"]}, max_parallel=1)
     assert outcomes(report) == {"a": "ambiguous", "b": "skipped", "c": "succeeded", "d": "succeeded"}
-    assert dune.ledger[-1].ends - dune.ledger[0].submitted < 15
+    assert dune.ledger[-1].ends - began < 15
     assert "looks for it again" in report.results["a"].describe()
 
 
