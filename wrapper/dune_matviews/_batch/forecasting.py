@@ -54,10 +54,11 @@ def forecast(session: Session, views: Reads, max_parallel: int, max_age: timedel
     yield from session.history.saved()
     due = {name for name in views if found[name].refreshes}
     reads = {name: tuple(each for each in views[name] if each in due) for name in views if name in due}
-    return _played(found, reads, max_parallel, session)
+    return _by_past(found, reads, max_parallel, session)
 
 
-def _played(found: dict[str, ViewForecast], due: Reads, max_parallel: int, session: Session) -> Forecast:
+def _by_past(found: dict[str, ViewForecast], due: Reads, max_parallel: int, session: Session) -> Forecast:
+    """Play the refreshes that are due many times, with times and costs drawn by what the past says of each view."""
     expected = session.history.expectations(due)
     if expected is None:
         return Forecast(views=found, seconds=None, cost_credits=None, critical_path=(), max_parallel=max_parallel)
@@ -118,9 +119,12 @@ class Foresight:
         return self._unread[-1] if self._unread else None
 
     def rest(self) -> dict[str, Any]:
-        """The expected end and cost of the rest, as fields of a `ViewResult`: anew for every twentieth of the views."""
+        """The expected end and cost of the rest, as fields of a `ViewResult`.
+
+        Computed once for as many updates as a twentieth of the views, so that large runs cost no more for each view.
+        """
         if self._updates % (len(self._reads) // 20 + 1) == 0 and self._expected:
-            self._rest = self._played()
+            self._rest = self._played_on()
         self._updates += 1
         return self._rest
 
@@ -133,7 +137,7 @@ class Foresight:
         if self._expected:
             self._order.weigh({name: each.seconds.mean for name, each in self._expected.items() if each.known})
 
-    def _played(self) -> dict[str, Any]:
+    def _played_on(self) -> dict[str, Any]:
         now = datetime.fromtimestamp(self._session.wall(), UTC)
         lengths: dict[str, float] = {}
         costs: list[float] = []

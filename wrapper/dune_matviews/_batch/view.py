@@ -83,16 +83,15 @@ class Refresher:
     def refreshed(self, name: str) -> Flow[ViewResult]:
         """See that a view is fresh, and return its result; raise the failure that leaves its end open."""
         result = yield from self._result(name)
-        is_success = self.journal is not None and result.outcome is Outcome.SUCCEEDED
-        if is_success and self._began_early(name, result):  # in an earlier call, which is known only now
-            result = yield from self._result(name)
+        if self.journal is not None and result.outcome is Outcome.SUCCEEDED and self._began_early(name, result):
+            result = yield from self._result(name)  # the execution was an earlier call's, and when it began is new
         if result.outcome is not Outcome.FRESH:  # whose success ended before the run
             self._fresh_since[name] = result.ended_at or _UNKNOWN
         return result
 
     def _result(self, name: str) -> Flow[ViewResult]:
-        limits = self.limits
-        record = None if self.journal is None else self.journal.records.of(name)
+        """The result that is recorded, or of a success that is fresh enough, or else of an execution to its end."""
+        limits, record = self.limits, self._record(name)
         if record is None:
             self._check()
         is_overtaken = record is not None and self._is_overtaken(name, record)
@@ -128,11 +127,14 @@ class Refresher:
         if self.progress.stopped is not None:
             raise PreventedError(self.progress.stopped)
 
+    def _record(self, name: str) -> Record | None:
+        return None if self.journal is None else self.journal.records.of(name)
+
     def _is_overtaken(self, name: str, record: Record) -> bool:
         """An upstream view has become fresh since, by Dune's own times where it has told them."""
         if record.result is not None and record.result.started_at is not None:
             return self._began_early(name, record.result)
-        upstream = [self.journal.records.of(each) for each in self._refreshed(name)] if self.journal is not None else []
+        upstream = map(self._record, self._refreshed(name))
         return any(each is not None and each.ended > record.began for each in upstream)
 
     def _began_early(self, name: str, result: ViewResult) -> bool:
@@ -152,10 +154,9 @@ class Refresher:
         reads, latest = self.plan.reads[name], success.status
         # Of an upstream view that was not just read, only our execution is known, which need not be its latest.
         are_read = all(self.progress.results[each].outcome is Outcome.FRESH for each in reads)
-        if not are_read or not success.is_fresh(max_age, (self._fresh_since[each] for each in reads)):
+        is_fresh = are_read and success.is_fresh(max_age, (self._fresh_since[each] for each in reads))
+        if not is_fresh or latest is None or latest.ended_at is None:
             return None
-        assert latest is not None  # noqa: S101  # or it were not fresh
-        assert latest.ended_at is not None  # noqa: S101  # or it had no age
         self._fresh_since[name] = latest.ended_at
         reason = f"refreshed at {latest.ended_at:%Y-%m-%d %H:%M} UTC"
         return ViewResult(outcome=Outcome.FRESH, execution_id=latest.execution_id, reason=reason)

@@ -41,7 +41,7 @@ class _Member:
 
 
 class Interleave(Generic[K, T]):
-    """Flows side by side, and the lead that starts them. They go on while it waits, and it while they do.
+    """Flows side by side, and the lead that starts them. The flows go on while the lead waits.
 
     Attributes:
         keys: those of the flows that are under way.
