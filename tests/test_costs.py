@@ -29,6 +29,7 @@ from dune_matviews._batch.view import Limits, Plan
 from dune_matviews._execution.watching import Watch, watch
 from dune_matviews._flow.effects import Sleep
 from dune_matviews._http.rate_limits import PLANS
+from dune_matviews.report import ViewResult
 from dune_matviews.sandbox import DuneSandbox, Scenario
 from tests.counting import calls
 from tests.execution.refreshing import refresh, started
@@ -254,11 +255,22 @@ def test_scheduling_a_view_costs_the_same_in_any_run() -> None:
     assert large <= 470  # with the history before each request, an intent for each view, and its end remembered
 
 
-def scheduling(count: int) -> float:
+def test_foreseeing_the_end_of_a_run_costs_the_same_in_any_run() -> None:
+    """Each update tells when the run will end, and the work for each view is the same in a large run."""
+    small, large = (scheduling(count, has_past=True) for count in (30, 120))
+    assert large <= 1.2 * small
+
+
+def scheduling(count: int, *, has_past: bool = False) -> float:
     """Calls of functions for each of *count* views in one run; each reads two views before it, and lasts for 1 s."""
     views = {f"v{place}": tuple(f"v{below}" for below in {place // 2, place // 3} - {place}) for place in range(count)}
     dune = Dune(length=1.0)
-    run = Run(dune.session(), Plan(reads(views), dict.fromkeys(views)), Limits(max_parallel=10))
+    session, plan, limits = dune.session(), Plan(reads(views), dict.fromkeys(views)), Limits(max_parallel=10)
+    updates: list[ViewResult] = []
+    if has_past:
+        dune.run(Run(session, plan, limits).flow())
+    run = Run(session, plan, limits, (lambda _, result: updates.append(result)) if has_past else None)
     counted = calls(lambda: dune.run(run.flow()))
-    assert len(dune.ledger) == count
+    assert len(dune.ledger) == count * (1 + has_past)
+    assert all(each.run_ends_at for each in updates)
     return sum(count for file, count in counted.items() if file.startswith(OURS)) / count

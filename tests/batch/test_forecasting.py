@@ -22,7 +22,7 @@ from dune_matviews._batch.forecasting import forecast, played
 from dune_matviews._batch.graph import reads
 from dune_matviews._display.timing import Span, critical_path
 from dune_matviews.sandbox import DuneSandbox, Scenario
-from tests.batch.runs import refresh_all
+from tests.batch.runs import billed, refresh_all
 from tests.simulation import Dune, Fault
 
 FORK = reads({"top": ["slow", "quick"], "slow": [], "quick": []})
@@ -159,6 +159,18 @@ def test_updates_tell_when_the_run_ends_and_what_it_still_costs() -> None:
     assert costs[-1] == 0.0
     assert json.loads(json.dumps(updates[0].to_dict()))["run_credits_to_come"] == costs[0]
     assert all(each.run_ends_at is None for each in report.results.values())
+
+
+def test_a_run_learns_which_of_the_waiting_views_takes_longest() -> None:
+    """While one view is refreshed, the past of those that wait is read, and of these the longest starts first."""
+    dune = Dune()
+    names = ["first", "short", "long"]
+    for name, length in zip(names, (100.0, 5.0, 300.0), strict=True):
+        dune.scenarios[name] = length, ExecutionState.COMPLETED, 1.0
+    for _ in range(2):  # by clients of their own
+        report = refresh_all(dune, names, max_parallel=1)
+        assert report.ok
+    assert billed(dune)[3:] == ["first", "long", "short"]
 
 
 def test_without_a_past_updates_foresee_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_an_end_without_a_cost_costs_what_was_seen_last() -> None:
     assert list(outcomes(report).values()) == ["succeeded", "canceled", "not_started", "not_started", "not_started"]
     assert sum(each.credits for each in dune.ledger) < 105
     assert report.cost_credits == pytest.approx(100, abs=5)
+
+
+def test_a_stopped_run_asks_for_nothing_more() -> None:
+    """Once the cap is passed, the views that wait are not even read."""
+    dune = Dune(credits=5.0)
+    report = refresh_all(dune, list("abc"), max_parallel=1, max_credits=3, max_age=timedelta(hours=1))
+    assert set(outcomes(report).values()) == {"canceled", "not_started"}
+    assert all(each.what.endswith((" a", " E1")) for each in dune.seen)
 
 
 def test_costs_that_sum_up_to_the_cap_are_within_it() -> None:

@@ -102,11 +102,12 @@ class Progress:
     def spend(self, costs: Mapping[str, float]) -> None:
         """Count the cost of executions so far, and start nothing more once all together are too much."""
         for execution_id, cost in costs.items():
-            self.credits_left -= cost - self.costs.get(execution_id, 0.0)
+            allowed = self.credits_left + self.costs.get(execution_id, 0.0)
+            self.credits_left = allowed - cost
             self.costs[execution_id] = cost
-        if round(self.credits_left, 9) < 0:  # such as 0.3 - (0.1 + 0.2)
-            total = self._max_credits - self.credits_left
-            self.stop(StopReason.CREDITS, f"{total:g} credits are over the cap of {self._max_credits:g}")
+            if cost > round(allowed, 9):  # 0.2 is not more than 0.3 - 0.1
+                total = self._max_credits - self.credits_left
+                self.stop(StopReason.CREDITS, f"{total:g} credits are over the cap of {self._max_credits:g}")
 
     def stop(self, cause: StopReason, reason: str) -> None:
         """Start nothing more; the first reason counts."""
