@@ -1,0 +1,1 @@
+"""Tests of the documents: their programs and commands run as they stand."""

@@ -1,0 +1,1 @@
+"""Tests of what surrounds the package: environments, builds, workflows and benchmarks."""
