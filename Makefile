@@ -105,7 +105,8 @@ test-one: $(MAIN)/.ready .envs/prism/.ready ## Run one file, or the tests with m
 
 # All other tests run with the newest dependencies.
 test-oldest: .envs/oldest/.ready .envs/prism/.ready ## Run the tests of both clients with the oldest dependencies that pyproject.toml allows.
-	.envs/oldest/bin/python -m pytest $(PARALLEL) tests/http tests/test_*.py tests/spec/test_generated_*.py
+	.envs/oldest/bin/python -m pytest $(PARALLEL) $(patsubst %,tests/%,clients docs flow http otel) tests/test_*.py \
+		tests/spec/test_generated_*.py
 
 test-full: $(MAIN)/.ready .envs/prism/.ready ## Run the wrapper's tests on a client generated with all operations of an API.
 	$(PYTHON) -m tests.spec.on_full_spec
@@ -197,4 +198,4 @@ FIRST_PYTHON = "$(call find-python,$(firstword $(PRESENT)))"
 
 .envs/prism/.ready: $(MAIN)/.ready tests/prism/package-lock.json
 	@$(PYTHON) $(SET_UP) .envs/prism --what "the mock server Prism" --takes "ten seconds" \
-		--optional "The tests that need it (tests/test_prism.py) are not run, and are listed as skipped." npm tests/prism
+		--optional "The tests that need it (tests/clients/test_prism.py) are not run, and are listed as skipped." npm tests/prism

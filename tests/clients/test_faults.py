@@ -44,7 +44,7 @@ BARE = "result_daily_volume"
 VIEW = f"dune.my_team.{BARE}"
 KEY = "s3cret-key-of-this-test"
 TIMEOUT = 10.0
-DOCUMENT = Path(__file__).parents[1] / "docs/reliability.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/reliability.md"
 PAGE = f"<html><title>Oops</title><p>{KEY}</p></html>".encode()
 SERVER_ERRORS = (500, 502, 503, 504, 520, 521, 522, 523, 524)
 

@@ -14,7 +14,7 @@ import pytest
 
 from dune_matviews import MatviewsClient
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PRISM = ROOT / ".envs/prism/node_modules/@stoplight/prism-cli/dist/index.js"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dune_matviews.sandbox import DuneSandbox
 from tests.hurried import write_command
 
-DOCUMENT = (Path(__file__).parents[1] / "docs/dbt.md").read_text("utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs/dbt.md").read_text("utf-8")
 AFTER, BEFORE = (
     re.sub(r"^\$ ", "", block, flags=re.MULTILINE) for block in re.findall(r"(?s)```console\n(.*?)```", DOCUMENT)
 )

@@ -23,7 +23,7 @@ import dune_matviews
 from dune_matviews.sandbox import DuneSandbox, Scenario
 from tests.hurried import write_command
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 DOCUMENT = (ROOT / "docs/github-actions.md").read_text("utf-8")
 WORKFLOW, PLAN = (re.findall(rf"```{kind}\n(.*?)```", DOCUMENT, flags=re.DOTALL)[0] for kind in ("yaml", "toml"))

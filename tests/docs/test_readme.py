@@ -11,7 +11,7 @@ from dune_matviews import otel
 from dune_matviews.sandbox import DuneSandbox
 from tests.skipping import SkippedTime
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README, CLIENT = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/client.md"))
 PROGRAMS = re.findall(r"```python\n(.*?)```", README + CLIENT, flags=re.DOTALL)
 VIEW = "dune.my_team.result_daily_volume"

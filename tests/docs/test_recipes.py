@@ -15,7 +15,7 @@ from dune_matviews import MatviewsClient
 from dune_matviews.sandbox import DuneSandbox, Scenario
 from tests.skipping import SkippedTime
 
-PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
 FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL))
 BASE, DAILY = "dune.my_team.result_base", "dune.my_team.result_daily"
 

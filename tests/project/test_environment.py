@@ -16,7 +16,7 @@ import pytest
 
 from tools.environment import DETAIL, progress
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Runs the program with one command of ours in the place of pip; it leaves its traces in the folder where it runs.
 PROGRAM = """
 import sys
