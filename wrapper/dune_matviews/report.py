@@ -94,22 +94,16 @@ class ViewResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for `json.dumps`: times as ISO 8601 strings, and only the state and error of the status."""
-        later = {
-            "requested_at": self.requested_at and self.requested_at.isoformat(),
-            "noticed_at": self.noticed_at and self.noticed_at.isoformat(),
-            "run_ends_at": self.run_ends_at and self.run_ends_at.isoformat(),
-            "run_credits_to_come": self.run_credits_to_come,
+        status = self.status
+        found = attrs.asdict(self, recurse=False) | {
+            "outcome": self.outcome.value,
+            "remedy": self.remedy and to_dict(self.remedy),
+            "status": status and {"state": status.state.value, "error": status.error and attrs.asdict(status.error)},
         }
         return {
-            "outcome": self.outcome.value,
-            "reason": self.reason,
-            "remedy": None if self.remedy is None else to_dict(self.remedy),
-            "execution_id": self.execution_id,
-            "status": self.status and _status_to_dict(self.status),
-            "started_at": self.started_at and self.started_at.isoformat(),
-            "ended_at": self.ended_at and self.ended_at.isoformat(),
-            "cost_credits": self.cost_credits,
-            **{name: value for name, value in later.items() if value is not None},
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in found.items()
+            if value is not None or name not in _LEFT_OUT
         }
 
     @classmethod
@@ -146,6 +140,9 @@ class ViewResult:
         return result if status is None else attrs.evolve(result, status=_status_from_dict(status, result))
 
 
+_LEFT_OUT = ("requested_at", "noticed_at", "run_ends_at", "run_credits_to_come")
+"""The parts of a result that its plain data omits if they are unknown."""
+
 _ENDS = {ExecutionState.CANCELED: Outcome.CANCELED, ExecutionState.EXPIRED: Outcome.EXPIRED}
 
 
@@ -153,7 +150,7 @@ def _part(data: Mapping[str, Any], name: str, *kinds: type) -> Any:
     """A part of a result, of one of these types; None if it is missing."""
     value = data.get(name)
     if value is not None and type(value) not in kinds:
-        raise ValueError(f"a result whose {name} is a {type(value).__name__}")
+        raise ValueError(f"a result whose {name} has the wrong type ({type(value).__name__})")
     return value
 
 
@@ -172,10 +169,6 @@ def _status_from_dict(data: Mapping[str, Any], result: ViewResult) -> ExecutionS
         is_finished=result.outcome is not Outcome.RUNNING,
         error=None if error is None else ErrorDetail(**{name: _part(error, name, kinds[name]) for name in kinds}),
     )
-
-
-def _status_to_dict(status: ExecutionStatus) -> dict[str, Any]:
-    return {"state": status.state.value, "error": status.error and attrs.asdict(status.error)}
 
 
 def _read_only(results: Mapping[str, ViewResult]) -> Mapping[str, ViewResult]:
