@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,7 +24,7 @@ from dune_matviews._execution.pacing import Pace
 from dune_matviews._execution.session import Session
 from dune_matviews._flow.drivers import run, run_async
 from dune_matviews._flow.effects import Call, Effect, Flow, Overlap, Result, Sleep, Work
-from dune_matviews._http.rate_limits import RequestBudget
+from dune_matviews._http.rate_limits import RequestBudget, Turn
 
 T = TypeVar("T")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -334,3 +334,8 @@ def _over(result: object) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_result(result)
     return future
+
+
+def starts(turns: Iterable[Turn | None]) -> list[float]:
+    """When each of these requests may leave."""
+    return [turn.start for turn in turns if turn is not None]

@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dune_matviews._http.rate_limits import PERIOD, Turn, Window
+from dune_matviews._http.rate_limits import PERIOD, Window
+from tests.simulation import starts
 
 
 @given(st.lists(st.floats(0, 30), max_size=200), st.integers(1, 20))
@@ -32,9 +33,9 @@ def test_no_period_holds_more_than_the_limit(gaps: list[float], limit: int) -> N
 def test_a_moment_past_the_latest_is_not_taken() -> None:
     """Who cannot wait for a free moment leaves it to others."""
     window = Window(1)
-    assert window.reserve(0.0) == Turn(0.0)
+    assert starts([window.reserve(0.0)]) == [0.0]
     assert window.reserve(1.0, latest=10.0) is None
-    assert window.reserve(2.0) == Turn(PERIOD)
+    assert starts([window.reserve(2.0)]) == [PERIOD]
 
 
 def test_a_closed_window_lets_nobody_through() -> None:
@@ -42,7 +43,7 @@ def test_a_closed_window_lets_nobody_through() -> None:
     window = Window(None)
     window.close(5.0, 50.0)
     window.close(6.0, 20.0)
-    assert window.reserve(10.0) == Turn(50.0)
+    assert starts([window.reserve(10.0)]) == [50.0]
     assert window.closed_for(10.0) == 40.0
     assert window.closed_for(60.0) == 0.0
 
@@ -52,9 +53,9 @@ def test_whoever_waits_keeps_its_place_when_the_window_closes() -> None:
     window = Window(2)
     turns = [window.reserve(0.0) for _ in range(6)]
     window.close(10.0, 40.0)
-    assert turns == [Turn(0.0)] * 2 + [Turn(PERIOD)] * 2 + [Turn(2 * PERIOD)] * 2
+    assert starts(turns) == [0.0, 0.0, PERIOD, PERIOD, 2 * PERIOD, 2 * PERIOD]
     window.close(12.0, 91.0)
-    assert turns[2:] == [Turn(91.0)] * 2 + [Turn(91.0 + PERIOD)] * 2
+    assert starts(turns[2:]) == [91.0, 91.0, 91.0 + PERIOD, 91.0 + PERIOD]
 
 
 def test_ctrl_c_leaves_no_window_locked() -> None:
