@@ -1,7 +1,7 @@
 """Time that is skipped rather than waited for, while sockets stay real.
 
-It knows where clients sleep, read their clock and wait for an answer, and where the sandbox lets them wait. It must not
-know why they do.
+It knows where clients sleep, read their clock and wait for a response, and where the sandbox lets them wait. It must
+not know why they do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dune_matviews._http import async_transport, connections
 from dune_matviews.sandbox import _delivery
 
 MOMENT = 0.01
-"""Seconds after which who waits for an answer asks whether it is worth while."""
+"""Seconds after which who waits for a response asks whether it is worth while."""
 
 CONFTEST = """
 import pytest
@@ -83,8 +83,8 @@ class SkippedTime:
     def install_timeouts(self, monkeypatch: pytest.MonkeyPatch, timeout: float) -> None:
         """Let clients with that timeout, one request at a time, meet it as soon as the sandbox would keep them waiting.
 
-        So the timeout may be long: no answer comes too late because the machine is slow, and one that does not come in
-        time is not waited for.
+        So the timeout may be long: no response comes too late because the machine is slow, and one that does not come
+        in time is not waited for.
         """
 
         def stall(seconds: float, closing: threading.Event) -> None:

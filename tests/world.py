@@ -73,7 +73,7 @@ class Post(NamedTuple):
         end: how it ends.
     """
 
-    fate: Literal["answered", "accepted", "lost", "refused", "limited", "unconnected"] = "answered"
+    fate: Literal["responded", "accepted", "lost", "refused", "limited", "unconnected"] = "responded"
     queue: float = 0.0
     travel: float = 0.1
     listed: float = 0.0
@@ -489,10 +489,10 @@ class World:
             each.view == key[1] and max(each.listed, each.known) <= self.now < each.ends for each in self.ledger
         ):
             self.seen["order violation avoided"] += 1
-        if post.fate in ("answered", "accepted"):
+        if post.fate in ("responded", "accepted"):
             accept = lambda: started.append(self.accept(request.view, key, post).execution_id)  # noqa: E731
             self.at(self.now + post.travel, accept)
-        if post.fate == "answered":
+        if post.fate == "responded":
             respond(2 * post.travel, lambda: Result(request.perform(started[0])))
         else:
             respond(min(post.travel, 1.0), lambda: Result(failure=_FAILURES[post.fate]()))

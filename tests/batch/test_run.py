@@ -220,7 +220,7 @@ def test_fifty_views_take_little_longer_than_they_must(budget: RequestBudget, ma
     st.sampled_from([math.inf, 40.0, 700.0]),
     st.sampled_from([math.inf, 0.0, 60.0]),
 )
-def test_whatever_happens_order_limits_and_bills_are_kept(
+def test_order_limits_and_bills_are_kept_through_every_fault(
     graph: dict[str, list[str]],
     lives: list[tuple[float, ExecutionState, float]],
     troubles: list[Fault | None],

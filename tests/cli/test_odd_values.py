@@ -52,7 +52,7 @@ def documents(fields: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [{field: values[place % len(values)] for field, values in fields.items()} for place in range(most)]
 
 
-def answer(**fields: Any) -> Fault:
+def response(**fields: Any) -> Fault:
     """A success with that body."""
     return Fault(body=json.dumps(fields).encode())
 
@@ -60,8 +60,8 @@ def answer(**fields: Any) -> Fault:
 @pytest.mark.parametrize("odd", documents(STATUS))
 def test_odd_values_of_a_status_change_no_success(odd: dict[str, Any], shell: Shell, dune: DuneSandbox) -> None:
     """Every command that reads an execution prints its readable parts, and its journal can be read again."""
-    running = answer(**{"state": "QUERY_STATE_EXECUTING", "execution_cost_credits": 1, **odd})
-    completed = answer(**{"state": "QUERY_STATE_COMPLETED", "execution_ended_at": ENDED, **odd})
+    running = response(**{"state": "QUERY_STATE_EXECUTING", "execution_cost_credits": 1, **odd})
+    completed = response(**{"state": "QUERY_STATE_COMPLETED", "execution_ended_at": ENDED, **odd})
     actions = {name: str(shell.folder / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
     for form in ("text", "json"):
         journal = ("--journal", f"{form}.jsonl", "--run", "today")
@@ -99,9 +99,9 @@ VIEWS = {
 def test_odd_values_of_a_view_hide_none_of_it(odd: dict[str, Any], shell: Shell, dune: DuneSandbox) -> None:
     """`get` and `list` show the view, as text and as JSON."""
     for form in ("text", "json"):
-        dune.fail("get", *[answer(sql_id=VIEW, last_execution_ids=[], **odd)] * 2)
+        dune.fail("get", *[response(sql_id=VIEW, last_execution_ids=[], **odd)] * 2)
         assert VIEW in shell("get", VIEW, "--output", form).out
-        dune.fail("list", answer(materialized_views=[{"sql_id": VIEW, **odd}]))
+        dune.fail("list", response(materialized_views=[{"sql_id": VIEW, **odd}]))
         assert VIEW in shell("list", "--output", form).out
     assert dune.pending_faults == ()
 
@@ -112,9 +112,9 @@ def test_odd_values_of_an_account_are_left_out(odd: object, shell: Shell, dune: 
     period = {"start_date": odd, "end_date": odd, "credits_used": odd, "credits_included": odd}
     account = {"handle": odd, "customer_id": odd, "api_key_id": odd, "created_by": odd}
     for form in ("text", "json"):
-        dune.fail("usage", answer(billing_periods=[period]))
+        dune.fail("usage", response(billing_periods=[period]))
         shell("usage", "--output", form)
-        dune.fail("whoami", answer(**account))
+        dune.fail("whoami", response(**account))
         shell("whoami", "--output", form)
     assert dune.pending_faults == ()
 

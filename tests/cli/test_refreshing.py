@@ -280,7 +280,7 @@ def test_lineage_is_a_plan_ready_to_run(shell: Shell, dune: DuneSandbox) -> None
 # One execution
 
 
-def test_an_execution_is_looked_at_waited_for_and_canceled(shell: Shell, dune: DuneSandbox) -> None:
+def test_an_execution_is_polled_waited_for_and_canceled(shell: Shell, dune: DuneSandbox) -> None:
     """`status`, `wait` and `cancel` take the id that `refresh --no-wait` printed."""
     dune.rehearse(DAILY, ENDLESS, ENDLESS)
     first = shell("refresh", DAILY, "--no-wait").out.strip()

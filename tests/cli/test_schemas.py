@@ -1,4 +1,4 @@
-"""JSON schemas of what commands print: each document is as its schema says, whatever came of the command."""
+"""JSON schemas of what commands print: each document is as its schema says, after a success and after a failure."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def records(done: Finished) -> list[dict[str, Any]]:
 
 
 def test_logs_are_lines_of_json(shell: Shell, dune: DuneSandbox) -> None:
-    """Events, warnings and errors, each with its moment, its level and its parts; the answer stays what it is."""
+    """Events, warnings and errors, each with its moment, its level and its parts; the document stays what it is."""
     done = shell("refresh", DAILY, "--performance", "small", "--log-format", "json", *FAST)
     (charge,) = dune.ledger
     found = records(done)

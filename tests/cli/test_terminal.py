@@ -73,7 +73,7 @@ class Terminal:
         """Type it until the command ends: Python loses a Ctrl-C that comes right before it begins to read."""
         while self._process.poll() is None:
             self.type(text)
-            while self._read(patience=1):
+            while self._read(timeout=1):
                 pass
         return self._process.returncode
 
@@ -88,8 +88,8 @@ class Terminal:
         self._process.wait(timeout=600)
         os.close(self._master)
 
-    def _read(self, patience: float = 600) -> bool:
-        ready, _, _ = select.select([self._master], [], [], patience)
+    def _read(self, timeout: float = 600) -> bool:
+        ready, _, _ = select.select([self._master], [], [], timeout)
         try:
             found = os.read(self._master, 65536) if ready else b""
         except OSError:  # how Linux tells that nobody has the other side open any more

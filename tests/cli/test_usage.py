@@ -184,7 +184,7 @@ def test_a_reader_that_goes_away_ends_nothing(shell: Shell, dune: DuneSandbox) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_an_answer_that_is_lost_is_a_failure(shell: Shell, dune: DuneSandbox) -> None:
+def test_a_response_that_is_lost_is_a_failure(shell: Shell, dune: DuneSandbox) -> None:
     """A full disk ends no run, but a truncated output has an error exit code."""
     with Path("/dev/full").open("w") as full, shell.start("list", "--output", "json", stdout=full) as process:
         _, err = process.communicate(timeout=600)

@@ -51,7 +51,7 @@ SERVER_ERRORS = (500, 502, 503, 504, 520, 521, 522, 523, 524)
 
 @attrs.frozen
 class Row:
-    """One row of the table: faults that look alike to a user, and their effects on a refresh and on a wait."""
+    """One row of the table: faults that are alike to a user, and their effects on a refresh and on a wait."""
 
     what: str
     faults: list[Fault]
@@ -172,7 +172,7 @@ ROWS = [
     ),
     Row(
         "200 without a usable execution id (in `wait`: without a state)",
-        [Fault(body=json.dumps(answer).encode(), accepted=True) for answer in NO_ID],
+        [Fault(body=json.dumps(response).encode(), accepted=True) for response in NO_ID],
         "found again",
         1,
     ),
@@ -391,7 +391,7 @@ def test_an_odd_timestamp_is_read_where_it_can_be(dune: MatviewsClient, sandbox:
     assert [status.submitted_at, status.started_at, status.ended_at, status.expires_at] == [moment] * 4
 
 
-def test_failures_of_the_look_up_itself_are_outlasted(
+def test_failures_of_the_recovery_itself_are_outlasted(
     skipped: SkippedTime, connect: Callable[..., MatviewsClient], sandbox: DuneSandbox
 ) -> None:
     """During a recovery, failures of the recovery's own requests are retried."""
@@ -404,7 +404,7 @@ def test_failures_of_the_look_up_itself_are_outlasted(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"last_execution_ids": "E1"},
         {"last_execution_ids": {"0": "E1"}},
@@ -415,10 +415,10 @@ def test_failures_of_the_look_up_itself_are_outlasted(
     ],
 )
 def test_executions_that_cannot_be_read_are_not_none(
-    dune: MatviewsClient, sandbox: DuneSandbox, answer: dict[str, Any]
+    dune: MatviewsClient, sandbox: DuneSandbox, response: dict[str, Any]
 ) -> None:
     """If the running executions cannot be read, `if_running="refuse"` starts nothing."""
-    sandbox.fail("get", *[Fault(body=json.dumps(answer).encode())] * 30)
+    sandbox.fail("get", *[Fault(body=json.dumps(response).encode())] * 30)
     with pytest.raises(UnexpectedResponseError):
         dune.refresh(VIEW, if_running="refuse")
     assert sandbox.ledger == ()

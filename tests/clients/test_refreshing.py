@@ -431,20 +431,20 @@ def test_a_server_that_is_not_dune(connect: Connect, own_http_client: Callable[.
     """A response with a foreign page is an error that quotes it and names the setting to check."""
     page = b"<html><head><title>Welcome</title></head><body>It works!</body></html>"
     dune = connect(
-        "key", base_url="https://example.invalid", http_client=own_http_client(transport=answering(404, page))
+        "key", base_url="https://example.invalid", http_client=own_http_client(transport=responding(404, page))
     )
     with pytest.raises(NotFoundError, match="Welcome It works!"):
         dune.refresh(VIEW)
 
 
-def answering(status: int, body: bytes, **headers: str) -> httpx.MockTransport:
+def responding(status: int, body: bytes, **headers: str) -> httpx.MockTransport:
     """A transport with a fixed response."""
     return httpx.MockTransport(lambda request: httpx.Response(status, content=body, headers=headers))
 
 
 def test_redirects_are_not_followed(connect: Connect, own_http_client: Callable[..., Any]) -> None:
     """A redirect is reported as one: the key goes only to the base URL."""
-    own = own_http_client(transport=answering(307, b"", location="https://evil.example/"))
+    own = own_http_client(transport=responding(307, b"", location="https://evil.example/"))
     dune = connect("key", base_url="https://example.invalid", http_client=own)
     with pytest.raises(UnexpectedResponseError, match=re.escape("https://evil.example/")):
         dune.refresh(VIEW)

@@ -48,7 +48,7 @@ def seen(sandbox: DuneSandbox) -> list[str | None]:
     return [request.operation for request in sandbox.requests]
 
 
-def answer(**content: object) -> Fault:
+def response(**content: object) -> Fault:
     """A response in place of Dune's own."""
     return Fault(body=json.dumps(content).encode())
 
@@ -183,7 +183,7 @@ def test_a_404_to_an_upsert_is_about_the_query(dune: MatviewsClient, sandbox: Du
 
 
 @pytest.mark.parametrize("existed", [True, False])
-def test_a_lost_answer_to_an_upsert_is_found_again(dune: MatviewsClient, sandbox: DuneSandbox, existed: bool) -> None:
+def test_a_lost_response_to_an_upsert_is_found_again(dune: MatviewsClient, sandbox: DuneSandbox, existed: bool) -> None:
     """A view that was there before or not: its execution is found by its bare name, and paid once."""
     sandbox.add_view("dune.my_team.result_other")
     if existed:
@@ -254,7 +254,7 @@ def test_a_text_that_cannot_be_dated_is_kept_as_it_is(dune: MatviewsClient, sand
     """An update sends Dune's text unchanged, to the nanosecond."""
     odd = {"cron_expression": "0 0 * * *", "performance": "large", "expires_at": "2027-01-01T00:00:00.123456789Z"}
     sandbox.add_view(VIEW)
-    sandbox.fail("get", answer(sql_id=VIEW, query_id=1, is_private=False, schedule=odd))
+    sandbox.fail("get", response(sql_id=VIEW, query_id=1, is_private=False, schedule=odd))
     dune.update(VIEW, query_id=2)
     (sent,) = bodies(sandbox, "upsert")
     assert sent["expires_at"] == odd["expires_at"]
@@ -285,7 +285,7 @@ def test_an_update_does_not_guess(
     """If the read lacks a part needed for the write, nothing is written, and the error names the arguments."""
     told = {"sql_id": VIEW} | told
     change: dict[str, Any] = {"query_id": 2} if "query_id" not in missing else {"performance": "large"}
-    sandbox.fail("get", answer(**told))
+    sandbox.fail("get", response(**told))
     with pytest.raises(UnexpectedResponseError, match=f"pass {missing}=".replace(" and ", "= and ")) as caught:
         dune.update(VIEW, **change)
     assert "nothing was changed" in str(caught.value)
@@ -295,7 +295,7 @@ def test_an_update_does_not_guess(
 def test_what_is_passed_need_not_be_told(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """With all parts passed, nothing missing from the read matters."""
     sandbox.add_view(VIEW)
-    sandbox.fail("get", answer(sql_id=VIEW, schedule=7))
+    sandbox.fail("get", response(sql_id=VIEW, schedule=7))
     dune.update(VIEW, query_id=2, is_private=True, performance="large", cron_expression=None)
     assert bodies(sandbox, "upsert") == [{"name": BARE, "query_id": 2, "is_private": True, "performance": "large"}]
 
@@ -340,7 +340,7 @@ def test_a_foreign_view_that_dune_shows_is_not_updated_either(dune: MatviewsClie
     """One's own view of that bare name would be replaced, and billed, since Dune creates by the bare name alone."""
     dune.upsert("result_x", 1, cron_expression="0 0 * * *")
     before = dune.get("dune.my_team.result_x")
-    sandbox.fail("get", answer(sql_id="dune.others.result_x", query_id=9, is_private=False))
+    sandbox.fail("get", response(sql_id="dune.others.result_x", query_id=9, is_private=False))
     with pytest.raises(
         InvalidArgumentError, match=r"dune\.others\.result_x is not among the views of the key's account"
     ):
@@ -355,7 +355,7 @@ def test_an_update_that_became_another_view_is_logged(
 ) -> None:
     """If Dune responds with another name, the handle has it, and a warning says so."""
     sandbox.add_view(VIEW)
-    sandbox.fail("upsert", answer(name="dune.others.result_x", execution_id="E1"))
+    sandbox.fail("upsert", response(name="dune.others.result_x", execution_id="E1"))
     assert dune.update(VIEW, query_id=2).name == "dune.others.result_x"
     assert f"update of {VIEW} with a view named dune.others.result_x" in caplog.text
 
@@ -365,7 +365,7 @@ def test_an_update_keeps_the_full_name(
 ) -> None:
     """The handle has the name even if the response lacks it, without a warning about another view."""
     sandbox.add_view(VIEW)
-    sandbox.fail("upsert", answer(execution_id="E1"))
+    sandbox.fail("upsert", response(execution_id="E1"))
     assert dune.update(VIEW, query_id=3).name == VIEW
     assert "with a view named" not in caplog.text
 
@@ -383,7 +383,7 @@ def test_what_a_view_leaves_out_is_none(dune: MatviewsClient, sandbox: DuneSandb
         "schedule": None,
     }
     for strange in (dict[str, Any](), nonsense):
-        sandbox.fail("get", answer(**strange))
+        sandbox.fail("get", response(**strange))
         assert dune.get(VIEW) == Matview(name=VIEW)
 
 
@@ -403,8 +403,8 @@ def test_a_list_goes_through_pages_as_they_are_needed(dune: MatviewsClient, sand
     first = [{"sql_id": f"a{place}", "query_id": place} for place in range(2)]
     sandbox.fail(
         "list",
-        answer(materialized_views=first, next_offset=2),
-        answer(materialized_views=[{"sql_id": "b", "is_private": True}], next_offset=0),
+        response(materialized_views=first, next_offset=2),
+        response(materialized_views=[{"sql_id": "b", "is_private": True}], next_offset=0),
     )
     views = iter(dune.list())
     assert sandbox.requests == ()
@@ -420,7 +420,7 @@ def test_an_account_without_views_has_an_empty_list(
     dune: MatviewsClient, sandbox: DuneSandbox, last: dict[str, Any], none: dict[str, Any]
 ) -> None:
     """However Dune says that there is nothing, it is no error."""
-    sandbox.fail("list", answer(**last, **none))
+    sandbox.fail("list", response(**last, **none))
     assert list(dune.list()) == []
 
 
@@ -431,7 +431,9 @@ def test_a_list_never_goes_in_circles(
     """A page that says to go on from where the list has been already is the last, which is logged."""
     page = [{"sql_id": "a"}, {"sql_id": "b"}]
     sandbox.fail(
-        "list", answer(materialized_views=page, next_offset=2), answer(materialized_views=page, next_offset=repeated)
+        "list",
+        response(materialized_views=page, next_offset=2),
+        response(materialized_views=page, next_offset=repeated),
     )
     assert len(list(dune.list())) == 4
     assert len(sandbox.requests) == 2
@@ -452,7 +454,7 @@ def test_a_list_that_cannot_be_read_is_an_error(
 ) -> None:
     """A view is never left out without a word."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
-    sandbox.fail("list", *[answer(**strange)] * 200)
+    sandbox.fail("list", *[response(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):
         list(dune.list())
 
@@ -473,7 +475,7 @@ def test_a_list_has_the_accounts_views_only(dune: MatviewsClient, sandbox: DuneS
 def test_a_list_of_a_closed_client_is_an_error(connect: Connect, sandbox: DuneSandbox) -> None:
     """Also where the client was closed halfway through."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
-    sandbox.fail("list", answer(materialized_views=[{"sql_id": "a"}], next_offset=1))
+    sandbox.fail("list", response(materialized_views=[{"sql_id": "a"}], next_offset=1))
     views = dune.list()
     assert next(iter(views)).name == "a"
     dune.close()
@@ -494,7 +496,7 @@ def test_a_deleted_view_is_gone(dune: MatviewsClient, sandbox: DuneSandbox) -> N
             call(VIEW)
 
 
-def test_a_lost_answer_to_a_deletion_is_no_failure(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
+def test_a_lost_response_to_a_deletion_is_no_failure(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """A 404 on the second attempt means that the first one worked; without a lost response it is an error."""
     sandbox.add_view(VIEW)
     sandbox.fail("delete", Fault(lost=True, accepted=True))
@@ -536,7 +538,7 @@ def test_four_layers_are_found_and_refreshed_in_order(dune: MatviewsClient, sand
 def test_the_lineage_goes_by_full_names(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """A view requested by its bare name has its full name in the lineage, like the views it reads."""
     sandbox.add_view(VIEW)
-    sandbox.fail("get", answer(sql_id=VIEW, query_id=1001))
+    sandbox.fail("get", response(sql_id=VIEW, query_id=1001))
     assert dict(dune.lineage(BARE)) == {VIEW: ()}
 
 
@@ -558,19 +560,19 @@ def test_the_lineage_goes_by_full_names(dune: MatviewsClient, sandbox: DuneSandb
         {"pipeline": {"nodes": [{"id": 1, "materialized_view_refresh": {}, "query_execution": {}}]}},
     ],
 )
-def test_an_answer_without_an_order_is_an_error(
+def test_a_response_without_an_order_is_an_error(
     connect: Connect, sandbox: DuneSandbox, pipeline: dict[str, Any]
 ) -> None:
     """No nodes, or nodes that are not whole, are never taken for a view that reads nothing."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
-    sandbox.fail("pipeline", *[answer(**pipeline)] * 200)
+    sandbox.fail("pipeline", *[response(**pipeline)] * 200)
     with pytest.raises(UnexpectedResponseError):
         dune.lineage(VIEW)
 
 
 def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """The response is complete and permanent, so the error names the remedy at once."""
-    sandbox.fail("pipeline", answer(pipeline={"nodes": []}))
+    sandbox.fail("pipeline", response(pipeline={"nodes": []}))
     with pytest.raises(UnexpectedResponseError, match="a mapping for refresh_all"):
         dune.lineage(VIEW)
     assert seen(sandbox) == ["get", "pipeline"]
@@ -579,10 +581,10 @@ def test_a_pipeline_without_nodes_is_not_asked_for_again(dune: MatviewsClient, s
 def test_a_name_of_the_servers_is_shown_on_one_line(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """A message is printable for any content, and sends no commands to a terminal."""
     odd = "dune.t.\x1b[31m\nresult_x"
-    sandbox.fail("get", answer(sql_id=odd, query_id=1), answer(sql_id=odd, query_id=1))
+    sandbox.fail("get", response(sql_id=odd, query_id=1), response(sql_id=odd, query_id=1))
     steps = [(1, [], odd), (2, [1], "b"), (3, [2], odd)]
     nodes = [{"id": each, "dependencies": on, "materialized_view_refresh": {"name": name}} for each, on, name in steps]
-    sandbox.fail("pipeline", answer(pipeline={"nodes": nodes}))
+    sandbox.fail("pipeline", response(pipeline={"nodes": nodes}))
     for call in (lambda: dune.update(VIEW, query_id=2), lambda: dune.lineage(VIEW)):
         with pytest.raises(UnexpectedResponseError) as caught:
             call()
@@ -593,7 +595,7 @@ def test_nulls_in_a_node_are_no_obstacle(dune: MatviewsClient, sandbox: DuneSand
     """A node may say by null that it is not of the other kind, or depends on nothing."""
     base = {"id": 1, "dependencies": None, "materialized_view_refresh": {"name": "a"}, "query_execution": None}
     end = {"id": 2, "dependencies": [1.0], "materialized_view_refresh": None, "query_execution": {"query_id": 1}}
-    sandbox.fail("pipeline", answer(pipeline={"nodes": [base, end]}))
+    sandbox.fail("pipeline", response(pipeline={"nodes": [base, end]}))
     assert dict(dune.lineage(VIEW)) == {"a": (), VIEW: ("a",)}
 
 
@@ -611,7 +613,7 @@ def test_views_that_read_each_other_are_an_error(dune: MatviewsClient, sandbox: 
 
 def test_a_view_whose_query_is_not_told_has_no_lineage(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """Without the query there is nothing to ask for, and nothing is guessed."""
-    sandbox.fail("get", answer(sql_id=VIEW))
+    sandbox.fail("get", response(sql_id=VIEW))
     with pytest.raises(UnexpectedResponseError, match="query behind"):
         dune.lineage(VIEW)
     assert seen(sandbox) == ["get"]
@@ -665,9 +667,9 @@ def test_usage_is_that_of_the_present_period(dune: MatviewsClient, sandbox: Dune
 def test_of_several_periods_the_present_one_counts(dune: MatviewsClient, sandbox: DuneSandbox) -> None:
     """It is the latest that has begun by the server's clock; one whose dates cannot be read only serves alone."""
     months = [{"start_date": f"{year}-01-01", "end_date": f"{year + 1}-01-01"} for year in (2025, 9000, 2026)]
-    sandbox.fail("usage", answer(billing_periods=[*months, {"start_date": "soon", "credits_used": True}]))
+    sandbox.fail("usage", response(billing_periods=[*months, {"start_date": "soon", "credits_used": True}]))
     assert dune.usage().period_start == date(2026, 1, 1)
-    sandbox.fail("usage", answer(billing_periods=[{"start_date": "soon", "credits_used": True}]))
+    sandbox.fail("usage", response(billing_periods=[{"start_date": "soon", "credits_used": True}]))
     usage = dune.usage()
     assert (usage.period_start, usage.credits_used) == (None, None)
 
@@ -676,7 +678,7 @@ def test_of_several_periods_the_present_one_counts(dune: MatviewsClient, sandbox
 def test_usage_without_a_period_is_an_error(connect: Connect, sandbox: DuneSandbox, strange: dict[str, Any]) -> None:
     """A usage of zero differs from an unknown usage."""
     dune = connect(sandbox.api_key, base_url=sandbox.url)
-    sandbox.fail("usage", *[answer(**strange)] * 200)
+    sandbox.fail("usage", *[response(**strange)] * 200)
     with pytest.raises(UnexpectedResponseError):
         dune.usage()
 

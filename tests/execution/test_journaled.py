@@ -521,7 +521,7 @@ def test_a_suspended_sender_whom_nobody_has_replaced_sends() -> None:
 
 
 @pytest.mark.parametrize("wakes_at", [31.0, 100.0, 175.0, 180.0])
-def test_a_sender_that_wakes_while_it_is_looked_for_is_not_taken_for_absent(wakes_at: float) -> None:
+def test_a_sender_that_wakes_during_a_recovery_is_not_taken_for_absent(wakes_at: float) -> None:
     """A search that finds a request absent notices that it was permitted anew meanwhile."""
     dune, store = Dune(listed_after=25.0), Lines()
     sender, searcher = Client(dune).flow(journal=store), Client(dune).flow(journal=store)

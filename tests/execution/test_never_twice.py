@@ -100,7 +100,7 @@ class Scenario(NamedTuple):
 
 
 ENDS = (ExecutionState.COMPLETED,) * 4 + (ExecutionState.FAILED, ExecutionState.CANCELED)
-FATES: Any = ("answered",) * 3 + ("accepted",) * 3 + ("lost",) * 2 + ("refused", "limited", "unconnected")
+FATES: Any = ("responded",) * 3 + ("accepted",) * 3 + ("lost",) * 2 + ("refused", "limited", "unconnected")
 GETS: Any = ("whole",) * 8 + ("slow", "failed", "cached", "reversed", "forgetful", "unstated")
 PUTS: Any = ("kept",) * 8 + ("slow", "failed", "failed though kept")
 
@@ -483,9 +483,9 @@ def test_a_history_without_its_list_is_no_baseline(folder: Path) -> None:
 
 def test_what_is_listed_while_an_old_history_travels_is_not_absent(folder: Path) -> None:
     """Absence is proven by a list that Dune was asked for after the time of proof, not by one that arrived then."""
-    for looks in range(15, 25):
+    for polls in range(15, 25):
         lost = Post("accepted", listed=179.0)
-        gets: list[Get] = [*repeat(WHOLE, looks), *repeat(SLOW, 20)]
+        gets: list[Get] = [*repeat(WHOLE, polls), *repeat(SLOW, 20)]
         resent = Scenario([(0.0, Refresh(0, A, None, if_lost="resend"))], [lost], gets)
         played(resent, folder)
 

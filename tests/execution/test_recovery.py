@@ -511,7 +511,7 @@ def test_without_the_edges_own_headers_a_status_of_its_leaves_it_open(status: in
 
 
 @pytest.mark.parametrize("status", [303, 408])
-def test_statuses_that_leave_it_open_are_looked_for(status: int) -> None:
+def test_statuses_that_leave_it_open_begin_a_recovery(status: int) -> None:
     """303 says that the work is done, and a gateway's 408 does not say that it is not: neither is sent again."""
     for accepted in (True, False):
         dune = Dune()

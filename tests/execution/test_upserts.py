@@ -141,7 +141,7 @@ def test_a_new_view_is_found_once_it_is_listed(listed_after: float) -> None:
     assert (sent(dune, "upsert"), billed(dune)) == (1, 1)
 
 
-def test_a_lost_update_is_looked_for_under_the_name_that_is_known() -> None:
+def test_a_lost_update_is_recovered_under_the_name_that_is_known() -> None:
     """No list is asked for it, which could have a view of the same bare name in another team."""
     dune = Dune()
     session = dune.session()

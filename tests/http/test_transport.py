@@ -63,20 +63,20 @@ def skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 def connect_through(kind: str, connect: Connect, own_http_client: Callable[..., Any]) -> Connect:
     """Makes clients that send through this function, as a transport of the caller's own."""
 
-    def make(answer: Callable[[httpx.Request], httpx.Response], key: str = KEY, **options: Any) -> MatviewsClient:
-        own = own_http_client(transport=httpx.MockTransport(answer), **options)
+    def make(respond: Callable[[httpx.Request], httpx.Response], key: str = KEY, **options: Any) -> MatviewsClient:
+        own = own_http_client(transport=httpx.MockTransport(respond), **options)
         return connect(key, base_url="https://dune.example", timeout=TIMEOUT, http_client=own)
 
     return make
 
 
 @contextmanager
-def answering(*answers: bytes) -> Iterator[str]:
+def responding(*responses: bytes) -> Iterator[str]:
     """A server with one of these responses per connection, the last one repeatedly; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            left = list(answers)
+            left = list(responses)
             while True:
                 try:
                     connection, _ = listener.accept()
@@ -144,7 +144,7 @@ def test_a_connection_refused_is_proof_that_nothing_was_sent(connect: Connect) -
     assert not caught.value.sent
 
 
-def test_a_failure_after_an_answer_began_is_no_proof_that_nothing_was_sent(kind: str, connect_through: Connect) -> None:
+def test_a_failure_within_a_response_is_no_proof_that_nothing_was_sent(kind: str, connect_through: Connect) -> None:
     """Once a response has begun, any failure of the caller's transport means that the request was sent."""
 
     class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -232,7 +232,7 @@ def test_an_echo_is_redacted_however_it_is_spelled(connect_through: Connect, sta
 @pytest.mark.parametrize("location", ["https://x.example/?k=s3cret%2Fkey%2Bof%3Dthis_test", f"https://x.example/{KEY}"])
 def test_a_redirect_shows_no_key(connect: Connect, location: str) -> None:
     """The target of a redirect is reported without the key, and so is the request that httpx prepared."""
-    with answering(raw("307 Elsewhere", headers={"Location": location, "Set-Cookie": f"k={KEY}"})) as url:
+    with responding(raw("307 Elsewhere", headers={"Location": location, "Set-Cookie": f"k={KEY}"})) as url:
         dune: Any = connect(KEY, base_url=url, timeout=TIMEOUT)
         with pytest.raises(UnexpectedResponseError, match=r"redirect to https://x\.example/.*\*\*\*") as caught:
             dune.attach("E").status()
@@ -264,14 +264,14 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("malformed", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("key", [KEY, "s3cret\\key'of\"this_test"])
 def test_what_libraries_quote_shows_no_key(
-    connect: Connect, caplog: pytest.LogCaptureFixture, key: str, answer: bytes
+    connect: Connect, caplog: pytest.LogCaptureFixture, key: str, malformed: bytes
 ) -> None:
     """Malformed lines that libraries quote reach neither a traceback nor a log, which only the key is taken from."""
     caplog.set_level(logging.DEBUG)
-    with answering(answer.replace(b"%s", key.encode())) as url, pytest.raises(DuneError) as caught:
+    with responding(malformed.replace(b"%s", key.encode())) as url, pytest.raises(DuneError) as caught:
         connect(key, base_url=url, timeout=TIMEOUT).attach("E").status()
     assert "this_test" not in shown(caught.value) + caplog.text
     assert "httpcore.http11" in {record.name for record in caplog.records}
@@ -279,7 +279,7 @@ def test_what_libraries_quote_shows_no_key(
 
 def test_a_harmless_cause_is_kept(connect: Connect) -> None:
     """The underlying failure is the cause, with its traceback, unless it shows the key."""
-    with answering(b"") as url, pytest.raises(RequestFailedError) as caught:
+    with responding(b"") as url, pytest.raises(RequestFailedError) as caught:
         connect(KEY, base_url=url, timeout=TIMEOUT).attach("E").status()
     assert isinstance(caught.value.__cause__, httpcore.RemoteProtocolError)
     assert caught.value.__cause__.__traceback__ is not None
@@ -304,7 +304,7 @@ def test_logs_of_libraries_are_redacted(kind: str, connect: Connect, caplog: pyt
     assert redact_record(logging.makeLogRecord({"name": "httpx", "msg": "malformed %s %s", "args": (7,)}))
 
 
-def test_a_forgotten_client_is_no_longer_looked_for_in_logs(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_forgotten_client_is_no_longer_redacted_in_logs(caplog: pytest.LogCaptureFixture) -> None:
     """The key of an unclosed client is forgotten with the client."""
     MatviewsClient(KEY)
     gc.collect()
@@ -316,13 +316,13 @@ def test_a_forgotten_client_is_no_longer_looked_for_in_logs(caplog: pytest.LogCa
 def test_a_key_that_is_a_common_word_damages_nothing(connect_through: Connect, key: str) -> None:
     """Ids, property names and states stay as they came, and only texts for people are redacted."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return httpx.Response(200, json={"execution_id": "test-1"})
         error = {"message": f"no {key} here"}
         return httpx.Response(200, json={"state": "QUERY_STATE_FAILED", "error": error, "query_id": 7})
 
-    refresh = connect_through(answer, key).refresh(VIEW)
+    refresh = connect_through(respond, key).refresh(VIEW)
     assert refresh.execution_id == "test-1"
     status = refresh.status()
     assert (status.state, status.query_id) == ("failed", 7)

@@ -98,7 +98,7 @@ def test_what_only_reads_draws_on_the_high_budget(client: httpx.Client, method: 
 
 
 def test_everything_about_executions_draws_on_the_high_budget(client: httpx.Client) -> None:
-    """Status, cancel and look-up share one budget, which refreshes leave alone."""
+    """Status, cancel and get share one budget, which refreshes leave alone."""
     execution_id = client.post(REFRESH).json()["execution_id"]
     execution = f"/v1/execution/{execution_id}"
     responses = [

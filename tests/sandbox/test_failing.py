@@ -1,4 +1,4 @@
-"""Knows how each fault looks from the client's end of a real connection, and the record that the sandbox keeps.
+"""Knows the effect of each fault at the client's end of a real connection, and the record that the sandbox keeps.
 Must not reach into the sandbox by any other way than users have, but to see its pauses, where they would be waited for.
 """
 

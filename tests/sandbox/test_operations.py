@@ -339,7 +339,7 @@ def test_cancel_says_whether_it_was_in_time(sandbox: DuneSandbox, client: httpx.
 
 
 def test_a_view_tells_its_executions_newest_first(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """The look-up of a view names its query, its size and its executions, as far as a hundred back."""
+    """The response about a view names its query, its size and its executions, as far as a hundred back."""
     executions = [refresh(client) for _ in range(101)]
     sandbox.rehearse(NAME, Scenario(pending=0, running=0, bytes=77))
     executions.append(refresh(client))
@@ -401,7 +401,7 @@ def test_the_body_of_what_is_refused_is_not_kept(sandbox: DuneSandbox, client: h
 
 
 def test_what_a_fault_refused_is_kept(sandbox: DuneSandbox, client: httpx.Client) -> None:
-    """A body that met a fault stays, whether Dune did its work or not, for a test to look at."""
+    """A body that met a fault stays, whether Dune did its work or not, for a test to read."""
     sandbox.fail("refresh", Fault(status=400), Fault(status=502, accepted=True))
     for tier in ("medium", "large"):
         client.post(REFRESH, json={"performance": tier})

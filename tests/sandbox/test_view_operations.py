@@ -21,7 +21,7 @@ def upsert(client: httpx.Client, **fields: Any) -> dict[str, Any]:
     return dict(response.json())
 
 
-def look(client: httpx.Client, name: str = NAME) -> dict[str, Any]:
+def view_of(client: httpx.Client, name: str = NAME) -> dict[str, Any]:
     """A view that must exist."""
     response = client.get(f"{VIEWS}/{name}")
     assert response.status_code == 200, response.text
@@ -43,7 +43,7 @@ def test_a_new_view_is_filled_by_a_billed_execution(sandbox: DuneSandbox, client
     assert created == {"name": NAME, "execution_id": charge.execution_id}
     assert (charge.name, charge.performance) == (NAME, "large")
     sandbox.advance(5)
-    assert look(client) == {
+    assert view_of(client) == {
         "sql_id": NAME,
         "query_id": 77,
         "is_private": True,
@@ -55,7 +55,7 @@ def test_a_new_view_is_filled_by_a_billed_execution(sandbox: DuneSandbox, client
 def test_a_view_can_have_been_refreshed_before(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A view with an age has one execution that succeeded so long ago, and that no ledger and no usage has."""
     sandbox.add_view(NAME, age=3600)
-    seen = look(client)
+    seen = view_of(client)
     [execution_id] = seen["last_execution_ids"]
     status = client.get(f"/v1/execution/{execution_id}/status").json()
     assert (status["state"], seen["table_size_bytes"]) == ("QUERY_STATE_COMPLETED", 50_000)
@@ -70,7 +70,7 @@ def test_what_lies_further_back_is_listed_later(sandbox: DuneSandbox, client: ht
     sandbox.add_view(NAME, age=3600)
     sandbox.add_view(NAME, age=7200)
     started = client.post(f"{VIEWS}/{NAME}/refresh", json={}).json()["execution_id"]
-    ids = look(client)["last_execution_ids"]
+    ids = view_of(client)["last_execution_ids"]
     assert ids[0] == started
     assert ids == sorted(ids, reverse=True)  # they are ULIDs, which begin with their time
 
@@ -93,7 +93,7 @@ def test_an_upsert_replaces_everything_but_the_history(client: httpx.Client) -> 
     """Settings that are not sent again are gone, also the schedule; earlier executions are still listed."""
     first = upsert(client, is_private=True, performance="large", cron_expression="0 6 * * *")
     second = upsert(client, query_id=78)
-    replaced = look(client)
+    replaced = view_of(client)
     assert (replaced["query_id"], replaced["is_private"], "schedule" in replaced) == (78, False, False)
     assert replaced["last_execution_ids"] == [second["execution_id"], first["execution_id"]]
     statuses = [client.get(f"/v1/execution/{each['execution_id']}/status").json() for each in (first, second)]
@@ -108,7 +108,7 @@ def test_the_team_is_part_of_the_full_name() -> None:
     ):
         client.headers["X-Dune-Api-Key"] = sandbox.api_key
         assert upsert(client)["name"] == 'dune."21co".result_x' == sandbox.ledger[0].name
-        assert look(client, "dune.%2221co%22.result_x")["query_id"] == 77
+        assert view_of(client, "dune.%2221co%22.result_x")["query_id"] == 77
 
 
 NAME_RULE = "name must be result_ and more, 8 to 128 lower-case letters, digits and underscores"
@@ -188,7 +188,7 @@ def test_a_schedule_is_told(sandbox: DuneSandbox, client: httpx.Client) -> None:
     expiry = "2999-12-31T23:00:00Z"
     upsert(client, cron_expression="30 6 * * *", expires_at=expiry, performance="medium")
     for _ in range(2):
-        schedule = look(client)["schedule"]
+        schedule = view_of(client)["schedule"]
         now = sandbox.requests[-1].at
         today = now.replace(hour=6, minute=30, second=0, microsecond=0)
         due = today if now < today else today + timedelta(days=1)
@@ -211,22 +211,22 @@ def test_a_schedule_is_told(sandbox: DuneSandbox, client: httpx.Client) -> None:
 def test_an_expiry_is_any_time_of_the_standard(client: httpx.Client, expiry: str, told: str) -> None:
     """Any time by RFC 3339 is an expiry: small letters, parts of a second, and any offset."""
     upsert(client, cron_expression="0 6 * * *", expires_at=expiry)
-    assert look(client)["schedule"]["expires_at"] == told
+    assert view_of(client)["schedule"]["expires_at"] == told
 
 
 def test_what_a_schedule_leaves_out_is_absent(client: httpx.Client) -> None:
     """Without a tier and an end of its own, a schedule has none; one that has ended is never due again."""
     upsert(client, cron_expression="0 6 * * *")
-    assert set(look(client)["schedule"]) == {"cron_expression", "next_execution_time"}
+    assert set(view_of(client)["schedule"]) == {"cron_expression", "next_execution_time"}
     upsert(client, cron_expression="0 6 * * *", expires_at="0001-01-01T00:00:00+12:00")
-    assert set(look(client)["schedule"]) == {"cron_expression", "expires_at"}
+    assert set(view_of(client)["schedule"]) == {"cron_expression", "expires_at"}
 
 
 def test_a_schedule_bills_nobody(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """However long a schedule stands, the sandbox starts nothing by itself."""
     upsert(client, cron_expression="*/15 * * * *")
     sandbox.advance(30 * 86_400)
-    assert len(look(client)["last_execution_ids"]) == 1 == len(sandbox.ledger)
+    assert len(view_of(client)["last_execution_ids"]) == 1 == len(sandbox.ledger)
 
 
 def test_a_list_is_told_page_by_page() -> None:
@@ -247,7 +247,7 @@ def test_a_list_is_told_page_by_page() -> None:
         assert listed(client, offset=9) == ([], 0)
         assert client.get(VIEWS).json()["materialized_views"][1] == {
             "sql_id": names[1],
-            "query_id": look(client, names[1])["query_id"],
+            "query_id": view_of(client, names[1])["query_id"],
             "is_private": False,
             "table_size_bytes": 0,
         }
@@ -256,7 +256,7 @@ def test_a_list_is_told_page_by_page() -> None:
 def test_without_a_list_of_views_those_exist_that_were_named(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """Where any view exists, the list has those that somebody asked for."""
     assert listed(client) == ([], 0)
-    look(client)
+    view_of(client)
     sandbox.add_view("dune.my_team.result_y")
     assert listed(client) == ([NAME, "dune.my_team.result_y"], 0)
 
@@ -311,7 +311,7 @@ def test_a_deleted_view_may_come_back(sandbox: DuneSandbox, client: httpx.Client
         upsert(client)
     else:
         sandbox.add_view(NAME)
-    assert old not in look(client)["last_execution_ids"]
+    assert old not in view_of(client)["last_execution_ids"]
 
 
 def test_a_foreign_view_is_forbidden_and_free(sandbox: DuneSandbox, client: httpx.Client) -> None:
@@ -336,7 +336,7 @@ def test_a_view_may_change_its_owner(sandbox: DuneSandbox, client: httpx.Client)
     sandbox.add_view(NAME, owned=False)
     assert client.get(f"{VIEWS}/{NAME}").status_code == 403
     sandbox.add_view(NAME)
-    assert (look(client)["last_execution_ids"], look(client)["query_id"]) == ([execution_id], 77)
+    assert (view_of(client)["last_execution_ids"], view_of(client)["query_id"]) == ([execution_id], 77)
 
 
 @pytest.mark.parametrize(
@@ -361,5 +361,5 @@ def test_two_methods_of_one_path_are_told(client: httpx.Client) -> None:
 def test_the_clock_of_schedules_is_utc(sandbox: DuneSandbox, client: httpx.Client) -> None:
     """A schedule is due by UTC, in any time zone of the machine."""
     upsert(client, cron_expression="0 0 * * *")
-    due = datetime.fromisoformat(look(client)["schedule"]["next_execution_time"])
+    due = datetime.fromisoformat(view_of(client)["schedule"]["next_execution_time"])
     assert (due.hour, due.minute, due.tzinfo) == (0, 0, UTC)

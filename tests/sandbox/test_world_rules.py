@@ -218,7 +218,7 @@ class Clockwork:
 
 @given(steps=steps, limit=limits)
 def test_looking_changes_nothing(steps: list[Step], limit: int | None) -> None:
-    """A world that is looked at all the time and one that nobody looks at end up with the same bill."""
+    """A world that is read all the time and one that nobody reads end up with the same bill."""
 
     def bill(*, watched: bool) -> list[Charge]:
         world = World(max_parallel=limit, clock=lambda: START)

@@ -82,7 +82,7 @@ def run(name: str, seed: int) -> Result:
 
 
 def main() -> None:
-    """Go through the scenarios that are named, or all, and write what came of all."""
+    """Go through the scenarios that are named, or all, and write all results."""
     seed = random.randrange(1_000_000)
     results = []
     for name in sys.argv[1:] or SCENARIOS:

@@ -26,7 +26,7 @@ from dune_matviews import AsyncMatviewsClient, DuneError, MatviewsClient
 
 KEY = "sandbox-key"
 HANG = 90
-"""Seconds without progress after which a client counts as dead: far more than all its patience."""
+"""Seconds without progress after which a client counts as dead: far more than all its timeouts."""
 
 TIMEOUT = 1.0
 
@@ -55,7 +55,7 @@ class Log:
         self.watch()
 
     def refresh(self, dune: MatviewsClient) -> None:
-        """Refresh a view, and look at the execution."""
+        """Refresh a view, and poll the execution."""
         name = self.name()
         with self.noting("refreshed"):
             self.started[name] = dune.refresh(name).execution_id

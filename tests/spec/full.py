@@ -45,7 +45,7 @@ def body(schema: Document, *media_types: str) -> Document:
     return {"content": content, "description": "The body", "x-originalParamName": "body"}
 
 
-def answer(schema: Document | None, *media_types: str) -> Document:
+def response(schema: Document | None, *media_types: str) -> Document:
     """A response."""
     if schema is None:
         return {"description": "OK"}
@@ -56,7 +56,7 @@ def operation(
     summary: str,
     *parameters: Document,
     sends: Document | None = None,
-    answers: Document | None = None,
+    responses: Document | None = None,
     more: Document | None = None,
     errors: tuple[str, ...] = ERRORS,
 ) -> Document:
@@ -65,11 +65,11 @@ def operation(
         parameter("header", "X-Dune-Api-Key"),
         {"description": "The key in the address", "in": "query", "name": "api_key", "schema": TEXT},
     ]
-    codes = {code: answer(ref(f"models.Error{code}")) for code in errors}
+    codes = {code: response(ref(f"models.Error{code}")) for code in errors}
     content: Document = {"summary": summary, "description": summary, "parameters": [*parameters, *key]}
     if sends is not None:
         content["requestBody"] = sends
-    return content | {"responses": {"200": answers or answer(None), **(more or {}), **codes}}
+    return content | {"responses": {"200": responses or response(None), **(more or {}), **codes}}
 
 
 VIEW, EXECUTION, QUERY = (
@@ -86,20 +86,23 @@ def views() -> Document:
     """The operations on views, which additions.yaml has too, declared as Dune does, wrongly in places."""
     return {
         "/v1/materialized-views": {
-            "get": operation("Lists views", *PAGE, answers=answer(ref("matviews.MatviewsListResponse"))),
+            "get": operation("Lists views", *PAGE, responses=response(ref("matviews.MatviewsListResponse"))),
             "post": operation(
                 "Upserts a view",
                 VIEW,  # for which the path has no place
                 sends=body(ref("matviews.MatviewsUpsertRequest")),
-                answers=answer(ref("matviews.MatviewsUpsertResponse")),
+                responses=response(ref("matviews.MatviewsUpsertResponse")),
             ),
         },
         "/v1/materialized-views/{name}": {
             "get": operation(
-                "Gets a view", VIEW, answers=answer(ref("matviews.MatviewsGetResponse")), errors=(*ERRORS, "403")
+                "Gets a view", VIEW, responses=response(ref("matviews.MatviewsGetResponse")), errors=(*ERRORS, "403")
             ),
             "delete": operation(
-                "Deletes a view", VIEW, answers=answer(ref("matviews.MatviewsDeleteResponse")), errors=(*ERRORS, "403")
+                "Deletes a view",
+                VIEW,
+                responses=response(ref("matviews.MatviewsDeleteResponse")),
+                errors=(*ERRORS, "403"),
             ),
         },
     }
@@ -112,10 +115,10 @@ def executions() -> Document:
         f"{path}/status": {
             # Declared for all operations of the path, and once more for the operation itself.
             "parameters": [EXECUTION],
-            "get": operation("Gets a status", EXECUTION, answers=answer(ref("models.GetExecutionStatusResponse"))),
+            "get": operation("Gets a status", EXECUTION, responses=response(ref("models.GetExecutionStatusResponse"))),
         },
         f"{path}/cancel": {
-            "post": operation("Cancels", EXECUTION, answers=answer(ref("models.CancelQueryExecutionResponse")))
+            "post": operation("Cancels", EXECUTION, responses=response(ref("models.CancelQueryExecutionResponse")))
         },
         f"{path}/results": {
             "get": operation(
@@ -123,18 +126,20 @@ def executions() -> Document:
                 EXECUTION,
                 *RESULTS,
                 parameter("query", "allow_partial_results", FLAG),
-                answers=answer(ref("models.ExecutionResultResponse")),
+                responses=response(ref("models.ExecutionResultResponse")),
             )
         },
         f"{path}/results/csv": {
-            "get": operation("Gets a result as CSV", EXECUTION, *RESULTS, answers=answer(BINARY, "text/csv"))
+            "get": operation("Gets a result as CSV", EXECUTION, *RESULTS, responses=response(BINARY, "text/csv"))
         },
-        f"{path}/results/text": {"get": operation("Prints a result", EXECUTION, answers=answer(TEXT, "text/plain"))},
+        f"{path}/results/text": {
+            "get": operation("Prints a result", EXECUTION, responses=response(TEXT, "text/plain"))
+        },
         "/v1/sql/execute": {
             "post": operation(
                 "Runs SQL",
                 sends=body(ref("models.ExecuteSQLRequest")),
-                answers=answer(ref("models.ExecuteSQLResponse")),
+                responses=response(ref("models.ExecuteSQLResponse")),
             )
         },
     }
@@ -147,33 +152,37 @@ def queries() -> Document:
             "post": operation(
                 "Creates a query",
                 sends=body(ref("models.CreateQueryRequest")),
-                answers=answer(ref("models.CreateQueryResponse")),
-                more={"201": answer(ref("models.QueryCreated"))},
+                responses=response(ref("models.CreateQueryResponse")),
+                more={"201": response(ref("models.QueryCreated"))},
             )
         },
-        "/v1/queries": {"get": operation("Lists queries", *PAGE, answers=answer(ref("models.ListQueriesResponse")))},
+        "/v1/queries": {
+            "get": operation("Lists queries", *PAGE, responses=response(ref("models.ListQueriesResponse")))
+        },
         "/v1/query/{queryId}": {
-            "get": operation("Gets a query", QUERY, answers=answer(ref("models.Query"))),
+            "get": operation("Gets a query", QUERY, responses=response(ref("models.Query"))),
             "patch": operation(
                 "Updates a query",
                 parameter("path", "queryId", WHOLE),
                 parameter("path", "query_id", WHOLE),
                 sends=body(ref("models.UpdateQueryRequest"), JSON, "*/*"),
-                answers=answer(ref("models.QueryResult")),
+                responses=response(ref("models.QueryResult")),
             ),
         },
         "/v1/query/{queryId}/archive": {
-            "post": operation("Archives", parameter("path", "queryId"), answers=answer(ref("models.QueryResult")))
+            "post": operation("Archives", parameter("path", "queryId"), responses=response(ref("models.QueryResult")))
         },
         "/v1/query/{queryId}/private": {
-            "post": operation("Hides", QUERY, parameter("query", "query_id"), answers=answer(ref("models.QueryResult")))
+            "post": operation(
+                "Hides", QUERY, parameter("query", "query_id"), responses=response(ref("models.QueryResult"))
+            )
         },
         "/v1/query/{query_id}/execute": {
             "post": operation(
                 "Executes a query",
                 QUERY,
                 sends=body(ref("models.ExecuteQueryRequest")),
-                answers=answer(ref("models.ExecuteQueryResponse")),
+                responses=response(ref("models.ExecuteQueryResponse")),
             )
         },
         "/v1/query/{query_id}/results": {
@@ -182,11 +191,13 @@ def queries() -> Document:
                 QUERY,
                 *RESULTS,
                 {"in": "query", "name": "sample_count", "type": "integer"},  # as in Swagger 2.0
-                answers=answer(ref("models.ExecutionResultResponse")),
+                responses=response(ref("models.ExecutionResultResponse")),
             )
         },
         "/v1/query/{query_id}/results/csv": {
-            "get": operation("Gets the latest result as CSV", QUERY, *RESULTS, answers=answer(TEXT, "text/csv", JSON))
+            "get": operation(
+                "Gets the latest result as CSV", QUERY, *RESULTS, responses=response(TEXT, "text/csv", JSON)
+            )
         },
         "/v1/query/{queryId}/pipeline": {
             "get": operation(
@@ -194,7 +205,7 @@ def queries() -> Document:
                 parameter("path", "queryId", WHOLE),
                 parameter("query", "performance", {"type": "string", "enum": ["medium", "large"]}),
                 parameter("query", "query_parameters"),
-                answers=answer(ref("models.GetPipelineResponse")),
+                responses=response(ref("models.GetPipelineResponse")),
             )
         },
         "/v1/query/{query_id}/pipeline/execute": {
@@ -202,14 +213,14 @@ def queries() -> Document:
                 "Runs all that a query reads",
                 QUERY,
                 sends=body(ref("models.ExecutePipelineRequest")),
-                answers=answer(ref("models.PipelineExecutionResponse")),
+                responses=response(ref("models.PipelineExecutionResponse")),
             )
         },
         "/v1/pipelines/executions/{pipeline_execution_id}/status": {
             "get": operation(
                 "Gets a pipeline's status",
                 parameter("path", "pipeline_execution_id"),
-                answers=answer(ref("models.PipelineStatus"), "*/*"),
+                responses=response(ref("models.PipelineStatus"), "*/*"),
             )
         },
     }
@@ -218,24 +229,24 @@ def queries() -> Document:
 def tables() -> Document:
     """The operations on uploaded tables: CSV, JSON lines and bytes sent, with a 201 response."""
     content_type = parameter("header", "Content-Type", {"type": "string", "enum": ["text/csv", "application/x-ndjson"]})
-    inserted = answer(ref("models.InsertResponse"))
+    inserted = response(ref("models.InsertResponse"))
     return {
         "/v1/uploads": {
-            "get": operation("Lists tables", *PAGE, answers=answer(ref("models.TableList"))),
+            "get": operation("Lists tables", *PAGE, responses=response(ref("models.TableList"))),
             "post": operation(
                 "Creates a table",
                 sends=body(ref("models.CreateTableRequest")),
-                answers=answer(ref("models.CreateTableResponse")),
-                more={"201": answer(ref("models.CreateTableResponse")), "409": answer(TEXT, "text/plain")},
+                responses=response(ref("models.CreateTableResponse")),
+                more={"201": response(ref("models.CreateTableResponse")), "409": response(TEXT, "text/plain")},
             ),
         },
         "/v1/uploads/csv": {"post": operation("Uploads CSV", sends=body(ref("models.UploadCSVRequest")))},
         "/v1/uploads/{namespace}/{table_name}": {
-            "delete": operation("Deletes a table", *TABLE, more={"204": answer(None)})
+            "delete": operation("Deletes a table", *TABLE, more={"204": response(None)})
         },
         "/v1/uploads/{namespace}/{table_name}/clear": {"post": operation("Empties a table", *TABLE)},
         "/v1/uploads/{namespace}/{table_name}/insert": {
-            "post": operation("Inserts rows", *TABLE, content_type, sends=body(TEXT), answers=inserted)
+            "post": operation("Inserts rows", *TABLE, content_type, sends=body(TEXT), responses=inserted)
         },
         # As it was called before, and declared otherwise.
         "/v1/table/{namespace}/{table_name}/insert": {
@@ -244,15 +255,15 @@ def tables() -> Document:
                 *TABLE,
                 content_type,
                 sends=body(BINARY, "text/csv", "application/x-ndjson"),
-                answers=inserted,
+                responses=inserted,
             )
         },
         "/v1/table/{namespace}/{table_name}/raw": {
             "put": operation("Replaces a table", *TABLE, sends=body(BINARY, "application/octet-stream")),
-            "get": operation("Reads a table", *TABLE, answers=answer({"type": "file"}, "application/zip")),
+            "get": operation("Reads a table", *TABLE, responses=response({"type": "file"}, "application/zip")),
         },
         "/v1/table/{namespace}/{table_name}/note": {
-            "put": operation("Notes something", *TABLE, sends=body(TEXT, "text/plain"), answers=answer(None))
+            "put": operation("Notes something", *TABLE, sends=body(TEXT, "text/plain"), responses=response(None))
         },
     }
 
@@ -264,7 +275,7 @@ def others() -> Document:
             "post": operation(
                 "Tells the usage",
                 sends=body(ref("models.GetUsageRequest")),
-                answers=answer(ref("models.GetUsageResponse")),
+                responses=response(ref("models.GetUsageResponse")),
             )
         },
         "/v1/datasets": {
@@ -273,33 +284,37 @@ def others() -> Document:
                 *PAGE,
                 parameter("query", "type", {"type": "string", "enum": ["spell", "decoded", "uploaded"]}),
                 parameter("query", "type", {"type": "string"}),
-                answers=answer(ref("models.DatasetList")),
+                responses=response(ref("models.DatasetList")),
             )
         },
         "/v1/datasets/{slug}": {
-            "get": operation("Gets a data set", parameter("path", "slug"), answers=answer(ref("models.Dataset")))
+            "get": operation("Gets a data set", parameter("path", "slug"), responses=response(ref("models.Dataset")))
         },
         "/v1/datasets/search": {
             "post": operation(
-                "Finds data sets", sends=body(ref("models.Search")), answers=answer(ref("models.DatasetList"))
+                "Finds data sets", sends=body(ref("models.Search")), responses=response(ref("models.DatasetList"))
             )
         },
         "/v1/visualizations/{visualization_id}": {
-            "get": operation("Gets a chart", parameter("path", "id", WHOLE), answers=answer(ref("models.Chart"))),
+            "get": operation("Gets a chart", parameter("path", "id", WHOLE), responses=response(ref("models.Chart"))),
             "put": operation(
                 "Changes a chart",
                 parameter("path", "visualization_id", WHOLE),
                 sends=body(thing(name=TEXT, options=thing(kind=TEXT))),
-                answers=answer(thing(id=WHOLE)),
+                responses=response(thing(id=WHOLE)),
             ),
-            "delete": operation("Deletes a chart", parameter("path", "visualization_id"), answers=answer(TEXT, "*/*")),
+            "delete": operation(
+                "Deletes a chart", parameter("path", "visualization_id"), responses=response(TEXT, "*/*")
+            ),
         },
         "/v1/visualizations/{visualization_id}/image": {
             "get": operation(
-                "Draws a chart", parameter("path", "visualization_id"), answers=answer(BINARY, "image/png")
+                "Draws a chart", parameter("path", "visualization_id"), responses=response(BINARY, "image/png")
             )
         },
-        "/v1/whoami": {"get": operation("Tells whose the key is", answers=answer(thing(customer_id=TEXT)), errors=())},
+        "/v1/whoami": {
+            "get": operation("Tells whose the key is", responses=response(thing(customer_id=TEXT)), errors=())
+        },
     }
 
 
@@ -461,7 +476,7 @@ def full_spec() -> dict[str, Any]:
         "Refreshes a view",
         VIEW,
         sends=body(ref("matviews.MatviewsRefreshRequest")),
-        answers=answer(ref("matviews.MatviewsRefreshResponse")),
+        responses=response(ref("matviews.MatviewsRefreshResponse")),
     )
     return {
         "components": {"schemas": schemas()},

@@ -18,7 +18,7 @@ def thing(**properties: Document) -> Document:
     return {"type": "object", "properties": properties}
 
 
-def answering(call: str, schema: Document, **named: Document) -> Document:
+def responding(call: str, schema: Document, **named: Document) -> Document:
     """Return a spec of one operation, its response, and schemas."""
     document = spec_of(call, **named)
     content = {"application/json": {"schema": schema}}
@@ -26,12 +26,12 @@ def answering(call: str, schema: Document, **named: Document) -> Document:
     return document
 
 
-OURS = answering(CALL, ref("Thing"), Thing=thing(parts={"type": "array", "items": ref("Part")}, note={}), Part=thing())
+OURS = responding(CALL, ref("Thing"), Thing=thing(parts={"type": "array", "items": ref("Part")}, note={}), Part=thing())
 
 
 def test_names_of_ours_stay_where_dune_has_others() -> None:
     """Schemas with other names at Dune keep our names throughout, with Dune's contents."""
-    theirs = answering(
+    theirs = responding(
         CALL,
         ref("ThingV2"),
         ThingV2=thing(parts={"type": "array", "items": ref("PartV2")}, other=ref("PartV2")),
@@ -53,32 +53,32 @@ def test_names_of_ours_stay_where_dune_has_others() -> None:
 
 def test_schemas_without_a_name_get_ours() -> None:
     """A schema that Dune declares inline gets the name in our entry."""
-    theirs = answering(CALL, thing(parts={"type": "array", "items": thing(name={})}))
+    theirs = responding(CALL, thing(parts={"type": "array", "items": thing(name={})}))
     completed = complete(theirs, OURS).document
     assert schemas(completed) == {
         "Thing": thing(parts={"type": "array", "items": ref("Part")}),
         "Part": thing(name={}),
     }
-    answer = find(completed, CALL)["responses"]["200"]  # type: ignore[index]
-    assert answer["content"]["application/json"]["schema"] == ref("Thing")
+    response = find(completed, CALL)["responses"]["200"]  # type: ignore[index]
+    assert response["content"]["application/json"]["schema"] == ref("Thing")
 
 
 def test_a_reference_with_words_is_a_reference() -> None:
     """A converter wraps a reference that has a description; it is the same schema."""
-    theirs = answering(CALL, {"allOf": [ref("Mine")], "description": "It"}, Mine=thing())
+    theirs = responding(CALL, {"allOf": [ref("Mine")], "description": "It"}, Mine=thing())
     assert schemas(complete(theirs, OURS).document).keys() == {"Thing", "Part"}
 
 
 def test_a_schema_that_circles_is_compared_once() -> None:
     """Schemas that contain themselves are no trouble."""
-    ours = answering(CALL, ref("Node"), Node=thing(next=ref("Node")))
-    theirs = answering(CALL, ref("Other"), Other=thing(next=ref("Other")))
+    ours = responding(CALL, ref("Node"), Node=thing(next=ref("Node")))
+    theirs = responding(CALL, ref("Other"), Other=thing(next=ref("Other")))
     assert schemas(complete(theirs, ours).document) == {"Node": thing(next=ref("Node"))}
 
 
 def test_a_name_that_dune_uses_itself_is_not_given_away() -> None:
     """Where Dune has another schema of our name, nothing is renamed: the facts decide whether that will do."""
-    theirs = answering(CALL, ref("Mine"), Mine=thing(parts={}), Thing=thing(own={}))
+    theirs = responding(CALL, ref("Mine"), Mine=thing(parts={}), Thing=thing(own={}))
     completed = complete(theirs, OURS).document
     assert schemas(completed) == {"Mine": thing(parts={}), "Thing": thing(own={}), "Part": thing()}
 
@@ -105,10 +105,10 @@ def test_only_what_is_known_to_be_missing_is_filled_in() -> None:
     """A property that Dune does not declare is gone, unless our entry says that Dune is known not to publish it."""
     ours = copy(OURS)
     schemas(ours)["Thing"]["properties"]["new"] = {"type": "string", "x-unpublished": True}
-    completed = complete(answering(CALL, ref("Thing"), Thing={"type": "object"}), ours)
+    completed = complete(responding(CALL, ref("Thing"), Thing={"type": "object"}), ours)
     assert schemas(completed.document)["Thing"] == thing(new={"type": "string"})
     assert completed.report[-1] == "additions.yaml: Thing is published without new, which is ours still"
-    published = answering(CALL, ref("Thing"), Thing=thing(new={"type": "integer"}))
+    published = responding(CALL, ref("Thing"), Thing=thing(new={"type": "integer"}))
     assert schemas(complete(published, ours).document)["Thing"] == thing(new={"type": "integer"})
 
 

@@ -82,25 +82,25 @@ from dune_api.api.table import get_table_raw, post_table_insert, post_table_inse
 from dune_api.api.uploads import post_uploads, post_uploads_insert_as_ndjson
 from dune_api.api.visualizations import delete_visualizations_by_visualization_id, get_visualizations_image
 
-seen, answers = [], {}
+seen, responses = [], {}
 
 class Transport(httpx.MockTransport):
     async def handle_async_request(self, request):
         await request.aread()
-        return answer(request)
+        return respond(request)
 
-def answer(request):
+def respond(request):
     path, media_type = request.url.raw_path.decode(), request.headers.get("content-type")
     seen.append([request.method, path, media_type, request.read().decode()])
-    return answers["next"]
+    return responses["next"]
 
 client = AuthenticatedClient(
     base_url="https://dune.test/api", token="secret", prefix="", auth_header_name="X-Dune-Api-Key",
-    httpx_args={"transport": Transport(answer)},
+    httpx_args={"transport": Transport(respond)},
 )
 
-def call(module, *arguments, answered, **named):
-    answers["next"] = answered
+def call(module, *arguments, told, **named):
+    responses["next"] = told
     parsed = module.sync_detailed(*arguments, client=client, **named).parsed
     return parsed.payload.read().decode() if isinstance(parsed, File) else parsed
 
@@ -111,28 +111,28 @@ def ok(**content):
     return httpx.Response(200, json=content)
 
 told = [
-    call(get_execution_results_csv, "E", limit=5, answered=httpx.Response(200, text="a,b\\n1,2")),
-    call(get_execution_results_text, "E", answered=httpx.Response(200, text="a b")),
-    call(get_table_raw, "n", "t", answered=httpx.Response(200, content=b"PK")),
-    call(get_visualizations_image, "7", answered=httpx.Response(200, content=b"PNG")),
-    call(delete_visualizations_by_visualization_id, "7", answered=httpx.Response(200, text="gone")),
-    call(post_table_insert, "n", "t", body=rows(), answered=ok(rows_written=1)).rows_written,
-    call(post_table_insert_as_ndjson, "n", "t", body=rows(), answered=ok(rows_written=1)).rows_written,
-    call(post_uploads_insert_as_ndjson, "n", "t", body=rows(), answered=ok(rows_written=1)).rows_written,
-    call(put_table_note, "n", "t", body=rows(), answered=httpx.Response(200)),
-    call(post_query, body=models.ModelsCreateQueryRequest(name="q"), answered=ok(query_id=1)).query_id,
-    call(post_query, answered=httpx.Response(201, json={"queryId": 2, "query_id": 3})).to_dict(),
-    call(post_uploads, answered=httpx.Response(409, text="exists")),
-    call(get_query_by_query_id, 7, answered=ok(owner="me", result={"rows": 4})).result.rows,
-    call(post_query_private, 7, query_id_query="8", answered=ok()).to_dict(),
-    call(get_execution_results, "E", answered=ok(state="NEW", submitted_at="soon")).to_dict(),
+    call(get_execution_results_csv, "E", limit=5, told=httpx.Response(200, text="a,b\\n1,2")),
+    call(get_execution_results_text, "E", told=httpx.Response(200, text="a b")),
+    call(get_table_raw, "n", "t", told=httpx.Response(200, content=b"PK")),
+    call(get_visualizations_image, "7", told=httpx.Response(200, content=b"PNG")),
+    call(delete_visualizations_by_visualization_id, "7", told=httpx.Response(200, text="gone")),
+    call(post_table_insert, "n", "t", body=rows(), told=ok(rows_written=1)).rows_written,
+    call(post_table_insert_as_ndjson, "n", "t", body=rows(), told=ok(rows_written=1)).rows_written,
+    call(post_uploads_insert_as_ndjson, "n", "t", body=rows(), told=ok(rows_written=1)).rows_written,
+    call(put_table_note, "n", "t", body=rows(), told=httpx.Response(200)),
+    call(post_query, body=models.ModelsCreateQueryRequest(name="q"), told=ok(query_id=1)).query_id,
+    call(post_query, told=httpx.Response(201, json={"queryId": 2, "query_id": 3})).to_dict(),
+    call(post_uploads, told=httpx.Response(409, text="exists")),
+    call(get_query_by_query_id, 7, told=ok(owner="me", result={"rows": 4})).result.rows,
+    call(post_query_private, 7, query_id_query="8", told=ok()).to_dict(),
+    call(get_execution_results, "E", told=ok(state="NEW", submitted_at="soon")).to_dict(),
 ]
 
 async def insert():
     async with client:
         return await post_table_insert.asyncio("n", "t", client=client, body=rows())
 
-answers["next"] = ok(rows_written=2)
+responses["next"] = ok(rows_written=2)
 told.append(asyncio.run(insert()).rows_written)
 print(json.dumps([told, seen]))
 """

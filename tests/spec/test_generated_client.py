@@ -32,22 +32,22 @@ MALFORMED = [None, "text", "", 7, 1.5, True, [], [1, "a"], [{"type": "x"}]]
 @pytest.mark.parametrize("name", ["error", "result_metadata"])
 def test_a_malformed_detail_never_hides_the_state(name: str, detail: Any) -> None:
     """Whatever stands in place of a nested object, the status is read, and the value is kept as it came."""
-    answer = {"state": "QUERY_STATE_FAILED", "is_execution_finished": True, name: detail}
-    status = ExecutionStatusResponse.from_dict(answer)
+    body = {"state": "QUERY_STATE_FAILED", "is_execution_finished": True, name: detail}
+    status = ExecutionStatusResponse.from_dict(body)
     assert status.state == "QUERY_STATE_FAILED"
     assert getattr(status, name) == detail
-    assert status.to_dict() == answer
+    assert status.to_dict() == body
 
 
 @pytest.mark.parametrize("detail", MALFORMED)
 def test_a_malformed_position_never_hides_the_message(detail: Any) -> None:
     """Whatever stands in place of an error's metadata, the error is read as one, and the value is kept as it came."""
-    answer = {"state": "QUERY_STATE_FAILED", "error": {"message": "no such table", "metadata": detail}}
-    status = ExecutionStatusResponse.from_dict(answer)
+    body = {"state": "QUERY_STATE_FAILED", "error": {"message": "no such table", "metadata": detail}}
+    status = ExecutionStatusResponse.from_dict(body)
     assert isinstance(status.error, ExecutionError)
     assert status.error.message == "no such table"
     assert status.error.metadata == detail
-    assert status.to_dict() == answer
+    assert status.to_dict() == body
 
 
 def test_well_formed_details_are_models() -> None:
@@ -80,7 +80,7 @@ def test_the_refresh_is_sent_as_json(performance: str) -> None:
     """A refresh is sent with `Content-Type: application/json`, and with the tier as it was given."""
     sent: list[httpx.Request] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         sent.append(request)
         return httpx.Response(200, json={"execution_id": "01HZ", "sql_id": "dune.my_team.result_x"})
 
@@ -89,7 +89,7 @@ def test_the_refresh_is_sent_as_json(performance: str) -> None:
         token="secret",
         prefix="",
         auth_header_name="X-Dune-Api-Key",
-        httpx_args={"transport": httpx.MockTransport(answer)},
+        httpx_args={"transport": httpx.MockTransport(respond)},
     )
     body = RefreshRequest(performance=performance)
     response = refresh_materialized_view.sync_detailed('dune."21co".result/x', client=client, body=body)

@@ -39,7 +39,7 @@ OPEN: Document = {
 LINE = "read in responses, it is open: no required, default, enum, format date-time, format date, format uuid"
 
 
-def answering(schema: Document, code: str = "200") -> Document:
+def responding(schema: Document, code: str = "200") -> Document:
     """Return responses."""
     return {code: {"content": {"application/json": {"schema": schema}}}}
 
@@ -49,9 +49,9 @@ def copied(schema: Any) -> Any:
     return {key: copied(part) for key, part in schema.items()} if isinstance(schema, dict) else schema
 
 
-def test_an_answer_requires_nothing_and_rules_nothing_out() -> None:
+def test_a_response_requires_nothing_and_rules_nothing_out() -> None:
     """A schema reachable from a response is open, and properties with the same names stay."""
-    document = spec_of(responses=answering({"type": "array", "items": {"$ref": "#/components/schemas/Outer"}}))
+    document = spec_of(responses=responding({"type": "array", "items": {"$ref": "#/components/schemas/Outer"}}))
     schemas(document)["Outer"] = {"type": "object", "properties": {"inner": {"$ref": "#/components/schemas/Inner"}}}
     schemas(document)["Inner"] = copied(STRICT)
     assert apply_rules(document) == [f"rule: Inner: {LINE}"]
@@ -60,12 +60,12 @@ def test_an_answer_requires_nothing_and_rules_nothing_out() -> None:
     assert known_values({"description": "`a`"}) == []
 
 
-def test_an_answer_of_its_own_is_open_as_well() -> None:
+def test_a_response_of_its_own_is_open_as_well() -> None:
     """The same holds for inline schemas, even of errors."""
-    document = spec_of(responses=answering(copied(STRICT), "404"))
+    document = spec_of(responses=responding(copied(STRICT), "404"))
     assert apply_rules(document) == [f"rule: POST /things: {LINE}"]
-    (answer,) = document["paths"]["/things"]["post"]["responses"].values()
-    assert answer["content"]["application/json"]["schema"] == OPEN
+    (response,) = document["paths"]["/things"]["post"]["responses"].values()
+    assert response["content"]["application/json"]["schema"] == OPEN
 
 
 def test_what_is_only_sent_stays_strict() -> None:

@@ -24,8 +24,8 @@ def source(name: str, document: Document, text: str | None = None) -> Source:
 def using(document: Document, call: str, schema: str) -> Document:
     """Let an operation of *document* respond with a schema."""
     method, path = call.split()
-    answer = {"$ref": f"#/components/schemas/{schema}"}
-    document["paths"][path][method.lower()]["responses"]["200"]["content"] = {"application/json": {"schema": answer}}
+    shown = {"$ref": f"#/components/schemas/{schema}"}
+    document["paths"][path][method.lower()]["responses"]["200"]["content"] = {"application/json": {"schema": shown}}
     return document
 
 

@@ -188,7 +188,7 @@ def test_no_secret_of_an_address_is_recorded(serve: Serving) -> None:
 
 
 @pytest.mark.parametrize(("status", "phrase"), [(404, "Not Found"), (503, "Service Unavailable")])
-def test_an_answer_that_is_no_success_is_told(serve: Serving, status: int, phrase: str) -> None:
+def test_a_response_that_is_no_success_is_told(serve: Serving, status: int, phrase: str) -> None:
     """A server's refusal is reported with its status, for any body."""
     url = serve(spec=(status, SPEC.encode()))
     with pytest.raises(ToolError, match=f"{url}/spec cannot be fetched: the server responds {status} {phrase}"):

@@ -161,9 +161,9 @@ def rehearsed(dune_sandbox: DuneSandbox) -> None:
     """The sandbox, and the generated client below all this."""
     assert_type(dune_sandbox.url, str)
     client = AuthenticatedClient(base_url=f"{dune_sandbox.url}/api", token=dune_sandbox.api_key)
-    answer = get_execution_status.sync("01HZ", client=client)
-    if isinstance(answer, ExecutionStatusResponse):
-        answer.to_dict()
+    status = get_execution_status.sync("01HZ", client=client)
+    if isinstance(status, ExecutionStatusResponse):
+        status.to_dict()
     assert_type(get_execution_status_request("01HZ"), dict[str, Any])
     get_execution_status_request(execution="01HZ")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     list_materialized_views_request(limit="ten")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
