@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import attrs
 import pytest
 
 from dune_api.models import ExecutionStatusResponse
@@ -103,7 +104,7 @@ def test_a_page_for_users_names_every_value_of_a_choice(choice: Any) -> None:
 # A field of an execution's status
 
 STATUS = READS["ExecutionStatusResponse"]
-FIELDS = [field.name for field in ExecutionStatus.__attrs_attrs__]
+FIELDS = [field.name for field in attrs.fields(ExecutionStatus)]
 LEFT_TO_RAW = {"execution_id", "max_inflight_interactive_executions", "max_inflight_interactive_reached"}
 """Parts of Dune's response that nothing reads: they are in `ExecutionStatus.raw`."""
 NOT_SHOWN = {"is_finished", "expires_at", "cancelled_at", "request_id", "raw"}
