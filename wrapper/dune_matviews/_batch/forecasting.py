@@ -172,14 +172,15 @@ def played(
     order.weigh({**weights, **dict.fromkeys(under_way, math.inf)})
     spans: dict[str, Span] = {}
     running: list[tuple[float, str]] = []
+    ended: list[str] = []
     while True:
-        for name in order.take(max(max_parallel, len(under_way)) - len(running)):
+        for name in order.take(max(max_parallel, len(under_way)) - len(running), ended):
             spans[name] = Span(now, now + lengths[name])
             heapq.heappush(running, (spans[name].end, name))
         if not running:
             return spans
         now, name = heapq.heappop(running)
-        order.done(name)
+        ended = [name]
 
 
 def _chance(random: Random) -> float:

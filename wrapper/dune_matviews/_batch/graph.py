@@ -84,15 +84,12 @@ class Order:
         """All views, those first that are to start first."""
         return sorted(self._rank, key=self._rank.__getitem__)
 
-    def take(self, most: int) -> list[str]:
-        """The next views that may start, at most so many."""
+    def take(self, most: int, fresh: Iterable[str] = ()) -> list[str]:
+        """The next views that may start, at most so many, now that these are *fresh*."""
+        self._sorter.done(*fresh)
         for name in self._sorter.get_ready():
             heapq.heappush(self._ready, (*self._rank[name], name))
         return [heapq.heappop(self._ready)[-1] for _ in range(min(most, len(self._ready)))]
-
-    def done(self, name: str) -> None:
-        """The view is fresh: those that read it need not wait for it any more."""
-        self._sorter.done(name)
 
     def block(self, name: str) -> list[str]:
         """The views that can no longer start once this one has failed: its readers, direct or not, nearest first.

@@ -85,11 +85,10 @@ class Run:
             deadline=deadline,
             unread=foresight.unread,
         )
-        room = limits.max_parallel
-        while (ready := self._order.take(room)) or self._flows.keys:
+        room, fresh = limits.max_parallel, list[str]()
+        while (ready := self._order.take(room, fresh)) or self._flows.keys:
             room = yield Start({name: refresher.refreshed(name) for name in ready}, deadline)
-            while self._flows.ended:
-                self._settle(*self._flows.ended.popleft())
+            fresh = self._settled()
             if session.clock() >= deadline:
                 self._progress.stop(StopReason.TIMEOUT, f"the timeout of {limits.timeout:g} s is over")
                 self._abandon()
@@ -113,8 +112,17 @@ class Run:
     def _record(self, name: str) -> Record | None:
         return None if self._journal is None else self._journal.records.of(name)
 
-    def _settle(self, name: str, ended: Result[ViewResult]) -> None:
-        """Take in the end of a view, and its effect on the views that read it."""
+    def _settled(self) -> list[str]:
+        """Take in the end of each view that has ended; those that are fresh now."""
+        fresh = []
+        while self._flows.ended:
+            name, ended = self._flows.ended.popleft()
+            if self._settle(name, ended):
+                fresh.append(name)
+        return fresh
+
+    def _settle(self, name: str, ended: Result[ViewResult]) -> bool:
+        """Take in the end of a view, and its effect on the views that read it; whether it is fresh."""
         failure = ended.failure
         if ended.result is not None:
             self._progress.replace(name, ended.result)
@@ -136,11 +144,11 @@ class Run:
         elif failure is not None:
             raise failure
         outcome = self._progress.results[name].outcome
-        if outcome.is_fresh:
-            self._order.done(name)
-        elif outcome is not Outcome.NOT_STARTED:
+        is_fresh = outcome.is_fresh
+        if not is_fresh and outcome is not Outcome.NOT_STARTED:
             for reader in self._order.block(name):
                 self._progress.update(reader, outcome=Outcome.SKIPPED, reason=f"it reads {name} ({outcome})")
+        return is_fresh
 
     def _outcome(self, name: str, failure: DuneError) -> Outcome:
         """The outcome of a view whose end is not known."""
@@ -183,7 +191,7 @@ class Run:
         self._flows.close()
         while self._flows.ended:
             with suppress(Exception):  # something else ends the run already
-                self._settle(*self._flows.ended.popleft())
+                self._settled()
         for name, result in self._progress.results.items():
             record = self._record(name)
             if result.outcome not in (Outcome.RUNNING, Outcome.NOT_STARTED):
