@@ -34,6 +34,9 @@ BARE = "result_daily_volume"
 pytestmark = pytest.mark.usefixtures("skipped")
 
 VIEW = f"dune.my_team.{BARE}"
+LAST_MOMENT = datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))
+"""It has no spelling in UTC."""
+
 TOMORROW = datetime(2027, 1, 1, 6, 30, tzinfo=UTC)
 Connect = Callable[..., MatviewsClient]
 
@@ -148,6 +151,7 @@ def test_every_bare_name_that_dune_takes_is_sent(dune: MatviewsClient, sandbox: 
         ({"cron_expression": 15}, "five fields"),
         ({"cron_expression": "0 0 * * *", "expires_at": datetime(2027, 1, 1)}, "time zone"),
         ({"cron_expression": "0 0 * * *", "expires_at": "2027-01-01"}, "time zone"),
+        ({"cron_expression": "0 0 * * *", "expires_at": LAST_MOMENT}, "time zone"),
         ({"expires_at": TOMORROW}, "ends a schedule"),
     ],
 )

@@ -195,6 +195,10 @@ def flag(value: object, what: str) -> bool:
 
 def moment(value: object, what: str) -> str:
     """An aware datetime in the format of RFC 3339, in UTC."""
+    expected = "a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC)"
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise _wrong(what, "a datetime with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC)", value)
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        raise _wrong(what, expected, value)
+    try:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:  # in the calendar's last hours
+        raise _wrong(what, expected, value) from None
