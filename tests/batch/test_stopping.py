@@ -80,9 +80,9 @@ def test_a_stopped_run_asks_for_nothing_more() -> None:
 
 
 def test_costs_that_sum_up_to_the_cap_are_within_it() -> None:
-    """Three views at a tenth of a credit, and a cap of three tenths, which floating-point numbers do not add up to."""
-    dune = Dune(credits=0.1)
-    report = refresh_all(dune, ["a", "b", "c"], max_parallel=1, max_credits=0.3)
+    """Five views at 0.7 credits, and a cap of 3.5, which floating-point numbers do not add up to."""
+    dune = Dune(credits=0.7)
+    report = refresh_all(dune, list("abcde"), max_parallel=1, max_credits=3.5)
     assert (report.ok, report.stopped_by) == (True, None)
 
 

@@ -68,11 +68,11 @@ class Progress:
 
     def replace(self, name: str, result: ViewResult) -> None:
         """Take over the result of a view, and tell the caller."""
-        requested_at, noticed_at = self.results[name].requested_at, self.results[name].noticed_at
+        requested_at, noticed_at = self.results[name].requested_at, None
         if result.outcome is Outcome.RUNNING:
             requested_at = requested_at or self._now()
         elif requested_at is not None and result.outcome not in _OPEN:
-            noticed_at = noticed_at or self._now()
+            noticed_at = self._now()
         result = self.results[name] = attrs.evolve(result, requested_at=requested_at, noticed_at=noticed_at)
         if self._on_update is not None:
             try:
@@ -82,10 +82,8 @@ class Progress:
 
     def note(self, name: str, execution_id: str) -> None:
         """Dune has named an execution: from now on the report has its id."""
-        before = self.results[name]
-        requested_at = before.requested_at or self._now()
         self.results[name] = attrs.evolve(
-            before, outcome=Outcome.RUNNING, execution_id=execution_id, requested_at=requested_at
+            self.results[name], outcome=Outcome.RUNNING, execution_id=execution_id, requested_at=self._now()
         )
 
     def silence(self) -> None:
@@ -105,7 +103,7 @@ class Progress:
             allowed = self.credits_left + self.costs.get(execution_id, 0.0)
             self.credits_left = allowed - cost
             self.costs[execution_id] = cost
-            if cost > round(allowed, 9):  # 0.2 is not more than 0.3 - 0.1
+            if cost > round(allowed, 9):  # in floats, 0.2 is more than 0.3 - 0.1
                 total = self._max_credits - self.credits_left
                 self.stop(StopReason.CREDITS, f"{total:g} credits are over the cap of {self._max_credits:g}")
 
