@@ -31,6 +31,12 @@ def give(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sources")
 
 
+@pytest.fixture
+def nothing_generated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update generates an empty client, for tests of the report alone: the real one takes a second."""
+    monkeypatch.setattr(command, "write", lambda document, root, into: into.mkdir())
+
+
 def put(folder: Path, name: str, text: str) -> str:
     """Write a source."""
     (folder / name).write_text(text, "utf-8")
@@ -88,6 +94,7 @@ def test_a_page_whose_sentence_on_tiers_lost_small(
     assert error.removeprefix("error: ") in told
 
 
+@pytest.mark.usefixtures("nothing_generated")
 def test_a_page_with_a_renamed_property(repository: Path, give: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is taken, marked as breaking, and the check names the reader that has to follow."""
     source = put(give, PAGE, page(SPEC.replace("execution_id:", "executionId:")))
@@ -198,6 +205,7 @@ def test_a_misfit_refuses_all_and_hides_nothing(
     assert state(repository) == before
 
 
+@pytest.mark.usefixtures("nothing_generated")
 def test_what_we_described_is_compared_with_what_dune_says(
     repository: Path, give: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,6 +225,7 @@ def test_what_we_described_is_compared_with_what_dune_says(
     assert "models.Error400" not in told
 
 
+@pytest.mark.usefixtures("nothing_generated")
 def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> None:
     """A replaced text that comes again is reported as older, with its last day."""
     changed = page(SPEC.replace("Refreshes a view", "Renews a view"))
@@ -229,6 +238,7 @@ def test_a_source_that_was_here_before_is_told(repository: Path, give: Path) -> 
     assert [*record(repository)["sources"][0]["earlier"].values()] == ["2031-02-03"]
 
 
+@pytest.mark.usefixtures("nothing_generated")
 def test_a_source_that_only_takes_away_is_told(repository: Path, give: Path) -> None:
     """A source that only removes statements is reported as possibly older, whatever else it describes."""
     older = full_spec()
