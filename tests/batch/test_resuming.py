@@ -467,3 +467,15 @@ def test_a_label_tells_a_repeat_from_another_run(label: str, tmp_path: Path) -> 
     for _ in range(2):
         assert refresh_all(dune, {"b": ["a"]}, journal=path, label=label).ok
     assert billed(dune) == ["a", "b"] if label == "tonight" else ["a", "b", "a", "b"]
+
+
+def test_an_open_refresh_is_settled_before_a_success_counts_as_fresh(tmp_path: Path) -> None:
+    """A refresh that another run has left in doubt is looked for, although an earlier success is young enough."""
+    dune, path = Dune(), tmp_path / "journal"
+    assert refresh_all(dune, ["v"]).ok
+    dune.fail("refresh", Fault(LOST))
+    left = refresh_all(dune, ["v"], journal=path, label="one", timeout=20)
+    assert outcomes(left) == {"v": "ambiguous"}
+    report = refresh_all(dune, ["v"], journal=path, label="two", max_age=timedelta(hours=1))
+    assert outcomes(report) == {"v": "succeeded"}
+    assert "refused" in path.read_text()
