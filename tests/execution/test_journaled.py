@@ -650,6 +650,20 @@ def test_a_lost_refresh_is_entered_where_the_client_finds_it(store: Any) -> None
     assert billed(dune) == 1
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_lost_refresh_of_the_journal_is_not_refused_as_under_way(store: Any, same: bool) -> None:
+    """`refuse` was decided before the request: the client that lost it, or another, finds it and returns it."""
+    dune = Dune(length=HOUR)
+    client = Client(dune)
+    dune.faults = iter([None, Fault(LOST, accepted=True), *[Fault(LOST)] * 99])
+    with pytest.raises(AmbiguousRefreshError):
+        client.refresh(journal=store, if_running="refuse")
+    dune.faults = iter(())
+    repeat = client if same else Client(dune)
+    assert repeat.refresh(journal=store, if_running="refuse") == "E1"
+    assert billed(dune) == 1
+
+
 def test_what_a_journal_has_comes_before_what_the_client_has_lost(store: Any) -> None:
     """A recorded execution is returned, even if another refresh of the view is in doubt."""
     dune = Dune(length=HOUR)

@@ -27,7 +27,7 @@ class JournalState(StrEnum):
     IN_DOUBT = "in doubt"  # it may have been sent; its execution is not known
     STARTED = "started"  # its execution is known, but no end is recorded
     ENDED = "ended"  # the result is recorded
-    NOT_STARTED = "not started"  # certainly nothing was started; the next call sends it
+    NOT_STARTED = "not started"  # nothing was started, or a person has settled it so; the next call sends it
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,5 @@
-"""Intents: each is the wish for one refresh or upsert of one view. This client remembers those that are open.
+"""Intents: each is the wish for one refresh or upsert of one view. This client remembers those that are open, and a
+journal's records are intents as well.
 
 This module must not know requests or files. It is memory, shared by the threads and event loops of one client. None of
 them waits for another here: they check again a moment later.
@@ -164,8 +165,7 @@ class Intents:
         """The intent is over, and this is its execution."""
         with self._lock:
             intent.stage, intent.execution_id, intent.how = Stage.KNOWN, execution_id, how
-            if intent in self._open:
-                self._open.remove(intent)
+            self.close(intent)
             if how == "response" or execution_id not in self._held:
                 self._held[execution_id] = intent.view, intent.token if how == "response" else None
                 if len(self._held) > REMEMBERED:

@@ -35,12 +35,11 @@ def get(session: Session, name: str) -> Flow[Matview]:
 def upsert(session: Session, wish: Wish) -> Flow[Begun]:
     """Create a view, or replace the one of that name."""
     try:
-        begun = yield from start(session, wish)
+        return (yield from start(session, wish))
     except NotFoundError as refusal:
         number = wish.definition.query_id if wish.definition else None
         refusal.remedy = Advice(f"Query {number} must be saved, without parameters, and owned by the key's account.")
         raise
-    return begun._replace(name=begun.name or wish.view)
 
 
 def update(
