@@ -238,6 +238,15 @@ def test_a_label_belongs_to_a_path() -> None:
     assert dune.seen == []
 
 
+def test_two_calls_of_one_client_share_the_refresh_of_one_object() -> None:
+    """The second call waits for the first, and returns the execution that the first has recorded."""
+    dune, store = Dune(length=HOUR, round_trip=0.3), Lines()
+    client = Client(dune)
+    both = dune.run_together(*(client.flow(journal=store) for _ in range(2)))
+    assert [each.result().execution_id for each in both] == ["E1", "E1"]
+    assert billed(dune) == 1
+
+
 # Ends
 
 
