@@ -570,6 +570,37 @@ def test_a_sender_that_was_asked_to_pause_is_not_taken_for_a_dead_one() -> None:
         assert {each.execution_id for each in results if isinstance(each, Execution)} == {"E1"}
 
 
+def test_an_interruption_after_the_response_leaves_it_on_record() -> None:
+    """Ctrl-C in the moment in which the execution is to be recorded loses no line, and a repeat sends no request."""
+    dune, store = Dune(), Lines()
+    flow = Client(dune).flow(journal=store)
+    recording = flow.send(carried_out(dune, claimed(dune, flow, store)).result)
+    assert isinstance(recording, Work)
+    with pytest.raises(KeyboardInterrupt):
+        flow.throw(KeyboardInterrupt())
+    asked = len(dune.seen)
+    assert Client(dune).refresh(journal=store) == "E1"
+    assert [each.how for each in store.records.views.values()] == ["response"]
+    assert (len(dune.seen), billed(dune)) == (asked, 1)
+
+
+def test_a_response_that_arrives_while_it_is_looked_for_stays_a_response() -> None:
+    """A search that hears of the execution from its sender does not record that it was only inferred."""
+    dune, store = Dune(listed_after=25.0), Lines()
+    sender, searcher = Client(dune).flow(journal=store), Client(dune).flow(journal=store)
+    request = claimed(dune, sender, store)
+    accepted, waiting = carried_out(dune, request), next(searcher)
+    for _ in range(5):
+        waiting = searcher.send(carried_out(dune, waiting).result)
+    with pytest.raises(StopIteration):
+        sender.send(carried_out(dune, sender.send(accepted.result)).result)
+    found = finished(dune, searcher, waiting)
+    assert isinstance(found, Execution)
+    assert (found.execution_id, found.how) == ("E1", "response")
+    assert [each.how for each in store.records.views.values()] == ["response"]
+    assert billed(dune) == 1
+
+
 def claimed(dune: Dune, flow: Flow[Execution], store: Lines) -> Effect:
     """Run a flow until its claim is in the store; returns the permitted request."""
     effect = next(flow)
@@ -654,6 +685,22 @@ def test_a_lost_refresh_is_entered_where_the_client_finds_it(store: Any) -> None
     with pytest.raises(AmbiguousRefreshError):
         client.refresh()
     dune.faults = iter(())
+    assert client.refresh(journal=store) == "E1"
+    assert Client(dune).refresh(journal=store) == "E1"
+    assert billed(dune) == 1
+
+
+def test_what_the_client_finds_takes_the_place_of_a_refusal(store: Any) -> None:
+    """A refresh that was lost without a journal is entered in one that has a refused refresh of the view."""
+    dune = Dune(length=HOUR)
+    client = Client(dune)
+    dune.fail("refresh", Fault(BadRequestError("no such tier", status_code=400)), Fault(LOST, accepted=True))
+    with pytest.raises(BadRequestError):
+        client.refresh(journal=store)
+    dune.fail("view", None, *[Fault(LOST)] * 99)
+    with pytest.raises(AmbiguousRefreshError):
+        client.refresh()
+    dune.fail("view")
     assert client.refresh(journal=store) == "E1"
     assert Client(dune).refresh(journal=store) == "E1"
     assert billed(dune) == 1
