@@ -312,6 +312,22 @@ def test_an_execution_that_began_before_is_neither_followed_nor_absence() -> Non
     assert (sent(dune), billed(dune)) == (1, 1)
 
 
+@pytest.mark.parametrize(("fresh", "expected"), [(1.0, ()), (3.0, ("E1",))])
+def test_an_execution_of_before_what_the_view_reads_was_fresh_is_not_taken(
+    fresh: float, expected: tuple[str, ...]
+) -> None:
+    """Within the seconds that clocks may differ, a foreign execution is no candidate if it began before that end."""
+    dune = Dune(listed_after=30.0)
+    started(dune)
+    dune.now += 2.0
+    dune.seen.clear()
+    dune.fail("refresh", Fault(LOST))
+    (outcome,) = dune.run_together(refresh(dune.session(), not_before=dune._wall(dune.now - fresh)))
+    failure = outcome.exception()
+    assert (failure.candidates if isinstance(failure, AmbiguousRefreshError) else (outcome.result(),)) == expected
+    assert sent(dune) == 1
+
+
 def test_an_execution_of_this_client_is_not_taken_for_the_lost_one() -> None:
     """Of two refreshes of one view, the lost one is not confused with the one that this client follows."""
     dune = Dune()
