@@ -690,6 +690,18 @@ def test_a_lost_refresh_is_entered_where_the_client_finds_it(store: Any) -> None
     assert billed(dune) == 1
 
 
+def test_an_execution_of_one_intent_is_not_taken_for_that_of_the_next() -> None:
+    """A failure that Dune lists late is not found for the retry, because the journal has it by its own response."""
+    dune, store = Dune(length=1.0, end=ExecutionState.FAILED, listed_after=30.0), Lines()
+    with pytest.raises(RefreshFailedError):
+        Client(dune).fresh(journal=store)
+    dune.fail("refresh", Fault(LOST))
+    with pytest.raises(AmbiguousRefreshError) as caught:
+        Client(dune).refresh(journal=store, retry_failed=True)
+    assert caught.value.candidates == ()
+    assert (billed(dune), store.records.views[BASE].is_in_doubt) == (1, True)
+
+
 def test_what_the_client_finds_takes_the_place_of_a_refusal(store: Any) -> None:
     """A refresh that was lost without a journal is entered in one that has a refused refresh of the view."""
     dune = Dune(length=HOUR)
