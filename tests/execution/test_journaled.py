@@ -466,6 +466,10 @@ def test_a_crash_between_any_two_steps_costs_nothing(done: bool, listed_after: f
     assert step >= 5
 
 
+REQUEST = 4
+"""The effect that sends: after two reads of the store, one of the history, and the claim."""
+
+
 @pytest.mark.parametrize("done", [False, True])
 def test_a_crash_of_the_repeat_costs_nothing_either(done: bool) -> None:
     """Killed during or after its search for another process's request, a repeat leaves one refresh."""
@@ -474,7 +478,7 @@ def test_a_crash_of_the_repeat_costs_nothing_either(done: bool) -> None:
         for step in count():
             dune, store = Dune(), Lines()
             first = Reached(store)
-            assert killed(dune, Client(dune).flow(journal=first), first, 3, done=accepted)
+            assert killed(dune, Client(dune).flow(journal=first), first, REQUEST, done=accepted)
             assert billed(dune) == accepted
             second = Reached(store)
             if not killed(dune, Client(dune).flow(journal=second), second, step, done=done):

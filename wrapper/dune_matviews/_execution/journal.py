@@ -59,8 +59,9 @@ class Journal:
         return Work(self._open).done()
 
     def reread(self) -> Flow[None]:
-        """Take in the lines that others have written meanwhile."""
-        return Work(self.read).done()
+        """Take in the lines that others have written meanwhile; to a file that is locked nobody writes."""
+        if not isinstance(self._store, FileStore):
+            yield from Work(self.read).done()
 
     def intended(self, intent: Intent) -> Flow[None]:
         """Record that *intent* is about to be sent; JournalError if another one is."""

@@ -56,13 +56,9 @@ class _Start:
         self._intent = Intent(wish.view, wish.tier, wish.definition, wish.not_before)
 
     def flow(self) -> Flow[Begun]:
-        begun = yield from self._existing()
-        if begun is not None:
-            return begun
         intent, journal = self._intent, self._journal
         try:
-            begun = yield from self._under_way()
-            return begun or (yield from self._send())
+            return (yield from self._existing()) or (yield from self._under_way()) or (yield from self._send())
         except (DuneError, PreventedError) as failure:
             is_unsent = intent.stage is Stage.UNSENT and not isinstance(failure, JournalError)
             if journal is not None and intent.ends is not None and is_unsent:
@@ -88,7 +84,12 @@ class _Start:
                 return recorded
             other = self._intents.begin(self._intent, alone=alone, left=self._left_behind())
             if other is None:
-                return None
+                if journal is not None:  # which another call of this client may have written to before this one began
+                    yield from journal.reread()
+                if self._recorded() is None and self._left_behind() is None:
+                    return None
+                self._intents.close(self._intent)
+                continue
             if other.stage is Stage.LOST:
                 if other is waited_for and other.error is not None:
                     raise other.error
@@ -100,8 +101,6 @@ class _Start:
                 raise RequestFailedError(f"Another refresh of {wish.view} is being started, and the time is over.")
             yield Sleep(pause)
             pause = min(pause * 1.5, 1.0)
-            if journal is not None:
-                yield from journal.reread()
 
     @property
     def _record(self) -> Record | None:
