@@ -247,6 +247,18 @@ def test_two_calls_of_one_client_share_the_refresh_of_one_object() -> None:
     assert billed(dune) == 1
 
 
+def test_a_call_that_is_slow_to_begin_shares_the_refresh_too() -> None:
+    """A call that has read the object before another one of the client sent returns that one's execution."""
+    dune, store = Dune(length=HOUR), Lines()
+    client = Client(dune)
+    slow = client.flow(journal=store)
+    was_read = carried_out(dune, next(slow))
+    assert client.refresh(journal=store) == "E1"
+    found = finished(dune, slow, slow.send(was_read.result))
+    assert isinstance(found, Execution)
+    assert (found.execution_id, billed(dune)) == ("E1", 1)
+
+
 # Ends
 
 
