@@ -186,7 +186,7 @@ FIRST_PYTHON = "$(call find-python,$(firstword $(PRESENT)))"
 		pip $(PINNED) requirements-dev.txt then --no-deps --only-binary :all: --requirement .envs/lowest.txt \
 		then --no-deps --no-build-isolation --editable .
 
-.SECONDARY: $(ENGINES:%=.envs/engines-%/.ready)
+.SECONDARY: $(ENGINES:%=.envs/engines-%/.ready) $(PRESENT:%=.envs/%/.ready)
 .envs/engines-%/.ready: tests/engines/%/requirements.txt pyproject.toml
 	$(needs-python)
 	@$(FIRST_PYTHON) $(SET_UP) .envs/engines-$* --what "the engine $*" --takes "a minute" \
