@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -130,6 +129,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def http_date(value: str) -> datetime | None:
     """The moment that a header such as `Date` names; None where it names none, or an end of the calendar."""
+    from email.utils import parsedate_to_datetime  # 20 modules that httpx loads, too: not before it has to
+
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError, IndexError):
