@@ -18,13 +18,13 @@ import httpx
 import psutil
 
 PARTS = ("api-server", "dag-processor", "scheduler", "triggerer")
-PATIENCE = 240.0  # seconds after which a test gives up; nothing depends on how long anything takes
+TIMEOUT = 240.0  # seconds after which a test gives up; nothing depends on how long anything takes
 T = TypeVar("T")
 
 
 def until(what: str, found: Callable[[], T | None]) -> T:
     """What *found* returns once that is something."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         if result := found():
             return result
@@ -114,8 +114,8 @@ class Airflow:
 
     def trigger(self, dag: str, **conf: Any) -> str:
         """Start a run of a DAG, and return its id."""
-        answer = self.http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
-        return str(_checked(answer)["dag_run_id"])
+        response = self.http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})
+        return str(_checked(response)["dag_run_id"])
 
     def task(self, dag: str, run: str) -> dict[str, Any]:
         """The task instance `refresh` of a run."""
@@ -144,8 +144,8 @@ class Airflow:
 
     def stored(self, dag: str, run: str) -> int:
         """How many keys the state store of the task `refresh` has."""
-        answer = self.http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh/state-store")
-        return int(_checked(answer)["total_entries"])
+        response = self.http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/refresh/state-store")
+        return int(_checked(response)["total_entries"])
 
     def mark(self, dag: str, run: str, state: str) -> None:
         """Mark the task `refresh`, as a person does in the browser."""
@@ -157,12 +157,12 @@ class Airflow:
 
     def _log_in(self) -> bool:
         try:
-            answer = self.http.get("/auth/token")
+            response = self.http.get("/auth/token")
         except httpx.TransportError:
             return False
-        if answer.is_success:
-            self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return answer.is_success
+        if response.is_success:
+            self.http.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
+        return response.is_success
 
 
 def kill(process: psutil.Process) -> None:
@@ -171,10 +171,10 @@ def kill(process: psutil.Process) -> None:
     for each in family:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(signal.SIGKILL)
-    psutil.wait_procs(family, timeout=PATIENCE)
+    psutil.wait_procs(family, timeout=TIMEOUT)
 
 
-def _checked(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.is_success, f"{answer.request.url}: {answer.status_code} {answer.text}"
-    found: dict[str, Any] = answer.json()
+def _checked(response: httpx.Response) -> dict[str, Any]:
+    assert response.is_success, f"{response.request.url}: {response.status_code} {response.text}"
+    found: dict[str, Any] = response.json()
     return found

@@ -105,16 +105,16 @@ class Engine:
         children = self.instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run}))
         return children[0].run_id if children else None
 
-    def _run_of(self, answer: Mapping[str, Any]) -> str:
-        return str(answer["run"]["runId"])
+    def _run_of(self, response: Mapping[str, Any]) -> str:
+        return str(response["run"]["runId"])
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         with urlopen(Request(self._url, body, {"Content-Type": "application/json"}), timeout=LONG) as response:
             said = json.load(response)
-        (answer,) = (said.get("data") or {}).values() or (said,)
-        assert "Success" in answer.get("__typename", ""), said
-        return dict(answer)
+        (response,) = (said.get("data") or {}).values() or (said,)
+        assert "Success" in response.get("__typename", ""), said
+        return dict(response)
 
     def is_up(self) -> bool:
         """It responds, and has loaded the code."""

@@ -91,7 +91,7 @@ def pytest_configure() -> None:
     SERVER.start()
 
 
-def server_answers() -> bool:
+def server_responds() -> bool:
     """Prefect's server is up."""
     with suppress(OSError), urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=5) as response:
         return bool(response.status == 200)
@@ -100,8 +100,8 @@ def server_answers() -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def home() -> Path:
-    """The folder of Prefect's server, which answers from now on."""
-    eventually(server_answers, "Prefect's server answers")
+    """The folder of Prefect's server, which responds from now on."""
+    eventually(server_responds, "Prefect's server responds")
     return Path(os.environ["PREFECT_HOME"])
 
 

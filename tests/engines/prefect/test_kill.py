@@ -24,7 +24,7 @@ from prefect.states import Cancelling, Crashed, Scheduled
 
 from dune_matviews.sandbox import DuneSandbox, Fault, Scenario
 
-from .conftest import FOLDER, SERVER, Program, eventually, server_answers
+from .conftest import FOLDER, SERVER, Program, eventually, server_responds
 
 pytestmark = pytest.mark.kill
 
@@ -342,7 +342,7 @@ def test_the_server_is_lost(dune: DuneSandbox) -> None:
     SERVER.kill()
     run.finish()
     SERVER.start()
-    eventually(server_answers, "the server is back")
+    eventually(server_responds, "the server is back")
     run.becomes("COMPLETED", "CRASHED", "FAILED")
     run.again()
     run.becomes("RUNNING")
