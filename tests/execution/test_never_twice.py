@@ -271,10 +271,9 @@ def check(play: Play) -> None:
         if each.canceled_by is not None:
             assert each.canceled_by.intent(each.view) == each.key, "an execution was cancelled that is another's"
     lines = play.lines()
-    recorded = {line.get("execution_id") for line in lines}
-    unnamed = [
-        line for line in lines if line.get("event") == "ended" and line["result"]["execution_id"] not in recorded
-    ]
+    named = {line.get("execution_id") for line in lines}
+    unnamed = [line for line in lines if line.get("event") == "ended" and line["result"]["execution_id"] not in named]
+    recorded = named | {line["result"]["execution_id"] for line in unnamed}
     retried = {job.key for job in play.jobs if job.options.get("retry_failed")}
     for key, executions in list(billed.items()):
         # A foreign start that is taken for ours remains, and so does all that follows from it. The store may have
