@@ -48,6 +48,26 @@ class Async(NamedTuple):
     close: Callable[[], Awaitable[object]]
 
 
+def once_a_second(
+    poll: Callable[[str], Awaitable[Any]], is_over: Callable[[Any], bool]
+) -> Callable[[str], Awaitable[int]]:
+    """Polls an execution once a second, to its end."""
+
+    async def follow(execution_id: str) -> int:
+        polls = 1
+        while not is_over(await poll(execution_id)):
+            polls += 1
+            await asyncio.sleep(1)
+        return polls
+
+    return follow
+
+
+def _is_finished(status: dict[str, Any]) -> bool:
+    finished: bool = status["is_execution_finished"]
+    return finished
+
+
 def httpx_alone(url: str) -> Sync:
     """Typical code with httpx."""
     import httpx
@@ -84,14 +104,7 @@ def httpx_alone_async(url: str) -> Async:
         found: dict[str, Any] = response.json()
         return found
 
-    async def follow(execution_id: str) -> int:
-        polls = 1
-        while not (await poll(execution_id))["is_execution_finished"]:
-            polls += 1
-            await asyncio.sleep(1)
-        return polls
-
-    return Async(refresh, lambda: poll(EXECUTION), follow, client.aclose)
+    return Async(refresh, lambda: poll(EXECUTION), once_a_second(poll, _is_finished), client.aclose)
 
 
 def generated(url: str) -> Sync:
@@ -167,14 +180,9 @@ def dune_client_async(url: str) -> Async:
     async def poll(execution_id: str) -> Any:
         return await (await connected()).get_execution_status(execution_id)
 
-    async def follow(execution_id: str) -> int:
-        polls = 1
-        while (await poll(execution_id)).state not in ends:
-            polls += 1
-            await asyncio.sleep(1)
-        return polls
-
-    return Async(refresh, lambda: poll(EXECUTION), follow, client.disconnect)
+    return Async(
+        refresh, lambda: poll(EXECUTION), once_a_second(poll, lambda found: found.state in ends), client.disconnect
+    )
 
 
 def aiohttp_alone_async(url: str) -> Async:
@@ -201,14 +209,7 @@ def aiohttp_alone_async(url: str) -> Async:
     async def poll(execution_id: str) -> Any:
         return await get(f"execution/{quote(execution_id, safe='')}/status")
 
-    async def follow(execution_id: str) -> int:
-        polls = 1
-        while not (await poll(execution_id))["is_execution_finished"]:
-            polls += 1
-            await asyncio.sleep(1)
-        return polls
-
-    return Async(refresh, lambda: poll(EXECUTION), follow, lambda: connected().close())
+    return Async(refresh, lambda: poll(EXECUTION), once_a_second(poll, _is_finished), lambda: connected().close())
 
 
 def dune_client_version_once_async(url: str) -> Async:

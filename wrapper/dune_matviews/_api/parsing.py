@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeGuard, TypeVar
 
 from dune_api import models as api
 from dune_api.types import Unset
@@ -43,7 +43,7 @@ _STATES = {
     "QUERY_STATE_EXPIRED": ExecutionState.EXPIRED,
 }
 
-# An id that can stand in a path: Dune's are ULIDs, but nothing here depends on that.
+# Dune's ids are ULIDs, but nothing here depends on that.
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")
 
 
@@ -70,7 +70,7 @@ def created(response: Response) -> Started:
 
 
 def _started(response: Response, execution_id: object, name: str | None) -> Started:
-    if not isinstance(execution_id, str) or not _ID.fullmatch(execution_id):
+    if not is_id(execution_id):
         raise unexpected(response, "the response names no execution")
     return Started(execution_id, name)
 
@@ -135,7 +135,8 @@ def _error(error: object) -> ErrorDetail | None:
     )
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[str]:
+    """An id that can stand in a path."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 

@@ -18,7 +18,7 @@ import httpx
 from ..errors import APIError, RequestFailedError, UnexpectedResponseError, error_class
 from ..remedies import ChangeSetting, Remedy, Setting
 from .headers import limits, retry_after
-from .redaction import LONGEST_BODY, ApiKey
+from .redaction import LONGEST_BODY, ApiKey, decoded
 
 _NOT_CONNECTED = (521, 523, 525, 526)
 """Cloudflare's statuses for: the origin refuses connections, has no route, fails the TLS handshake, has a certificate
@@ -55,7 +55,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, request_id: st
 def _said(body: bytes, text: str) -> str:
     """The server's own words: Dune's `error` (a text, or an object with `message`), else the text of the body."""
     try:
-        found = json.loads(body.decode().removeprefix("\ufeff"))
+        found = json.loads(decoded(body))
     except (ValueError, RecursionError):
         return _plain(text)
     error = found.get("error", found.get("message")) if isinstance(found, dict) else None

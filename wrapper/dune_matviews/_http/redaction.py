@@ -61,11 +61,8 @@ class ApiKey:
         return printable(self.redact(text))
 
     def redact_json(self, body: bytes) -> Any:
-        """The JSON value that *body* is, without the key in any text that is for people.
-
-        In UTF-8 alone: Python would accept other encodings, in which a key cannot be found.
-        """
-        text = body.decode().removeprefix("\ufeff")
+        """The JSON value that *body* is, without the key in any text that is for people."""
+        text = decoded(body)
         value = json.loads(text)
         beginning = self.reveal()[:_TELLING]
         if beginning not in text and not self._may_be_escaped(text):
@@ -102,6 +99,11 @@ class ApiKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an API key is not pickled; create the client where it is used")
+
+
+def decoded(body: bytes) -> str:
+    """The JSON that *body* is in UTF-8: Python would accept other encodings, in which a key cannot be found."""
+    return body.decode().removeprefix("\ufeff")
 
 
 def printable(text: str) -> str:
