@@ -8,14 +8,14 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 from .._display.timing import Span, critical_path
 from .._execution.scouting import is_wanted
 from .._execution.session import Session
-from .._execution.views import past
+from .._execution.views import past, refreshed_at
 from .._flow.effects import Flow
 from ..errors import NotFoundError, PermissionDeniedError
 from ..models import Forecast, Range, ViewForecast
@@ -50,7 +50,7 @@ def forecast(session: Session, views: Reads, max_parallel: int, max_age: timedel
             continue
         ended[name] = ended_at
         is_fresh = success.is_fresh(max_age, (ended[each] for each in views[name]))
-        found[name] = ViewForecast(refreshes=not is_fresh, reason=f"refreshed at {ended_at:%Y-%m-%d %H:%M} UTC")
+        found[name] = ViewForecast(refreshes=not is_fresh, reason=refreshed_at(ended_at))
     yield from session.history.saved()
     due = {name for name in views if found[name].refreshes}
     reads = {name: tuple(each for each in views[name] if each in due) for name in views if name in due}
@@ -138,7 +138,7 @@ class Foresight:
             self._order.weigh({name: each.seconds.mean for name, each in self._expected.items() if each.known})
 
     def _played_on(self) -> dict[str, Any]:
-        now = datetime.fromtimestamp(self._session.wall(), UTC)
+        now = self._session.now()
         lengths: dict[str, float] = {}
         costs: list[float] = []
         running: list[str] = []

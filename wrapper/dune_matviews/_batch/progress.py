@@ -6,7 +6,7 @@ This module must not know order, requests or the journal.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -48,7 +48,7 @@ class Progress:
         reads: Mapping[str, tuple[str, ...]],
         max_credits: float,
         on_update: OnUpdate | None,
-        wall: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         self.results = {name: ViewResult(outcome=Outcome.NOT_STARTED) for name in reads}
         self.costs: dict[str, float] = {}
@@ -59,7 +59,7 @@ class Progress:
         self._max_credits = max_credits
         self._on_update = on_update
         self.foresee: Callable[[], dict[str, Any]] = dict
-        self._wall = wall
+        self._now = now
         self._began = self._now()
 
     def update(self, name: str, **changes: object) -> None:
@@ -124,6 +124,3 @@ class Progress:
         """The report, as of now."""
         cause = self._causes[0] if self._causes else None
         return RefreshReport(self.results, self._began, self._now(), cause, self._reads)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._wall(), UTC)

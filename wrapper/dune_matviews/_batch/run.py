@@ -48,7 +48,7 @@ class Run:
         self._order = Order(plan.reads)
         resting = session.intents.recovering  # a view in doubt has no execution, for all that is known
         self._flows: Interleave[str, ViewResult] = Interleave(session.clock, limits.max_parallel, resting)
-        self._progress = Progress(plan.reads, limits.max_credits, on_update, session.wall)
+        self._progress = Progress(plan.reads, limits.max_credits, on_update, session.now)
 
     def flow(self) -> Flow[RefreshReport]:
         """Refresh every view. An exception that ends the run early carries the report so far, as `report`."""

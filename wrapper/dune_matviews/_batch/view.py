@@ -19,7 +19,7 @@ from .._execution.records import Record
 from .._execution.requests import status, time_limit
 from .._execution.session import Session
 from .._execution.starting import start
-from .._execution.views import Success, last_success
+from .._execution.views import Success, last_success, refreshed_at
 from .._execution.watching import Watch, watch
 from .._execution.wish import Begun, PreventedError, Wish
 from .._flow.effects import Flow, Sleep
@@ -158,7 +158,7 @@ class Refresher:
         if not is_fresh or latest is None or latest.ended_at is None:
             return None
         self._fresh_since[name] = latest.ended_at
-        reason = f"refreshed at {latest.ended_at:%Y-%m-%d %H:%M} UTC"
+        reason = refreshed_at(latest.ended_at)
         return ViewResult(outcome=Outcome.FRESH, execution_id=latest.execution_id, reason=reason)
 
     def _follow(self, name: str, begun: Begun) -> Flow[ViewResult]:

@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
@@ -76,6 +77,10 @@ class Session:
 
     def __attrs_post_init__(self) -> None:
         _sessions.add(self)
+
+    def now(self) -> datetime:
+        """The moment that the wall clock shows."""
+        return datetime.fromtimestamp(self.wall(), UTC)
 
     def under_way(self, view: str) -> list[str]:
         """Executions of the view that this client has started or found and not seen end, latest first."""

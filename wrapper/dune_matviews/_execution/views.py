@@ -129,6 +129,11 @@ class Success(NamedTuple):
         return all(began is not None and began >= each for each in upstream)
 
 
+def refreshed_at(ended_at: datetime) -> str:
+    """Why a view is left alone, for people."""
+    return f"refreshed at {ended_at:%Y-%m-%d %H:%M} UTC"
+
+
 def last_success(session: Session, name: str, limit: TimeLimit | None = None) -> Flow[Success]:
     """The view's latest successful execution."""
     read_at = session.clock()

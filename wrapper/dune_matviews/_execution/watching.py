@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import attrs
 
@@ -168,7 +167,7 @@ class _Watching(Watched):
         if self._watched.how in ("response", "inferred") or self._session.intents.owner(execution_id) is not None:
             return True
         made = ulid_moment(execution_id)
-        return made is not None and datetime.fromtimestamp(self._session.wall(), UTC) - made < MAY_BE_UNKNOWN
+        return made is not None and self._session.now() - made < MAY_BE_UNKNOWN
 
     def _take_in(self, status: ExecutionStatus, limit: TimeLimit) -> Flow[bool]:
         """Take in a status, tell the caller, and keep to the cap; whether the execution has ended."""
