@@ -140,22 +140,30 @@ __all__ = [
     "WaitTimeoutError",
 ]
 
-_LAZY = (
-    *("models", "report", "_validate", "_tiers", "_http.rate_limits", "_http.headers", "_core"),
-    *("client", "async_client"),
-)
-"""The modules that define the names above, except the errors."""
+_NAMES = {
+    "_core": "JournalLike",
+    "_http.headers": "RateLimit",
+    "_http.rate_limits": "Plan RequestBudget",
+    "_tiers": "Performance SmallTier SmallTierWarning",
+    "_validate": "KEEP IfLost IfRunning Keep Seconds",
+    "async_client": "AsyncMatviewsClient AsyncRefresh",
+    "client": "MatviewsClient Refresh",
+    "models": "Account ErrorDetail ExecutionState ExecutionStatus Forecast Freshness Matview Range Retry Schedule "
+    "Usage ViewForecast",
+    "report": "Outcome RefreshReport StopReason ViewResult",
+}
+"""The names above, except the errors, by the modules that define them: none is loaded for a name of another."""
+
+_LAZY = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
-        for module in _LAZY if name in __all__ else ():
-            found = vars(import_module(f".{module}", __name__))
-            if name in found:
-                globals()[name] = found[name]
-                return found[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        return found
 
 
 def __dir__() -> list[str]:
